@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tgqformer.config_values import coerce, group_of, type_name
+from tgqformer.config_values import coerce, group_of, is_none, type_name
 from tgqformer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -141,8 +141,10 @@ def _replace(obj: C, changes: Mapping[str, Any], root: type, prefix: str) -> C:
 
 def _value(value: Any, current: Any, hint: Any, root: type, key: str) -> Any:
     group = group_of(hint)
-    if group is None or (value is None and type(None) in typing.get_args(hint)):
+    if group is None:
         return coerce(value, hint, key)
+    if type(None) in typing.get_args(hint) and is_none(value):
+        return None
     if current is not None and isinstance(value, Mapping):
         return _replace(current, value, root, key + ".")
     return _build(group, value, root, key + ".")

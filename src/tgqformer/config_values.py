@@ -40,6 +40,11 @@ def group_of(hint: Any) -> Any | None:
     return None
 
 
+def is_none(value: Any) -> bool:
+    """Tell whether `value` is None or a text that stands for it."""
+    return value is None or (isinstance(value, str) and value.lower() in _NONE)
+
+
 def type_name(hint: Any) -> str:
     """Return an annotation as a person writes it: ``int | None``, ``one of 'a', 'b'``."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -114,7 +119,7 @@ def _literal(value: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _none(value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and value.lower() in _NONE):
+    if not is_none(value):
         raise ValueError
 
 
