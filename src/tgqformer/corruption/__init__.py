@@ -1,0 +1,17 @@
+"""Promotional overlays and clutter for any photo: ``(image, severity, rng) -> image``."""
+
+from tgqformer.corruption.backgrounds import BACKGROUNDS, draw_background
+from tgqformer.corruption.canvas import Corruption
+from tgqformer.corruption.compose import CLUTTER, CORRUPTIONS, OVERLAYS, corrupt
+from tgqformer.corruption.sheet import corruption_sheet
+
+__all__ = [
+    "BACKGROUNDS",
+    "CLUTTER",
+    "CORRUPTIONS",
+    "OVERLAYS",
+    "Corruption",
+    "corrupt",
+    "corruption_sheet",
+    "draw_background",
+]
