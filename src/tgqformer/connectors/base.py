@@ -1,0 +1,69 @@
+"""One call for every connector, so that a rival is a drop-in and an ablation is a flag."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass
+class ConnectorOutput:
+    """What a connector hands on.
+
+    Attributes:
+        tokens: [B, Q, D] visual tokens in the width of the backbone.
+        streams: name to [B, D'] summary (mean over the stream's tokens) in the connector's width.
+        gates: name to [B, D'] gate value in (-1, 1); empty where there is no gate.
+        attention: name to [B, Qs, P] attention over the visual tokens, averaged over heads and
+            layers; filled only on request.
+        projections: "image" and "text" to [B, Da] unit vectors of the agreement head, for its
+            contrastive loss; empty where the towers share a space.
+    """
+
+    tokens: Tensor
+    streams: dict[str, Tensor] = field(default_factory=dict)
+    gates: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, Tensor] = field(default_factory=dict)
+    projections: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Connector(nn.Module, ABC):
+    """Frozen tower states in, visual tokens for the backbone out.
+
+    Attributes:
+        num_tokens: Q, the number of visual tokens that it emits for an item.
+        width: D', the width of its own states and of the stream summaries.
+        stream_names: the keys of `ConnectorOutput.streams`, in order.
+    """
+
+    num_tokens: int
+    width: int
+    stream_names: tuple[str, ...]
+
+    @abstractmethod
+    def forward(
+        self,
+        visual: Tensor,
+        visual_mask: Tensor,
+        image_global: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        text_global: Tensor,
+        presence: Tensor,
+        *,
+        return_attention: bool = False,
+    ) -> ConnectorOutput:
+        """Map tower states to visual tokens.
+
+        Args:
+            visual: [B, P, Dv] visual tokens of the frozen vision tower.
+            visual_mask: [B, P] bool, True where a token is real.
+            image_global: [B, Dg] global image vector.
+            text: [B, T, Dt] token states of the metadata from the frozen text tower.
+            text_mask: [B, T] bool.
+            text_global: [B, Dtg] global vector of the metadata.
+            presence: [B, 2] bool: has an image, has a text.
+            return_attention: also fill `ConnectorOutput.attention`.
+        """

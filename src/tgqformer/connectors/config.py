@@ -1,0 +1,81 @@
+"""Options of the connectors. Every part of TGQ-Former is a switch, so an ablation is a flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tgqformer.errors import ConfigError
+
+
+@dataclass
+class ConnectorConfig:
+    """Options of a connector.
+
+    Attributes:
+        kind: which connector: a key of `tgqformer.connectors.build.CONNECTORS`.
+        width: width of the query states.
+        heads: attention heads; must divide `width`.
+        layers: Q-Former layers.
+        ffn: width of the feed-forward layers, as a multiple of `width`.
+        dropout: dropout after attention and feed-forward.
+        anchored: number of metadata-anchored queries, K; 0 removes the stream.
+        exploratory: number of exploratory queries, L; 0 removes the stream.
+        anchoring: how the metadata steers an anchored query. "initial" (the paper): it is the
+            query's first state. "guide" (ours): it is added to the query of every attention,
+            while the state that is handed on starts from a learned slot and holds only what was
+            attended to, so that metadata cannot pass for visual evidence.
+        mixing: let the two streams see each other in self-attention (off: block-diagonal).
+        anchored_gate: scale the anchored stream by its reliability gate.
+        exploratory_gate: scale the exploratory stream by its gate.
+        agreement_input: show the image-text agreement to the anchored gate.
+        agreement_width: width of the learned agreement projections, where the towers share no
+            space.
+    """
+
+    kind: str = "tgqformer"
+    width: int = 256
+    heads: int = 8
+    layers: int = 2
+    ffn: int = 4
+    dropout: float = 0.0
+    anchored: int = 4
+    exploratory: int = 4
+    anchoring: Literal["initial", "guide"] = "initial"
+    mixing: bool = False
+    anchored_gate: bool = True
+    exploratory_gate: bool = True
+    agreement_input: bool = True
+    agreement_width: int = 128
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(
+                f"connector.heads ({self.heads}) must divide connector.width ({self.width})."
+            )
+        if self.anchored < 0 or self.exploratory < 0 or self.anchored + self.exploratory == 0:
+            raise ConfigError(
+                f"connector.anchored ({self.anchored}) and connector.exploratory "
+                f"({self.exploratory}) must not be negative, and one of them must be positive."
+            )
+
+
+@dataclass(frozen=True)
+class ConnectorShape:
+    """Widths around a connector, known once the towers and the backbone are.
+
+    Attributes:
+        visual: Dv, width of the visual tokens.
+        image_global: Dg, width of the global image vector.
+        text: Dt, width of the text tokens.
+        text_global: Dtg, width of the global text vector.
+        output: D, width of the backbone's input embeddings.
+        shared_space: the two global vectors live in one space, so their cosine is meaningful.
+    """
+
+    visual: int
+    image_global: int
+    text: int
+    text_global: int
+    output: int
+    shared_space: bool = False

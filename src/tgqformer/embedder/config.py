@@ -1,0 +1,48 @@
+"""Everything that makes an item embedder: towers, connector, backbone, head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tgqformer.connectors.config import ConnectorConfig
+from tgqformer.errors import ConfigError
+from tgqformer.language.config import LanguageConfig
+from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+
+
+@dataclass
+class EmbedderConfig:
+    """Options of an item embedder.
+
+    Attributes:
+        image_tower: the frozen vision tower.
+        text_tower: the frozen text tower, which anchors queries.
+        connector: TGQ-Former or a rival.
+        language: the backbone and its prompt.
+        dims: D, the width of an embedding.
+        matryoshka: prefixes of the embedding that are trained to stand on their own.
+        visual_residual: add a linear view of the connector's streams to the head's output (ours):
+            visual evidence reaches the embedding from the first step on, beside its way through
+            the backbone.
+        max_images: photos read of each item; the rest is left out.
+    """
+
+    image_tower: ImageTowerConfig = field(default_factory=ImageTowerConfig)
+    text_tower: TextTowerConfig = field(default_factory=TextTowerConfig)
+    connector: ConnectorConfig = field(default_factory=ConnectorConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    dims: int = 256
+    matryoshka: tuple[int, ...] = ()
+    visual_residual: bool = False
+    max_images: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dims < 1:
+            raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
+        if any(not 0 < d <= self.dims for d in self.matryoshka):
+            raise ConfigError(
+                f"embedder.matryoshka ({list(self.matryoshka)}) must lie within 1 and "
+                f"embedder.dims ({self.dims})."
+            )
+        if self.max_images < 1:
+            raise ConfigError(f"embedder.max_images ({self.max_images}) must be 1 or more.")

@@ -1,0 +1,77 @@
+"""Contrastive losses: embeddings and indices in, scalar out.
+
+InfoNCE with in-batch negatives (arXiv 1807.03748), symmetric as in CLIP (arXiv 2103.00020).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def info_nce(
+    query: Tensor,
+    target: Tensor,
+    scale: Tensor | float,
+    *,
+    negatives: Tensor | None = None,
+    known: Tensor | None = None,
+    both_sides: bool = False,
+) -> Tensor:
+    """Symmetric InfoNCE over pairs (query_i, target_i).
+
+    Args:
+        query: [B, D] unit vectors.
+        target: [B, D] unit vectors; row i is the positive of query i.
+        scale: 1 / temperature.
+        negatives: [H, D] unit vectors that are nobody's positive unless `known` says so.
+        known: [B + B + H] x [B + B + H] bool, True where two of the items (queries, then targets,
+            then negatives) are known to belong together or are the same item; such a column is
+            left out of the denominator, save the pair's own.
+        both_sides: the other queries too are negatives of a query, and likewise for targets
+            (2B - 2 negatives instead of B - 1), as NoteLLM-2 does.
+
+    Returns:
+        The mean over both directions. Zero vectors give log of the number of columns.
+    """
+    batch = len(query)
+    parts = [query, target] if negatives is None else [query, target, negatives]
+    everything = torch.cat(parts)  # [2B + H, D]
+    rows = torch.cat([query, target])  # [2B, D]
+    logits = rows @ everything.T * scale  # [2B, 2B + H]
+    index = torch.arange(2 * batch, device=query.device)
+    partner = (index + batch) % (2 * batch)
+    hidden = torch.zeros_like(logits, dtype=torch.bool) if known is None else known[: 2 * batch]
+    hidden = hidden.clone()
+    hidden[index, index] = True
+    if not both_sides:
+        same_side = index[:, None] // batch == index[None, :] // batch
+        hidden[:, : 2 * batch] |= same_side
+    hidden[index, partner] = False
+    return F.cross_entropy(logits.masked_fill(hidden, float("-inf")), partner)
+
+
+def image_text_contrast(
+    image: Tensor, text: Tensor, scale: Tensor | float, valid: Tensor, same: Tensor | None = None
+) -> Tensor:
+    """CLIP's loss between the image and the text of each item: the alignment loss (ours).
+
+    Args:
+        image, text: [N, D] unit vectors.
+        valid: [N] bool, the item has both.
+        same: [N, N] bool, items whose texts are equal, no negatives of one another.
+
+    Returns:
+        The mean over valid items and both directions; zero where fewer than two are valid.
+    """
+    if int(valid.sum()) < 2:
+        return (image.sum() + text.sum()) * 0.0
+    image, text = image[valid], text[valid]
+    logits = image @ text.T * scale
+    if same is not None:
+        hidden = same[valid][:, valid].clone()
+        hidden.fill_diagonal_(False)
+        logits = logits.masked_fill(hidden, float("-inf"))
+    labels = torch.arange(len(image), device=image.device)
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
