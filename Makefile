@@ -1,0 +1,59 @@
+# Each target sets itself up: a virtual environment in .venv and the package with what it needs,
+# installed once for each version of pyproject.toml. Only Python >= 3.10 is asked for.
+#
+#   make demo       draw a shop, train on it, evaluate, write runs/demo/report.html
+#   make test       the test suite, but for the slow tests
+#   make test-slow  the slow tests
+#   make lint       style, types and the table of rooms
+#   make format     put the code in order
+#   make bench      how fast the parts are on this machine
+#
+# PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, OUT=folder
+# moves the demo, and pip reads its own configuration and PIP_* variables.
+
+VENV ?= .venv
+export VENV
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+OUT ?= runs/demo
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench setup-offline setup-dev clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: setup-offline
+	@$(BIN)/tgqformer demo --out $(OUT)
+
+test: setup-dev
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+test-slow: setup-dev
+	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+lint: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports --no-logo
+
+format: setup-dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup-offline
+	@$(BIN)/python benchmarks/speed.py
+
+setup-offline setup-dev: | check-python
+	@$(PYTHON) tools/setup_venv.py offline $(if $(filter setup-dev,$@),dev)
+
+.PHONY: check-python
+check-python:
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed and was not found;" \
+	  "install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
