@@ -35,9 +35,7 @@ def full_sort(queries, stored, k, exclude):
     return best, np.where(np.isneginf(best), -1, order)
 
 
-@pytest.mark.parametrize(
-    ("count", "k"), [(40, 5), (2000, 1), (2000, 10), (2000, 100), (2000, 2000)]
-)
+@pytest.mark.parametrize(("count", "k"), [(40, 5), (2000, 1), (2000, 10), (2000, 99), (2000, 2000)])
 def test_equals_the_full_sort(count, k):
     stored = vectors(count)
     exclude = np.arange(30) - 5
