@@ -1,0 +1,340 @@
+"""A catalog: items, which of them are wanted together, and what is known but never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tgqformer.catalog.item_rules import check_items, id_fault
+from tgqformer.catalog.items import Item, Pair
+from tgqformer.catalog.labels import align_labels, in_pool
+from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs
+from tgqformer.catalog.photos import decodable_photos
+from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.tables import Table, find_table, read_table, rows_table
+from tgqformer.errors import CatalogError
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+Weights: TypeAlias = npt.NDArray[np.float32]
+
+
+class Catalog:
+    """N items and M pairs in memory; photos stay on disk until they are asked for.
+
+    On disk a catalog is a folder: ``items.parquet`` (or .jsonl, .csv, or a folder ``items/`` of
+    Parquet shards), ``pairs.parquet`` and ``labels.parquet`` (both optional, same formats), and
+    the photos, which the items name by paths relative to the folder.
+
+    Attributes:
+        items: the items, in the order that every vector, index and label row follows.
+        index: the position of each item by its id.
+        pair_table: M pairs as polars columns query, target (Int64 positions), weight (Float32) and
+            split; `pairs` is the same as objects.
+        labels: what is known of items but never shown to a model: column item_id and any others,
+            row i for items[i]; None where nothing is.
+        quarantine: what was left out on the way in.
+        root: the folder it was read from or written to, None for one in memory.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        pairs: Iterable[Pair] | pl.DataFrame = (),
+        labels: pl.DataFrame | None = None,
+        *,
+        quarantine: Quarantine | None = None,
+        root: Path | None = None,
+    ) -> None:
+        """Build a catalog from parts that are sound; `load` and `from_rows` take any.
+
+        Args:
+            items: with well-formed ids of their own.
+            pairs: pairs, or a frame with the columns of `pair_table`.
+            labels: with a column item_id; rows are brought into the order of the items.
+            quarantine: an empty one where None.
+            root: the catalog's folder.
+
+        Raises:
+            CatalogError: an id is bad or not unique, or a pair breaks a rule.
+        """
+        self.items = list(items)
+        self.quarantine = Quarantine() if quarantine is None else quarantine
+        self.root = root
+        self.index = {item.item_id: position for position, item in enumerate(self.items)}
+        if len(self.index) < len(self.items):
+            raise CatalogError(_first_twice(self.items))
+        for item in self.items:
+            if (fault := id_fault(item.item_id)) is not None:
+                raise CatalogError(f"An item cannot be in a catalog: {fault[1]}.")
+        self.pair_table = pairs if isinstance(pairs, pl.DataFrame) else self._checked(pairs)
+        self.labels = None if labels is None else align_labels(labels, self.index, self.quarantine)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        strict: bool = False,
+        check_images: bool = False,
+        workers: int | None = None,
+        progress: bool = False,
+    ) -> Catalog:
+        """Read a catalog from its folder; what breaks a rule goes to `quarantine`.
+
+        Args:
+            path: the folder.
+            strict: raise on the first rejection instead.
+            check_images: decode every photo too (slow; `tgqformer validate` does).
+            workers: threads for that, the number of cores where None.
+            progress: show a bar on stderr.
+
+        Raises:
+            CatalogError: there is no such folder, no items table, a required column is missing, a
+                table cannot be read, or (strict) a row breaks a rule.
+        """
+        root = Path(path)
+        if not root.is_dir():
+            raise CatalogError(f"{root} is no folder; name the folder that holds items.parquet.")
+        quarantine = Quarantine()
+        source = find_table(root, "items")
+        if source is None:
+            raise CatalogError(
+                f"{root} holds no items.parquet, items.jsonl or items.csv; write one, or make a "
+                "catalog with `tgqformer import` or `tgqformer storefront`."
+            )
+        tables = {"items": read_table(source, "items", quarantine)}
+        for name in ("pairs", "labels"):
+            if (source := find_table(root, name)) is not None:
+                tables[name] = read_table(source, name, quarantine)
+        return cls._from_tables(
+            tables,
+            root.absolute(),
+            quarantine,
+            strict=strict,
+            check_images=check_images,
+            workers=workers,
+            progress=progress,
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        items: Iterable[Mapping[str, Any]],
+        pairs: Iterable[Mapping[str, Any]] = (),
+        labels: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        root: str | Path | None = None,
+        strict: bool = False,
+        check_images: bool = False,
+        workers: int | None = None,
+        progress: bool = False,
+    ) -> Catalog:
+        """Build a catalog from any iterables of rows, such as Hugging Face datasets.
+
+        Args:
+            items: mappings with item_id and, where known, title, brand, category, attributes,
+                price and images (paths, bytes, ``{"bytes", "path"}`` or Pillow images).
+            pairs: mappings with query_id, target_id and, where known, weight and split.
+            labels: mappings with item_id and anything else.
+            root: the folder that image paths are relative to and may not leave; without one they
+                are taken as they are.
+            strict, check_images, workers, progress: as for `load`.
+
+        Raises:
+            CatalogError: as for `load`.
+        """
+        quarantine = Quarantine()
+        tables = {
+            "items": _rows(items, "items", ["item_id"], quarantine),
+            "pairs": _rows(pairs, "pairs", ["query_id", "target_id"], quarantine),
+        }
+        if labels is not None:
+            tables["labels"] = _rows(labels, "labels", ["item_id"], quarantine)
+        return cls._from_tables(
+            tables,
+            None if root is None else Path(root).absolute(),
+            quarantine,
+            strict=strict,
+            check_images=check_images,
+            workers=workers,
+            progress=progress,
+        )
+
+    @classmethod
+    def _from_tables(
+        cls,
+        tables: Mapping[str, Table],
+        root: Path | None,
+        quarantine: Quarantine,
+        *,
+        strict: bool,
+        check_images: bool,
+        workers: int | None,
+        progress: bool,
+    ) -> Catalog:
+        items, rows = check_items(tables["items"], root, quarantine)
+        if check_images:
+            items = decodable_photos(items, rows, quarantine, workers=workers, progress=progress)
+        index = {item.item_id: position for position, item in enumerate(items)}
+        pairs = pl.DataFrame(schema=PAIR_SCHEMA)
+        if "pairs" in tables:
+            pairs = check_pairs(tables["pairs"], index, quarantine)
+        labels = tables["labels"].frame() if "labels" in tables else None
+        catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
+        if strict:
+            quarantine.raise_first(str(root) if root is not None else "The rows")
+        return catalog
+
+    def save(self, path: str | Path, *, format: str = "parquet") -> None:
+        """Write the catalog to a folder and take it as `root`; see writing.save_catalog."""
+        from tgqformer.catalog.writing import save_catalog
+
+        save_catalog(self, Path(path), format=format)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> Item:
+        return self.items[position]
+
+    def __repr__(self) -> str:
+        return f"Catalog({len(self.items):,} items, {self.pair_table.height:,} pairs)"
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The pairs as objects; for millions of them `pair_table` is the light form."""
+        ids = [item.item_id for item in self.items]
+        return [
+            Pair(ids[query], ids[target], weight, split)
+            for query, target, weight, split in self.pair_table.iter_rows()
+        ]
+
+    def pair_indices(self, split: str) -> tuple[Indices, Indices, Weights]:
+        """Return the pairs of a split as (query [M], target [M], weight [M]).
+
+        Raises:
+            CatalogError: the split is not "train", "val" or "test".
+        """
+        part = self.pair_table.filter(pl.col("split") == _known(split))
+        return (
+            part["query"].to_numpy().astype(np.int64),
+            part["target"].to_numpy().astype(np.int64),
+            part["weight"].to_numpy().astype(np.float32),
+        )
+
+    def pool_indices(self, split: str) -> Indices:
+        """Return the positions [N'] of the items among which a split's queries search.
+
+        All, unless the labels have a column `pool` with the splits of each item, ``"val,test"``;
+        null there means every pool, "" none.
+
+        Raises:
+            CatalogError: the split is not "train", "val" or "test".
+        """
+        _known(split)
+        if self.labels is None or "pool" not in self.labels.columns:
+            return np.arange(len(self.items), dtype=np.int64)
+        return np.flatnonzero(in_pool(self.labels["pool"], split)).astype(np.int64)
+
+    def with_pairs(self, pairs: Iterable[Pair] | pl.DataFrame) -> Catalog:
+        """Return a catalog of the same items with other pairs."""
+        return Catalog(self.items, pairs, self.labels, quarantine=self.quarantine, root=self.root)
+
+    def require_items(self) -> None:
+        """Raise CatalogError where the catalog is empty."""
+        if not self.items:
+            left = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
+            raise CatalogError(
+                f"The catalog {self._name()} has no items{left}; add rows to its items table."
+            )
+
+    def require_pairs(self, split: str) -> None:
+        """Raise CatalogError where the catalog has no pairs in a split."""
+        self.require_items()
+        if not len(self.pair_indices(split)[0]):
+            counts = self.describe()["pairs"]
+            found = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            raise CatalogError(
+                f"The catalog {self._name()} has no pairs in split {split!r} (found: {found}); add "
+                "a pairs table, or make one from session logs with `tgqformer pairs`."
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the counts of what is there and what is missing, ready for JSON."""
+        return {
+            "items": len(self.items),
+            "images": sum(len(item.images) for item in self.items),
+            "items without image": sum(not item.images for item in self.items),
+            "items without title": sum(not item.title.strip() for item in self.items),
+            "items without category": sum(not item.category.strip() for item in self.items),
+            "items with price": sum(item.price is not None for item in self.items),
+            "pairs": {
+                split: self.pair_table.filter(pl.col("split") == split).height for split in SPLITS
+            },
+            "queries": {
+                split: self.pair_table.filter(pl.col("split") == split)["query"].n_unique()
+                for split in SPLITS
+            },
+            "pool": {split: len(self.pool_indices(split)) for split in SPLITS},
+            "quarantine": self.quarantine.counts(),
+        }
+
+    def summary(self) -> str:
+        """Return the counts that matter in one line."""
+        told = self.describe()
+        pairs = ", ".join(f"{name} {count:,}" for name, count in told["pairs"].items())
+        return (
+            f"{told['items']:,} items ({told['items without image']:,} without image, "
+            f"{told['items without title']:,} without title), {told['images']:,} images, "
+            f"{self.pair_table.height:,} pairs ({pairs}); {self.quarantine.summary()}"
+        )
+
+    def _name(self) -> str:
+        return "in memory" if self.root is None else str(self.root)
+
+    def _checked(self, pairs: Iterable[Pair]) -> pl.DataFrame:
+        listed = list(pairs)
+        table = Table(
+            "pairs",
+            np.arange(1, len(listed) + 1, dtype=np.int64),
+            {
+                "query_id": [pair.query_id for pair in listed],
+                "target_id": [pair.target_id for pair in listed],
+                "weight": [pair.weight for pair in listed],
+                "split": [pair.split for pair in listed],
+            },
+        )
+        faults = Quarantine()
+        frame = check_pairs(table, self.index, faults)
+        faults.raise_first("A pair cannot be in the catalog")
+        return frame
+
+
+def _rows(
+    rows: Iterable[Mapping[str, Any]], name: str, columns: Sequence[str], quarantine: Quarantine
+) -> Table:
+    table = rows_table(enumerate(rows, start=1), name, quarantine)
+    if not len(table.rows):  # no row, hence no column to miss
+        return Table(name, table.rows, {column: [] for column in columns})
+    return table
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise CatalogError(f"{shown(split)} is no split; use one of {', '.join(SPLITS)}.")
+    return split
+
+
+def _first_twice(items: Sequence[Item]) -> str:
+    seen: set[str] = set()
+    for item in items:
+        if item.item_id in seen:
+            return f"The id {shown(item.item_id)} stands twice; give each item an id of its own."
+        seen.add(item.item_id)
+    raise AssertionError("no id stands twice")

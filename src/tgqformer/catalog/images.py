@@ -1,0 +1,178 @@
+"""From whatever a seller uploads to an upright RGB picture, or one clear sentence why not."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tgqformer.catalog.items import ImageRef
+from tgqformer.errors import ImageError
+
+MAX_PIXELS = 64_000_000
+"""Width x height above which a photo is refused unread: 8,000 x 8,000 takes 192 MB as RGB."""
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Encoded size above which a file is refused unread."""
+
+# Only formats in which photos come. Pillow also opens EPS and PDF, by way of other programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM")
+
+
+def read_image_bytes(ref: ImageRef) -> bytes:
+    """Return the encoded bytes of a photo, as stored.
+
+    Raises:
+        ImageError: the file is missing, unreadable, no regular file, empty or over MAX_BYTES.
+    """
+    if isinstance(ref, bytes):
+        data = ref
+    else:
+        try:
+            status = ref.stat()
+            # A named pipe would block for ever, a device never end.
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{ref} is no regular file; name a picture file instead.")
+            if status.st_size > MAX_BYTES:
+                raise _too_heavy(str(ref), status.st_size)
+            data = ref.read_bytes()
+        except FileNotFoundError:
+            raise ImageError(
+                f"{ref} does not exist; put the file there or remove it from the item's images."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ImageError(
+                f"{ref} cannot be read ({error}); make it readable or remove it from the images."
+            ) from error
+    if not data:
+        raise ImageError(f"{_name(ref)} is empty (0 bytes); upload the photo again or remove it.")
+    if len(data) > MAX_BYTES:
+        raise _too_heavy(_name(ref), len(data))
+    return data
+
+
+def image_key(ref: ImageRef) -> str:
+    """Return the sha256, in hexadecimal, of a photo's encoded bytes: its identity everywhere."""
+    return hashlib.sha256(read_image_bytes(ref)).hexdigest()
+
+
+def decode_image(
+    ref: ImageRef, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None
+) -> Image.Image:
+    """Decode a photo to an upright RGB picture.
+
+    The EXIF orientation is applied; transparency is laid on white; CMYK, palette, grey, 16-bit and
+    float pictures are converted; of an animation the first frame is taken.
+
+    Args:
+        ref: a path, or encoded bytes.
+        max_pixels: refuse larger pictures by their header, before a pixel is decoded. Pillow's own
+            limit (about 179 million pixels, ``PIL.Image.MAX_IMAGE_PIXELS``) holds as well.
+        size_hint: the length that the shorter side will be scaled to. A larger JPEG is then decoded
+            at 1/2, 1/4 or 1/8 of its size, never below the hint, in a fraction of the time.
+
+    Raises:
+        ImageError: the photo cannot be read or decoded in full, or is larger than max_pixels.
+    """
+    data = read_image_bytes(ref)
+    name = _name(ref)
+    try:
+        image = Image.open(BytesIO(data), formats=_formats())
+        width, height = image.size
+        if width * height <= max_pixels:
+            if size_hint is not None:
+                image.draft(None, (size_hint, size_hint))
+            image.load()  # raises where the data ends early: no half-grey pictures
+            return _to_rgb(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{name} is refused as too large ({error}); scale it down to at most {max_pixels:,} "
+            "pixels."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is no picture in a known format (it begins with {data[:12]!r}); replace it by "
+            "a JPEG, PNG or WebP file or remove it."
+        ) from error
+    # Decoders raise nearly anything on broken data (SyntaxError, struct.error, ValueError, ...),
+    # and whatever it is, the verdict on the photo is the same.
+    except Exception as error:
+        raise ImageError(
+            f"{name} cannot be decoded ({error}); the file is damaged or cut short, so replace or "
+            "remove it."
+        ) from error
+    raise ImageError(
+        f"{name} is {width} x {height} pixels, more than the limit of {max_pixels:,} in all; scale "
+        "it down or raise max_pixels."
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turned = ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF says nothing of the direction; the pixels are still good
+        return image
+    return turned
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_to_grey(image).convert("RGB")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGB", layered.size, (255, 255, 255))
+        white.paste(layered, mask=layered.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _deep_to_grey(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips at 255.
+
+    Floats within 0..1 are taken as such, others as 0..255; integers as 0..65535.
+    """
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    if image.mode == "F":
+        scaled = values * 255.0 if values.size == 0 or values.max() <= 1.0 else values
+    else:
+        scaled = values / 257.0
+    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every build
+
+
+def _name(ref: ImageRef) -> str:
+    return f"a photo of {len(ref):,} bytes" if isinstance(ref, bytes) else str(ref)
+
+
+def _too_heavy(name: str, size: int) -> ImageError:
+    return ImageError(
+        f"{name} has {size:,} bytes, more than the limit of {MAX_BYTES:,}; store it smaller."
+    )
+
+
+def image_suffix(data: bytes) -> str:
+    """Return the usual file suffix for encoded bytes, ``.bin`` where the format is not known."""
+    if data.startswith(b"\xff\xd8"):
+        return ".jpg"
+    if data.startswith(b"\x89PNG"):
+        return ".png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    if data.startswith(b"GIF8"):
+        return ".gif"
+    return ".bin"
+
+
+def as_path(ref: ImageRef) -> Path | None:
+    """Return the path of a photo on disk, None for bytes."""
+    return None if isinstance(ref, bytes) else ref

@@ -1,0 +1,61 @@
+"""Labels: what is known of items and never shown to a model, such as boxes, noise and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.errors import CatalogError
+
+
+def align_labels(
+    labels: pl.DataFrame, index: Mapping[str, int], quarantine: Quarantine
+) -> pl.DataFrame:
+    """Return the labels with one row for each item, in the items' order; nulls where unknown.
+
+    Rows of items that are not there, and second rows of one item, go to quarantine.
+
+    Raises:
+        CatalogError: there is no column `item_id`.
+    """
+    if "item_id" not in labels.columns:
+        found = ", ".join(labels.columns) or "none"
+        raise CatalogError(
+            f"The labels table has no column 'item_id' (found: {found}); rename the column that "
+            "holds the ids."
+        )
+    numbered = labels.with_columns(pl.col("item_id").cast(pl.String)).with_row_index("__row", 1)
+    order = pl.DataFrame({"item_id": pl.Series(list(index), dtype=pl.String)})
+    strange = numbered.join(order, on="item_id", how="anti")
+    for row, item_id in strange.select("__row", "item_id").iter_rows():
+        quarantine.add(
+            "labels",
+            row,
+            item_id,
+            "item_id",
+            "names no item",
+            f"no item has the id {shown(item_id)}; add the item or remove the labels",
+        )
+    first = pl.col("item_id").is_first_distinct()
+    known = numbered.join(order, on="item_id", how="semi", maintain_order="left")
+    for row, item_id in known.filter(~first).select("__row", "item_id").iter_rows():
+        quarantine.add(
+            "labels",
+            row,
+            item_id,
+            "item_id",
+            "duplicate id",
+            f"the labels of {shown(item_id)} stand twice, the first are kept; keep one row",
+        )
+    kept = known.filter(first).drop("__row")
+    return order.join(kept, on="item_id", how="left", maintain_order="left")
+
+
+def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
+    """Return which items belong to a split's pool; null means every pool, "" none."""
+    member = pool.cast(pl.String).str.split(",").list.eval(pl.element().str.strip_chars())
+    return member.list.contains(split).fill_null(True).to_numpy()

@@ -1,0 +1,209 @@
+"""Writing a catalog's folder: tables atomically, photos by a second name for the same file."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tgqformer.catalog.files import (
+    TABLE_SUFFIXES,
+    atomic_path,
+    link_or_copy,
+    write_bytes,
+    write_table,
+)
+from tgqformer.catalog.images import image_suffix
+from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.text import replace_surrogates
+from tgqformer.errors import ImageError, StorageError
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+
+_ATTRIBUTES = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
+_PHOTOS = pl.List(pl.Struct({"bytes": pl.Binary, "path": pl.String}))
+
+
+def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> None:
+    """Write items, pairs, labels and photos to a folder, which becomes the catalog's root.
+
+    Photos that lie in the folder stay where they are; others come to ``images/`` as hard links, or
+    as copies where the file system has no such links. Photos given as bytes are stored in the
+    table (Parquet) or as files (the other formats). Tables of the same name in another format are
+    removed once the new ones stand. In memory the items are unchanged.
+
+    Args:
+        catalog: what to write.
+        folder: made where it is not there.
+        format: "parquet", "jsonl" or "csv".
+
+    Raises:
+        StorageError: the format is unknown or a file cannot be written.
+    """
+    suffix = f".{format}"
+    if suffix not in TABLE_SUFFIXES:
+        raise StorageError(
+            f"{format!r} is no format of a catalog; use one of "
+            f"{', '.join(known[1:] for known in TABLE_SUFFIXES)}."
+        )
+    photos = _PhotoWriter(folder, inline=format == "parquet")
+    _write_items(catalog.items, photos.place, folder / f"items{suffix}")
+    frames: dict[str, pl.DataFrame] = {}
+    if catalog.pair_table.height:
+        frames["pairs"] = pairs_frame(catalog)
+    if catalog.labels is not None:
+        labels = catalog.labels
+        frames["labels"] = _flat(labels) if format == "csv" else labels
+    for name, frame in frames.items():
+        write_table(frame, folder / f"{name}{suffix}")
+    for name in ("items", "pairs", "labels"):
+        for other in TABLE_SUFFIXES:
+            if other != suffix or name not in ("items", *frames):
+                (folder / f"{name}{other}").unlink(missing_ok=True)
+    catalog.root = folder.absolute()
+
+
+class _PhotoWriter:
+    """Decides what the table says of each photo, and brings photos from outside into the folder."""
+
+    def __init__(self, folder: Path, *, inline: bool) -> None:
+        self._root = folder.resolve()
+        self._inline = inline
+        self._parents: dict[Path, Path] = {}
+        self._placed: dict[Path, str] = {}
+
+    def place(self, ref: ImageRef) -> str | bytes:
+        """Return a path below the folder, or the bytes themselves where those go into the table."""
+        if isinstance(ref, bytes):
+            if self._inline:
+                return ref
+            name = f"images/{hashlib.sha256(ref).hexdigest()}{image_suffix(ref)}"
+            if not (self._root / name).exists():
+                write_bytes(self._root / name, ref)
+            return name
+        real = self._real(ref)
+        if real.is_relative_to(self._root):
+            return real.relative_to(self._root).as_posix()
+        if real not in self._placed:
+            self._placed[real] = self._bring(real)
+        return self._placed[real]
+
+    def _real(self, ref: Path) -> Path:
+        if ref.is_symlink():
+            return ref.resolve()
+        if ref.parent not in self._parents:
+            self._parents[ref.parent] = ref.parent.resolve()
+        return self._parents[ref.parent] / ref.name
+
+    def _bring(self, source: Path) -> str:
+        if not source.is_file():
+            raise ImageError(f"{source} does not exist; put the photo there or take it out.")
+        name = f"images/{source.name}"
+        target = self._root / name
+        if target.exists() and not filecmp.cmp(source, target, shallow=False):
+            mark = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+            name = f"images/{mark}-{source.name}"
+        link_or_copy(source, self._root / name)
+        return name
+
+
+def items_frame(items: Sequence[Item], place: Callable[[ImageRef], str | bytes]) -> pl.DataFrame:
+    """Return items as a frame.
+
+    Columns: item_id, title, brand, category (String), attributes (list of structs key and value),
+    price (Float64), images (list of paths; of structs bytes and path where any are bytes).
+    """
+    photos = [[place(ref) for ref in item.images] for item in items]
+    if any(isinstance(photo, bytes) for row in photos for photo in row):
+        images = pl.Series("images", [[_photo(photo) for photo in row] for row in photos], _PHOTOS)
+    else:
+        images = pl.Series("images", photos, dtype=pl.List(pl.String))
+    texts = {
+        name: pl.Series(
+            name, [replace_surrogates(getattr(item, name)) for item in items], dtype=pl.String
+        )
+        for name in ("item_id", "title", "brand", "category")
+    }
+    entries = [
+        [{"key": key, "value": value} for key, value in _sound(item.attributes).items()]
+        for item in items
+    ]
+    return pl.DataFrame(
+        {
+            **texts,
+            "attributes": pl.Series("attributes", entries, dtype=_ATTRIBUTES),
+            "price": pl.Series("price", [item.price for item in items], dtype=pl.Float64),
+            "images": images,
+        }
+    )
+
+
+def _write_items(
+    items: Sequence[Item], place: Callable[[ImageRef], str | bytes], path: Path
+) -> None:
+    frame = items_frame(items, place)
+    if path.suffix == ".parquet":
+        write_table(frame, path)
+        return
+    maps = [_sound(item.attributes) for item in items]
+    if path.suffix == ".csv":
+        told = [
+            pl.Series("attributes", [_json(entry) if entry else "" for entry in maps], pl.String),
+            pl.Series(
+                "images",
+                [_json(row) if row else "" for row in frame["images"].to_list()],
+                pl.String,
+            ),
+        ]
+        write_table(frame.with_columns(told), path)
+        return
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row, entry in zip(frame.iter_rows(named=True), maps):
+            file.write(_json({**row, "attributes": entry}) + "\n")
+
+
+def _photo(photo: str | bytes) -> dict[str, str | bytes | None]:
+    if isinstance(photo, bytes):
+        return {"bytes": photo, "path": None}
+    return {"bytes": None, "path": photo}
+
+
+def _sound(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {replace_surrogates(key): replace_surrogates(value) for key, value in attributes.items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def pairs_frame(catalog: Catalog) -> pl.DataFrame:
+    """Return the pairs with the columns query_id, target_id, weight and split."""
+    ids = pl.Series("item_id", [item.item_id for item in catalog.items], dtype=pl.String)
+    table = catalog.pair_table
+    return pl.DataFrame(
+        {
+            "query_id": ids.gather(table["query"]),
+            "target_id": ids.gather(table["target"]),
+            "weight": table["weight"],
+            "split": table["split"],
+        }
+    )
+
+
+def _flat(labels: pl.DataFrame) -> pl.DataFrame:
+    """Turn lists and structs, which CSV has no place for, into JSON."""
+    nested = [name for name, dtype in labels.schema.items() if dtype.is_nested()]
+    return labels.with_columns(
+        pl.Series(
+            name,
+            [None if value is None else _json(value) for value in labels[name].to_list()],
+            dtype=pl.String,
+        )
+        for name in nested
+    )
