@@ -71,7 +71,8 @@ def corner_badge(image: Image.Image, severity: float, rng: np.random.Generator) 
             draw.ellipse((0, 0, w - 1, h - 1), fill=(*colour, 255))
             rim = max(1, w // 28)
             ring = (rim * 2, rim * 2, w - 1 - rim * 2, h - 1 - rim * 2)
-            draw.ellipse(ring, outline=(*ink_on(colour), 255), width=rim)
+            if w >= 12:
+                draw.ellipse(ring, outline=(*ink_on(colour), 255), width=rim)
         else:
             notch = (w / 2, h * 0.82)
             draw.polygon([(0, 0), (w, 0), (w, h), notch, (0, h)], fill=(*colour, 255))
