@@ -1,0 +1,225 @@
+"""The token cache: what frozen towers said, on disk, so that no photo is encoded twice.
+
+One folder for each tower key. In it lie append-only shards, each ONE safetensors file that is
+written under a temporary name, synced and renamed: a reader sees a whole shard or none, two writers
+never touch the same file, and a killed writer leaves only a temporary file behind. Shards are
+memory-mapped, so that many processes share one copy in memory. A row carries a CRC-32 that is
+checked the first time a process reads it: a damaged row counts as missing.
+
+A row is keyed by the SHA-256 of what was encoded: a photo's bytes, or a text.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tgqformer.errors import CacheError
+from tgqformer.towers.shard import Shard, ShardDamaged, write_shard
+
+Half = npt.NDArray[np.float16]
+Single = npt.NDArray[np.float32]
+
+HALF_MAX = 65504.0  # the largest finite float16
+STALE_SECONDS = 3600.0  # no writer takes this long over one shard
+RESERVE = 64 << 20  # bytes that filling leaves free on the disk
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cached input: tokens [P, D] float16 and pooled [Dg] float32, views of mapped memory."""
+
+    tokens: Half
+    pooled: Single
+
+
+class TokenCache:
+    """The cached output of one tower.
+
+    Args:
+        root: the folder that holds all caches.
+        key: the tower's key; names the folder below `root`.
+        dim: width of a token. global_dim: width of the pooled vector.
+        about: what to write in the folder's `tower.json`, for people.
+
+    Raises:
+        CacheError: the folder cannot be made or read.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        key: str,
+        dim: int,
+        global_dim: int,
+        *,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(root) / key
+        self.key, self.dim, self.global_dim = key, dim, global_dim
+        self._shards: list[Shard] = []
+        self._seen: set[str] = set()
+        self._index: dict[bytes, tuple[int, int]] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _describe(
+                self.folder, {"key": key, "dim": dim, "global_dim": global_dim, **(about or {})}
+            )
+            remove_stale(self.folder)
+        except OSError as error:
+            raise CacheError(
+                f"The token cache {str(self.folder)!r} cannot be used ({error.strerror}); "
+                "choose another folder with TGQFORMER_CACHE."
+            ) from error
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._index
+
+    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those of `keys` that are not cached, each once, in order."""
+        return [key for key in dict.fromkeys(keys) if key not in self._index]
+
+    def refresh(self) -> None:
+        """Take in the shards that other processes have written meanwhile."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            shard = Shard(path, self.dim, self.global_dim)
+        except FileNotFoundError:
+            return
+        except ShardDamaged as damage:
+            warnings.warn(f"Token cache file ignored: {damage}", RuntimeWarning, stacklevel=3)
+            return
+        number = len(self._shards)
+        self._shards.append(shard)
+        for row, key in enumerate(shard.keys()):
+            self._index.setdefault(key, (number, row))
+
+    def get(self, key: bytes, *, pooled_only: bool = False) -> Row | None:
+        """The row of `key`, or None where it is missing or damaged.
+
+        With `pooled_only` the tokens are not checked, and must not be used.
+        """
+        place = self._index.get(key)
+        if place is None:
+            return None
+        number, row = place
+        shard = self._shards[number]
+        if not shard.intact(row, pooled_only=pooled_only):
+            warnings.warn(
+                f"Token cache row {row} of {shard.path.name} is damaged; it is encoded again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            del self._index[key]
+            return None
+        return Row(shard.tokens(row), shard.pooled[row])
+
+    def put(self, keys: Sequence[bytes], tokens: Sequence[Half], pooled: Single) -> None:
+        """Write one shard and take it into the index.
+
+        Args:
+            keys: n digests of 32 bytes.
+            tokens: n arrays [P_i, D] float16. pooled: [n, Dg] float32.
+
+        Raises:
+            CacheError: a shape or dtype is wrong, or the disk is full.
+        """
+        if not keys:
+            return
+        check_rows(keys, tokens, pooled, self.dim, self.global_dim)
+        path = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.safetensors"
+        try:
+            write_shard(path, keys, tokens, pooled)
+        except OSError as error:
+            raise CacheError(
+                f"The token cache in {str(self.folder)!r} cannot be written ({error.strerror}); "
+                "free room, or choose another folder with TGQFORMER_CACHE."
+            ) from error
+        self._seen.add(path.name)
+        self._open(path)
+
+    def estimate(self, n: int, tokens: int) -> int:
+        """Bytes that `n` more inputs of `tokens` tokens each would take."""
+        return n * (tokens * self.dim * 2 + self.global_dim * 4 + 32 + 8)
+
+    def check_room(self, needed: int) -> None:
+        """Raise CacheError unless the disk has room for `needed` bytes more."""
+        free = shutil.disk_usage(self.folder).free
+        if needed + RESERVE > free:
+            raise CacheError(
+                f"The token cache needs {needed / 1e9:.2f} GB more in {str(self.folder)!r}, where "
+                f"{free / 1e9:.2f} GB are free; free room, choose another folder with "
+                "TGQFORMER_CACHE, or encode without a cache."
+            )
+
+
+def to_half(values: Single, owner: str) -> Half:
+    """Round to float16, or raise CacheError where a value does not fit."""
+    peak = float(np.abs(values).max(initial=0.0))
+    if not peak <= HALF_MAX:  # also catches NaN
+        raise CacheError(
+            f"{owner} gave a token value of {peak:g}, and the cache holds float16 up to "
+            f"{HALF_MAX:g}; choose another layer."
+        )
+    return values.astype(np.float16)
+
+
+def check_rows(
+    keys: Sequence[bytes], tokens: Sequence[Half], pooled: Single, dim: int, global_dim: int
+) -> None:
+    """Raise CacheError unless shapes and dtypes are those of a shard."""
+    if not len(keys) == len(tokens) == len(pooled):
+        raise CacheError(
+            f"{len(keys)} keys, {len(tokens)} token arrays and {len(pooled)} pooled vectors "
+            "were put in the token cache; the three must be as many."
+        )
+    if any(len(key) != 32 for key in keys):
+        raise CacheError("A token cache key must be 32 bytes; use the SHA-256 of the input.")
+    if pooled.dtype != np.float32 or pooled.shape[1:] != (global_dim,):
+        raise CacheError(
+            f"Pooled vectors are {pooled.dtype} {pooled.shape}; "
+            f"the token cache holds float32 [n, {global_dim}]."
+        )
+    for array in tokens:
+        if array.dtype != np.float16 or array.ndim != 2 or array.shape[1] != dim:
+            raise CacheError(
+                f"Tokens are {array.dtype} {array.shape}; the token cache holds float16 [P, {dim}]."
+            )
+
+
+def remove_stale(folder: Path) -> None:
+    """Delete temporary files that a killed writer left behind."""
+    for path in folder.glob("*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+        except FileNotFoundError:
+            continue
+
+
+def _describe(folder: Path, about: dict[str, Any]) -> None:
+    path = folder / "tower.json"
+    if path.exists():
+        return
+    temporary = folder / f"tower.{uuid.uuid4().hex}.tmp"
+    temporary.write_text(json.dumps(about, indent=2, default=str))
+    temporary.replace(path)

@@ -1,0 +1,97 @@
+"""Running a tower over many inputs: decoding in threads, the tower in batches, float16 out."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.items import ImageRef
+from tgqformer.errors import ImageError
+from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
+from tgqformer.towers.cache import Row, to_half
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One batch of a tower: a row for each key that could be read, a reason for each that not."""
+
+    keys: list[bytes]
+    rows: list[Row]
+    broken: list[tuple[bytes, str]]
+
+
+class PhotoEncoder:
+    """Decodes photos in a thread pool, one batch ahead of the tower."""
+
+    def __init__(self, tower: ImageTower, workers: int | None = None) -> None:
+        self.tower = tower
+        self.workers = workers or min(16, os.cpu_count() or 1)
+        self.calls = 0
+
+    def encode(
+        self, photos: Iterable[tuple[bytes, ImageRef]], batch_size: int
+    ) -> Iterator[Encoded]:
+        """Yield batches of rows in the order of `photos`; an unreadable photo is never a stop."""
+        source = iter(photos)
+        ahead: deque[list[tuple[bytes, Future[PixelInputs]]]] = deque()
+        with ThreadPoolExecutor(self.workers, "decode") as pool:
+            try:
+                while True:
+                    while len(ahead) < 2 and (chunk := list(islice(source, batch_size))):
+                        ahead.append([(key, pool.submit(self._read, ref)) for key, ref in chunk])
+                    if not ahead:
+                        return
+                    yield self._run(ahead.popleft())
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, ref: ImageRef) -> PixelInputs:
+        return self.tower.preprocess(decode_image(ref, size_hint=self.tower.image_size))
+
+    def _run(self, waiting: list[tuple[bytes, Future[PixelInputs]]]) -> Encoded:
+        keys, inputs, broken = [], [], []
+        for key, future in waiting:
+            try:
+                inputs.append(future.result())
+                keys.append(key)
+            except ImageError as error:
+                broken.append((key, str(error)))
+        if not inputs:
+            return Encoded([], [], broken)
+        self.calls += 1
+        return Encoded(keys, to_rows(self.tower.encode(inputs), "The image tower"), broken)
+
+
+class TextEncoder:
+    """Runs a text tower over texts, the similarly long ones together."""
+
+    def __init__(self, tower: TextTower) -> None:
+        self.tower = tower
+        self.calls = 0
+
+    def encode(self, texts: Sequence[tuple[bytes, str]], batch_size: int) -> Iterator[Encoded]:
+        """Yield batches of rows, shortest texts first."""
+        by_length = sorted(texts, key=lambda pair: len(pair[1]))
+        for start in range(0, len(by_length), batch_size):
+            chunk = by_length[start : start + batch_size]
+            self.calls += 1
+            out = self.tower.encode([text for _, text in chunk])
+            yield Encoded([key for key, _ in chunk], to_rows(out, "The text tower"), [])
+
+
+def to_rows(out: TowerOutput, owner: str) -> list[Row]:
+    """Cut a tower's output into rows on the CPU, without padding."""
+    tokens = to_half(out.tokens.float().cpu().numpy(), owner)
+    pooled = out.pooled.to("cpu", torch.float32).numpy()
+    lengths = out.mask.sum(1).tolist()
+    return [
+        Row(tokens[i, :length], pooled[i])  # masks are padded on the right
+        for i, length in enumerate(lengths)
+    ]

@@ -1,0 +1,62 @@
+"""From a config to a loaded tower. The two dicts below are the whole registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from tgqformer.errors import ConfigError
+from tgqformer.towers.base import ImageTower, TextTower
+from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+
+
+def _efficientnet(config: ImageTowerConfig) -> ImageTower:
+    from tgqformer.towers.efficientnet import EfficientNetTower
+
+    return EfficientNetTower(config)
+
+
+def _sentence(config: TextTowerConfig) -> TextTower:
+    from tgqformer.towers.sentence import SentenceTower
+
+    return SentenceTower(config)
+
+
+IMAGE_TOWERS: dict[str, Callable[[ImageTowerConfig], ImageTower]] = {
+    "efficientnet_lite0": _efficientnet,
+}
+TEXT_TOWERS: dict[str, Callable[[TextTowerConfig], TextTower]] = {
+    "sentence": _sentence,
+}
+
+T = TypeVar("T")
+
+
+def load_image_tower(config: ImageTowerConfig, *, device: torch.device | str = "cpu") -> ImageTower:
+    """Load a frozen image tower onto `device`.
+
+    Raises:
+        ConfigError: an option of the config breaks a rule.
+        ModelError: the weights cannot be loaded.
+        MissingDependencyError: the tower's pip package is absent.
+    """
+    tower = _pick(IMAGE_TOWERS, config.kind, "image")(config)
+    tower.to(device)
+    return tower
+
+
+def load_text_tower(config: TextTowerConfig, *, device: torch.device | str = "cpu") -> TextTower:
+    """Load a frozen text tower onto `device`; raises as `load_image_tower` does."""
+    tower = _pick(TEXT_TOWERS, config.kind, "text")(config)
+    tower.to(device)
+    return tower
+
+
+def _pick(towers: dict[str, T], kind: str, noun: str) -> T:
+    if kind not in towers:
+        raise ConfigError(
+            f"There is no {noun} tower of kind {kind!r}; choose one of {', '.join(towers)}."
+        )
+    return towers[kind]

@@ -1,0 +1,69 @@
+"""A frozen sentence encoder as the text tower: any Hugging Face AutoModel that encodes text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tgqformer.towers.base import TextTower, TowerOutput
+from tgqformer.towers.config import TextTowerConfig
+from tgqformer.towers.hub import load, tokenizer_digest
+from tgqformer.towers.layers import hidden_layer
+
+
+class SentenceTower(TextTower):
+    """Tokens: one layer's hidden states. Global: their mean over real tokens, L2-normalised.
+
+    The pooling is always that of the last layer, as sentence encoders are trained.
+    """
+
+    num_tokens = None
+
+    def __init__(self, config: TextTowerConfig) -> None:
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        self.tokenizer: Any
+        if config.random_weights:
+            from tgqformer.towers.hashing import HashTokenizer
+            from tgqformer.towers.hub import build_random
+
+            settings = load(AutoConfig, config.name, config.revision)
+            module = build_random(AutoModel, settings)
+            self.tokenizer = HashTokenizer(settings.vocab_size)
+        else:
+            module = load(AutoModel, config.name, config.revision, weights=True)
+            self.tokenizer = load(AutoTokenizer, config.name, config.revision)
+        self.layer = -1 if config.layer is None else config.layer
+        self.dim = self.global_dim = int(module.config.hidden_size)
+        positions = int(getattr(module.config, "max_position_embeddings", None) or 512)
+        self.max_tokens = min(config.max_tokens, positions)
+        hidden_layer(range(int(module.config.num_hidden_layers) + 1), self.layer, "the text tower")
+        self._tokenizer_digest = tokenizer_digest(self.tokenizer)
+        super().__init__(module, dtype=config.dtype)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "max_tokens": self.max_tokens,
+            "tokenizer": self._tokenizer_digest,
+        }
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> TowerOutput:
+        batch = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
+        batch = {name: x.to(self.device) for name, x in batch.items()}
+        mask = batch["attention_mask"].bool()
+        out = self.module(**batch, output_hidden_states=self.layer != -1, return_dict=True)
+        last = out.last_hidden_state
+        tokens = last if self.layer == -1 else hidden_layer(out.hidden_states, self.layer)
+        weights = mask.unsqueeze(-1).to(last.dtype)
+        pooled = (last * weights).sum(1) / weights.sum(1).clamp(min=1)
+        return TowerOutput(tokens, mask, torch.nn.functional.normalize(pooled.float(), dim=-1))
