@@ -1,11 +1,11 @@
 """The trained part: connector, backbone, head. The one place where the arrow is drawn.
 
-    tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
+tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,17 @@ class ItemOutput:
         visual: [B, D] unit vectors from the connector's streams alone, for the visual auxiliary
             loss and to see whether the photo is neglected.
         connector: everything that the connector says.
+        complete: [B, 1] float, 1 where the item has photo and metadata.
+        scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
+            each item: so every gradient of a loss flows through per-item outputs, and a gradient
+            cache or a gather across processes needs no exception for them.
     """
 
     embedding: Tensor | None
     visual: Tensor
     connector: ConnectorOutput
+    complete: Tensor
+    scales: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,13 @@ class TowerShape:
     text: int
     text_global: int
     shared_space: bool = False
+
+
+INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
+"""1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
+
+MAX_SCALE = 100.0
+"""1 / temperature is clamped to it, as in CLIP."""
 
 
 class EmbedderModel(nn.Module):
@@ -88,10 +101,9 @@ class EmbedderModel(nn.Module):
                 for name in self.connector.stream_names
             }
         )
-        # In nats of similarity: learned, as in CLIP; exp(log 20) is a temperature of 0.05.
-        self.log_scale = nn.Parameter(torch.tensor(20.0).log())
-        self.log_visual_scale = nn.Parameter(torch.tensor(20.0).log())
-        self.log_agreement_scale = nn.Parameter(torch.tensor(14.0).log())
+        self.log_scales = nn.ParameterDict(
+            {name: torch.tensor(value).log() for name, value in INITIAL_SCALES.items()}
+        )
 
     def forward(
         self, batch: ItemBatch, *, connector_only: bool = False, return_attention: bool = False
@@ -115,13 +127,18 @@ class EmbedderModel(nn.Module):
         )
         visual = self._visual(out)
         unit = F.normalize(visual, dim=-1)
+        scales = {
+            name: log.exp().clamp(max=MAX_SCALE).expand(len(unit), 1)
+            for name, log in self.log_scales.items()
+        }
+        complete = t.presence.all(dim=-1, keepdim=True).float()
         if connector_only:
-            return ItemOutput(None, unit, out)
+            return ItemOutput(None, unit, out, complete, scales)
         state = self.head(self.backbone(batch.prompt, out.tokens))
         if self.config.visual_residual:
             has_image = t.presence[:, :1].to(visual.dtype)
             state = state + visual * has_image
-        return ItemOutput(F.normalize(state, dim=-1), unit, out)
+        return ItemOutput(F.normalize(state, dim=-1), unit, out, complete, scales)
 
     def _visual(self, out: ConnectorOutput) -> Tensor:
         """Sum of the heads over the streams: [B, D']s -> [B, D]."""

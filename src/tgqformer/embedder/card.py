@@ -1,0 +1,66 @@
+"""The model card of a saved embedder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tgqformer.config import to_dict
+from tgqformer.embedder.config import EmbedderConfig
+
+_CARD = """---
+library_name: tgqformer
+pipeline_tag: feature-extraction
+tags: [item-embeddings, e-commerce, multimodal, tgqformer]
+---
+
+# Item embeddings by TGQ-Former
+
+Embeds products (photos, title, brand, category, attributes) so that neighbours are what shoppers
+want next. Method: TGQ-Former, KDD 2026, arXiv 2605.17366.
+
+| | |
+|---|---|
+| image tower (frozen, not in this folder) | {image} |
+| text tower (frozen, not in this folder) | {text} |
+| backbone ({train}) | {backbone} |
+| connector | {connector}, {queries} |
+| dimensions | {dims}{matryoshka} |
+| trained weights | {count:,} |
+
+```python
+from tgqformer import ItemEmbedder
+
+embedder = ItemEmbedder.from_pretrained("PATH")
+vectors = embedder.encode(items)  # float32 [N, {dims}]
+```
+
+## Figures
+
+{facts}
+
+## Configuration
+
+```json
+{config}
+```
+"""
+
+
+def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str:
+    """Markdown with the architecture, the figures in `facts`, and the whole configuration."""
+    c, language = config.connector, config.language
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
+    return _CARD.format(
+        image=f"{config.image_tower.kind} {config.image_tower.name}".strip(),
+        text=f"{config.text_tower.kind} {config.text_tower.name}".strip(),
+        train=language.train,
+        backbone=language.name if language.kind == "hf" else language.kind,
+        connector=c.kind,
+        queries=f"{c.anchored} anchored and {c.exploratory} exploratory queries",
+        dims=config.dims,
+        matryoshka=f", also {', '.join(map(str, config.matryoshka))}" if config.matryoshka else "",
+        count=count,
+        facts="\n".join(lines) or "None were recorded.",
+        config=json.dumps(to_dict(config), indent=2),
+    )

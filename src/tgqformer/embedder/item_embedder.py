@@ -1,0 +1,206 @@
+"""`ItemEmbedder`: items in, vectors out; saved and loaded as a folder of what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.progress import track
+from tgqformer.catalog.protocols import Vectors
+from tgqformer.catalog.text import item_text
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
+from tgqformer.language import PromptBuilder, load_tokenizer
+from tgqformer.retrieval.quantize import Precision, Stored, quantize
+from tgqformer.towers.features import ItemFeatures
+from tgqformer.towers.load import load_image_tower, load_text_tower
+
+
+class ItemEmbedder:
+    """Frozen towers, trained connector and backbone, behind `encode`.
+
+    Attributes:
+        config: what it is made of.
+        features: the towers and their cache.
+        model: the trained part.
+        facts: figures and provenance for the model card.
+    """
+
+    def __init__(
+        self, config: EmbedderConfig, features: ItemFeatures, model: EmbedderModel
+    ) -> None:
+        self.config, self.features, self.model = config, features, model
+        self.facts: dict[str, Any] = {}
+        self.prompts = PromptBuilder(
+            load_tokenizer(config.language), config.language.prompt, model.connector.num_tokens
+        )
+
+    @classmethod
+    def from_config(
+        cls,
+        config: EmbedderConfig,
+        *,
+        cache_dir: Path | str | None = None,
+        device: str | None = None,
+        seed: int = 0,
+    ) -> ItemEmbedder:
+        """Build an untrained embedder.
+
+        Args:
+            cache_dir: where tower outputs are kept; None keeps none.
+            device: "cpu", "cuda", ...; None takes the GPU where there is one.
+            seed: of the random weights; the caller's random state is left as it was.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        features = ItemFeatures(
+            load_image_tower(config.image_tower, device=device),
+            load_text_tower(config.text_tower, device=device),
+            Path(cache_dir) if cache_dir is not None else None,
+            max_images=config.max_images,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = EmbedderModel(config, tower_shape(features))
+        return cls(config, features, model.to(device).eval())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: Path | str,
+        *,
+        revision: str | None = None,
+        cache_dir: Path | str | None = None,
+        device: str | None = None,
+    ) -> ItemEmbedder:
+        """Load a saved folder, or a hub id of one.
+
+        Raises:
+            ModelError: where the folder is none of ours or does not fit its towers.
+        """
+        from tgqformer.embedder.saving import load_embedder
+
+        return load_embedder(cls, path, revision=revision, cache_dir=cache_dir, device=device)
+
+    def save_pretrained(self, path: Path | str) -> None:
+        """Write config, trained weights (safetensors), model card and `modules.json`.
+
+        Frozen weights are not written: they are named, and loaded from where they came.
+        """
+        from tgqformer.embedder.saving import save_embedder
+
+        save_embedder(self, Path(path))
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the saved folder to the Hugging Face hub; returns its address."""
+        from tgqformer.embedder.saving import push_embedder
+
+        return push_embedder(self, repo_id, private=private, token=token)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trained part lives."""
+        return next(self.model.parameters()).device
+
+    def text(self, item: Item) -> str:
+        """The metadata of an item as text, "" where it has none."""
+        return item_text(item)
+
+    def batch(
+        self,
+        items: Sequence[Item],
+        *,
+        texts: Sequence[str] | None = None,
+        prompt_texts: Sequence[str] | None = None,
+    ) -> ItemBatch:
+        """Model input for B items, on the CPU.
+
+        Args:
+            texts: metadata in place of the items' own.
+            prompt_texts: what the backbone reads, where it differs from `texts`.
+        """
+        texts = [self.text(item) for item in items] if texts is None else texts
+        towers = self.features.batch(items, texts=texts)
+        has_image = towers.presence[:, 0].tolist()
+        return ItemBatch(
+            towers, self.prompts.build(texts if prompt_texts is None else prompt_texts, has_image)
+        )
+
+    @torch.inference_mode()
+    def outputs(self, items: Sequence[Item], *, attention: bool = False) -> ItemOutput:
+        """Everything that the model says of a few items: vectors, gates, attention maps."""
+        self.model.eval()
+        self.features.fill(items)
+        result: ItemOutput = self.model(
+            self.batch(items).to(self.device), return_attention=attention
+        )
+        return result
+
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+        dims: int | None = None,
+        precision: Precision = "float32",
+    ) -> Stored:
+        """Embed items.
+
+        Args:
+            items: N items; none, one or several photos each, metadata or not.
+            batch_size: items in one forward pass.
+            progress: show a progress bar.
+            dims: keep the first so many dimensions, renormalised; None keeps all.
+            precision: "float32", "int8" or "binary" (see `retrieval.quantize`).
+
+        Returns:
+            [N, dims] float32 unit rows, int8 [N, dims] or uint8 [N, ceil(dims / 8)].
+        """
+        vectors = self.encode_views(items, batch_size=batch_size, progress=progress)["embedding"]
+        return quantize(vectors, precision, dims)
+
+    def encode_views(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+        connector_only: bool = False,
+    ) -> dict[str, Vectors]:
+        """The "embedding" and the "visual" view (the connector's streams alone) of N items.
+
+        Args:
+            connector_only: leave the backbone out; then there is only the "visual" view.
+
+        Returns:
+            Name to float32 [N, D] unit rows.
+        """
+        names = ["visual"] if connector_only else ["embedding", "visual"]
+        views = {n: np.empty((len(items), self.config.dims), dtype=np.float32) for n in names}
+        self.model.eval()
+        starts = range(0, len(items), batch_size)
+        for start in track(starts, total=len(starts), text="embedding", show=progress):
+            part = items[start : start + batch_size]
+            self.features.fill(part)
+            with torch.inference_mode():
+                out = self.model(self.batch(part).to(self.device), connector_only=connector_only)
+            for name, view in views.items():
+                view[start : start + len(part)] = getattr(out, name).float().cpu().numpy()
+        return views
+
+
+def tower_shape(features: ItemFeatures) -> TowerShape:
+    """The widths that a model over these towers needs."""
+    image, text = features.image_tower, features.text_tower
+    return TowerShape(
+        visual=image.dim,
+        image_global=image.global_dim,
+        text=text.dim,
+        text_global=text.global_dim,
+        shared_space=features.shared_space,
+    )

@@ -1,0 +1,193 @@
+"""A saved embedder: what was trained, and the names of what was not.
+
+config.json         the configuration, the towers' widths and weights digests, provenance
+model.safetensors   connector, heads, LoRA: every weight that was trained, no frozen one
+README.md           the model card, with its figures
+modules.json        lets sentence-transformers load the folder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+import tgqformer
+from tgqformer.config import from_dict, to_dict
+from tgqformer.embedder.card import model_card
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.errors import ModelError, StorageError
+
+if TYPE_CHECKING:
+    from tgqformer.embedder.item_embedder import ItemEmbedder
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+SENTENCE_TRANSFORMERS = {
+    "modules.json": [
+        {
+            "idx": 0,
+            "name": "0",
+            "path": "",
+            "type": "tgqformer.embedder.sentence_transformers.ItemModule",
+        }
+    ],
+    "config_sentence_transformers.json": {"similarity_fn_name": "cosine", "prompts": {}},
+}
+
+
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Name to weight of everything that training may change."""
+    return {
+        name: p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Put saved weights into a model.
+
+    Raises:
+        ModelError: where they are damaged, or others than the model's trained weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        saved = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The weights {path} cannot be read; they are missing or damaged."
+        ) from error
+    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    odd = sorted(own.keys() ^ saved.keys()) or [
+        name for name, p in own.items() if p.shape != saved[name].shape
+    ]
+    if odd:
+        raise ModelError(
+            f"The weights {path} do not fit their configuration ({len(odd)} differ, first "
+            f"'{odd[0]}'); the folder mixes files of two models."
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(saved[name])
+
+
+def save_embedder(embedder: ItemEmbedder, path: Path) -> None:
+    """Write the folder; each file by temporary file, fsync and rename, weights before config."""
+    from safetensors.torch import save_file
+
+    path.mkdir(parents=True, exist_ok=True)
+    towers = embedder.features
+    config = {
+        "format": FORMAT,
+        "model_type": "tgqformer",
+        "tgqformer_version": tgqformer.__version__,
+        "embedder": to_dict(embedder.config),
+        "towers": {"image": towers.image_tower.key, "text": towers.text_tower.key},
+        "facts": embedder.facts,
+    }
+    weights = trained_weights(embedder.model)
+    write_atomically(path / WEIGHTS, lambda temporary: save_file(weights, temporary))
+    for name, content in SENTENCE_TRANSFORMERS.items():
+        _write_text(path / name, json.dumps(content, indent=2))
+    _write_text(path / CARD, model_card(embedder.config, embedder.facts, _count(weights)))
+    _write_text(path / CONFIG, json.dumps(config, indent=2))
+
+
+def load_embedder(
+    cls: type[ItemEmbedder],
+    path: Path | str,
+    *,
+    revision: str | None,
+    cache_dir: Path | str | None,
+    device: str | None,
+) -> ItemEmbedder:
+    """See `ItemEmbedder.from_pretrained`."""
+    folder = resolve(path, revision)
+    try:
+        saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version, config = saved["format"], saved["embedder"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} is no saved embedder: its {CONFIG} is missing or of another kind; give the "
+            "folder that save_pretrained or `tgqformer train` wrote."
+        ) from error
+    if version != FORMAT:
+        raise ModelError(
+            f"{path} has format {version}, and this version reads {FORMAT}; upgrade tgqformer."
+        )
+    embedder = cls.from_config(
+        from_dict(EmbedderConfig, config), cache_dir=cache_dir, device=device
+    )
+    load_trained(embedder.model, folder / WEIGHTS)
+    embedder.facts = dict(saved.get("facts", {}))
+    return embedder
+
+
+def push_embedder(embedder: ItemEmbedder, repo_id: str, *, private: bool, token: str | None) -> str:
+    """See `ItemEmbedder.push_to_hub`."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        save_embedder(embedder, Path(folder))
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
+
+
+def resolve(path: Path | str, revision: str | None = None) -> Path:
+    """A local folder as it is; a run's folder stands for its model; else a hub id is downloaded."""
+    folder = Path(path)
+    if (folder / CONFIG).is_file():
+        return folder
+    if (folder / "model" / CONFIG).is_file():
+        return folder / "model"
+    if folder.exists() or str(path).count("/") != 1 or str(path).startswith((".", "/")):
+        raise ModelError(
+            f"{path} holds no saved embedder; give the folder that `tgqformer train` wrote, or a "
+            "hub id like 'shop/model'."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        files = [CONFIG, WEIGHTS, CARD, *SENTENCE_TRANSFORMERS]
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=files))
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise ModelError(
+            f"'{path}' is neither a folder here nor reachable on the hub; check the spelling and "
+            "the connection."
+        ) from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary file beside `path`, fsync, rename. A failure leaves the old file.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _count(weights: dict[str, Tensor]) -> int:
+    return sum(w.numel() for w in weights.values())

@@ -1,0 +1,146 @@
+"""Options of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.errors import ConfigError
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses; the main InfoNCE has weight 1.
+
+    Attributes:
+        both_sides: the other queries too are negatives of a query (2B - 2 instead of B - 1).
+        visual: InfoNCE on the connector's streams alone (ours): keeps the photo from being
+            neglected while the metadata answers the easy half of the question.
+        redundancy: correlation between the two streams (the paper's R3).
+        agreement: image-text contrast of the learned agreement head (ours), where there is one.
+    """
+
+    both_sides: bool = True
+    visual: float = 0.5
+    redundancy: float = 0.1
+    agreement: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("visual", "redundancy", "agreement"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"training.loss.{name} ({getattr(self, name)}) must not be negative."
+                )
+
+
+@dataclass
+class DropoutConfig:
+    """How often a part of an item is hidden in training, each a probability (ours).
+
+    Attributes:
+        metadata: hide the metadata from connector and backbone.
+        prompt: hide the metadata from the backbone only; the connector is still guided by it.
+        image: hide the photo.
+    """
+
+    metadata: float = 0.0
+    prompt: float = 0.0
+    image: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("metadata", "prompt", "image"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"training.dropout.{name} ({getattr(self, name)}) must lie in [0, 1)."
+                )
+
+
+@dataclass
+class TrainingConfig:
+    """Options of a training run.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: pairs in a batch, over all processes.
+        chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
+            on, which gives the same gradient in less memory. None runs the batch at once.
+        learning_rate: peak rate of connector and heads.
+        language_learning_rate: peak rate of the backbone's trained weights.
+        weight_decay: AdamW's, on matrices only.
+        warmup: share of the steps with rising rate.
+        schedule: how the rate falls afterwards.
+        max_grad_norm: gradients are clipped to it; 0 leaves them.
+        alignment_steps: first so many steps train the connector without the backbone, on the
+            visual and agreement losses (ours, after BLIP-2's first stage).
+        loss: the weights of the losses.
+        dropout: what is hidden in training.
+        hard_negatives: mined negatives added for each pair; 0 is none.
+        mine_every: steps between minings from the current model.
+        mine_pool: items among which is mined, at most.
+        eval_every: steps between evaluations on the validation pairs; 0 never evaluates.
+        eval_queries: validation queries, at most.
+        eval_pool: items in the validation pool, at most: the targets and a random rest.
+        metric: what early stopping and the choice of the best step go by.
+        patience: evaluations without gain before the run stops; 0 never stops early.
+        save_every: steps between checkpoints; 0 saves with each evaluation.
+        keep_best: end with the weights of the best evaluation, not with the last ones.
+        seed: of everything random.
+        workers: data-loading processes; 0 loads in the main one.
+        report_to: trackers, as in transformers: "none", "tensorboard", "wandb", "mlflow", ...
+    """
+
+    steps: int = 300
+    batch_size: int = 64
+    chunk_size: int | None = None
+    learning_rate: float = 1e-3
+    language_learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    max_grad_norm: float = 1.0
+    alignment_steps: int = 0
+    loss: LossConfig = field(default_factory=LossConfig)
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    hard_negatives: int = 0
+    mine_every: int = 100
+    mine_pool: int = 20000
+    eval_every: int = 50
+    eval_queries: int = 500
+    eval_pool: int = 1500
+    metric: str = "hit@10"
+    patience: int = 0
+    save_every: int = 0
+    keep_best: bool = True
+    seed: int = 0
+    workers: int = 0
+    report_to: str = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} ({getattr(self, name)}) must be 1 or more.")
+        if self.batch_size < 2:
+            raise ConfigError(
+                "training.batch_size (1) must be 2 or more: a pair alone has no negatives."
+            )
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ConfigError(f"training.chunk_size ({self.chunk_size}) must be 1 or more.")
+        if self.alignment_steps > self.steps:
+            raise ConfigError(
+                f"training.alignment_steps ({self.alignment_steps}) must not exceed "
+                f"training.steps ({self.steps})."
+            )
+
+
+@dataclass
+class RunConfig:
+    """Everything that a run is made of: what is trained, and how.
+
+    Attributes:
+        embedder: towers, connector, backbone, head.
+        training: the run.
+    """
+
+    embedder: EmbedderConfig = field(default_factory=EmbedderConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -1,0 +1,171 @@
+"""A training run as a folder: configuration, checkpoints, the curve, the trained embedder.
+
+config.yaml      the whole configuration; a resumed run must have the same
+checkpoints/     what a resume needs, and the best weights
+curve.jsonl      loss, H@K and rates by step
+model/           the saved embedder (`ItemEmbedder.from_pretrained` takes the run's folder too)
+summary.json     figures of the whole run; written last, so it marks a finished run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.config import to_dict
+from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.embedder.saving import write_atomically
+from tgqformer.errors import ConfigError
+from tgqformer.training.config import RunConfig
+
+CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
+
+
+@dataclass
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        embedder: the trained embedder, best weights loaded where the run keeps the best.
+        out: the run's folder.
+        curve: one entry for each log line: "step" and figures.
+        summary: steps, seconds, best step and its figures.
+    """
+
+    embedder: ItemEmbedder
+    out: Path
+    curve: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def train(
+    catalog: Catalog,
+    config: RunConfig,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+    cache_dir: Path | str | None = None,
+    device: str | None = None,
+) -> TrainingResult:
+    """Train an embedder on the "train" pairs of a catalog.
+
+    Args:
+        out: the run's folder.
+        resume: go on from the last whole checkpoint; from the start where there is none.
+        progress: show progress bars.
+        cache_dir: where tower outputs are kept; None keeps them inside the run's folder.
+        device: "cpu", "cuda"; None takes the GPU where there is one.
+
+    Raises:
+        CatalogError: no items or no training pairs.
+        ConfigError: `out` holds another run and `resume` is off, or its configuration differs.
+        CacheError, StorageError: the disk is full or refuses.
+    """
+    from tgqformer.training.data import StepDataset
+    from tgqformer.training.trainer import TGQTrainer, last_checkpoint
+    from tgqformer.training.validation import Validation
+
+    out = Path(out)
+    catalog.require_items()
+    catalog.require_pairs("train")
+    _prepare(out, config, resume)
+    started = time.time()
+    embedder = ItemEmbedder.from_config(
+        config.embedder,
+        cache_dir=cache_dir or out / "cache",
+        device=device,
+        seed=config.training.seed,
+    )
+    embedder.features.fill(catalog.items, progress=progress)
+    checkpoints = out / "checkpoints"
+    validation = Validation(catalog, config.training)
+    rank, processes = _processes()
+    dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
+    trainer = TGQTrainer(embedder, dataset, validation, config.training, checkpoints)
+    if progress:
+        from tgqformer.training.progress import ProgressBar
+
+        trainer.add_callback(ProgressBar(config.training))
+    last = last_checkpoint(checkpoints) if resume else None
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    best = trainer.load_best()
+    curve = [dict(entry) for entry in trainer.state.log_history]
+    summary = _summary(curve, config, started, best_kept=best)
+    embedder.model.eval()
+    if trainer.is_world_process_zero():
+        embedder.facts = {"training": summary}
+        embedder.save_pretrained(out / "model")
+        _write(out / CURVE, "".join(json.dumps(entry) + "\n" for entry in curve))
+        _write(out / SUMMARY, json.dumps(summary, indent=2))
+    return TrainingResult(embedder, out, curve, summary)
+
+
+def read_curve(out: Path | str) -> list[dict[str, Any]]:
+    """The log lines of a finished run."""
+    lines = (Path(out) / CURVE).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def is_finished(out: Path | str) -> bool:
+    """Whether the folder holds a run that came to its end."""
+    return (Path(out) / SUMMARY).is_file()
+
+
+def _processes() -> tuple[int, int]:
+    """(rank, number) of this process, as torchrun and accelerate tell it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _prepare(out: Path, config: RunConfig, resume: bool) -> None:
+    """Make the folder, or check that the run in it is this one."""
+    text = yaml.safe_dump(to_dict(config), sort_keys=False)
+    path = out / CONFIG
+    if path.is_file():
+        if not resume:
+            raise ConfigError(
+                f"{out} already holds a run; go on with it by --resume, or choose another folder."
+            )
+        if yaml.safe_load(path.read_text(encoding="utf-8")) != yaml.safe_load(text):
+            raise ConfigError(
+                f"The run in {out} has another configuration ({path.name}); resume it with the "
+                "same options, or choose another folder."
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    _write(path, text)
+
+
+def _summary(
+    curve: list[dict[str, Any]], config: RunConfig, started: float, *, best_kept: bool
+) -> dict[str, Any]:
+    metric = f"eval_{config.training.metric}"
+    judged = [
+        entry
+        for entry in curve
+        if metric in entry and entry["step"] >= config.training.alignment_steps
+    ]
+    summary: dict[str, Any] = {
+        "steps": max((entry["step"] for entry in curve), default=0),
+        "seconds": round(time.time() - started, 1),
+        "seed": config.training.seed,
+    }
+    if judged:
+        chosen = max(judged, key=lambda entry: entry[metric]) if best_kept else judged[-1]
+        summary["step"] = chosen["step"]
+        summary["validation"] = {
+            name.removeprefix("eval_"): round(value, 6)
+            for name, value in chosen.items()
+            if name.startswith("eval_")
+        }
+    return summary
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
