@@ -1,3 +1,54 @@
-"""TGQ-Former: item embeddings whose neighbours hold up under noisy product photos."""
+"""TGQ-Former: item embeddings whose neighbours hold up under noisy product photos.
+
+The names below are the public surface; they are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tgqformer.errors import TGQFormerError
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.items import Item, Pair
+    from tgqformer.retrieval.exact import ExactIndex
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Catalog",
+    "ExactIndex",
+    "Item",
+    "ItemEmbedder",
+    "Pair",
+    "TGQFormerError",
+    "__version__",
+    "draw_storefront",
+    "evaluate",
+    "load_preset",
+    "train",
+]
+
+_HOMES = {
+    "Catalog": "tgqformer.catalog.catalog",
+    "ExactIndex": "tgqformer.retrieval.exact",
+    "Item": "tgqformer.catalog.items",
+    "ItemEmbedder": "tgqformer.embedder",
+    "Pair": "tgqformer.catalog.items",
+    "draw_storefront": "tgqformer.storefront",
+    "evaluate": "tgqformer.evaluation.evaluate",
+    "load_preset": "tgqformer.presets",
+    "train": "tgqformer.training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tgqformer' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

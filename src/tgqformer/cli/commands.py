@@ -1,0 +1,19 @@
+"""The commands, in the order in which a newcomer meets them: name to ``module:function``.
+
+A module here imports click and nothing heavier at its top, so that ``--help`` stays quick; what a
+command needs is imported when it runs.
+"""
+
+COMMANDS = {
+    "demo": "tgqformer.cli.demo:demo",
+    "storefront": "tgqformer.cli.storefront:storefront",
+    "import": "tgqformer.cli.import_catalog:import_catalog",
+    "validate": "tgqformer.cli.validate:validate",
+    "pairs": "tgqformer.cli.pairs:pairs",
+    "train": "tgqformer.cli.train:train",
+    "evaluate": "tgqformer.cli.evaluate:evaluate",
+    "embed": "tgqformer.cli.embed:embed",
+    "similar": "tgqformer.cli.similar:similar",
+    "presets": "tgqformer.cli.presets:presets",
+    "doctor": "tgqformer.cli.doctor:doctor",
+}

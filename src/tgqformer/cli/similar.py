@@ -1,0 +1,107 @@
+"""``tgqformer similar``: the nearest items, exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tgqformer.cli.output import json_option, print_json, table
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.protocols import Vectors
+
+
+@click.command(short_help="Show an item's nearest neighbours.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("embeddings", type=click.Path(path_type=Path))
+@click.option("--id", "item_id", help="Id of an item that has an embedding.")
+@click.option("--title", help="Or: the title of a new item.")
+@click.option("--image", type=click.Path(path_type=Path), help="Or: the photo of a new item.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Neighbours.")
+@click.option(
+    "--catalog",
+    "catalog_path",
+    type=click.Path(path_type=Path),
+    help="Show the titles and categories of this catalog.",
+)
+@json_option
+def similar(
+    run: Path,
+    embeddings: Path,
+    item_id: str | None,
+    title: str | None,
+    image: Path | None,
+    k: int,
+    catalog_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the K items of EMBEDDINGS nearest to one item, by exact search.
+
+    EMBEDDINGS is what "tgqformer embed RUN CATALOG" wrote. The item is one of them (--id), or a new
+    one that RUN's model embeds (--title, --image or both).
+    """
+    new = title is not None or image is not None
+    if (item_id is not None) == new:
+        raise click.UsageError("give either --id, or --title and/or --image of a new item")
+
+    from tgqformer.cli.runs import check_same_model
+    from tgqformer.retrieval.embeddings import read_embeddings
+    from tgqformer.retrieval.exact import ExactIndex
+
+    stored = read_embeddings(embeddings)
+    check_same_model(run, stored, embeddings)
+    index = ExactIndex(stored.ids, stored.as_float32())
+    if item_id is not None:
+        found = [(entry.item_id, entry.score) for entry in index.similar(item_id, k)]
+    else:
+        query = _embed_new(run, title or "", image, stored.dims)
+        scores, rows = index.search(query, k)
+        found = [
+            (stored.ids[row], float(score)) for row, score in zip(rows[0], scores[0]) if row >= 0
+        ]
+    _print(item_id, found, catalog_path, as_json)
+
+
+def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
+    import numpy as np
+
+    from tgqformer.catalog.images import decode_image
+    from tgqformer.catalog.items import Item
+    from tgqformer.cli.runs import model_folder
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.retrieval.quantize import truncate
+
+    if image is not None:
+        decode_image(image)  # an unreadable photo is an error here, not an item without one
+    item = Item("query", title=title, images=() if image is None else (image.resolve(),))
+    vector = ItemEmbedder.from_pretrained(model_folder(run)).encode([item])
+    return truncate(np.asarray(vector, dtype=np.float32), dims)
+
+
+def _print(
+    item_id: str | None,
+    found: list[tuple[str, float]],
+    catalog_path: Path | None,
+    as_json: bool,
+) -> None:
+    entries: list[dict[str, object]] = [
+        {"rank": rank, "item_id": name, "score": score}
+        for rank, (name, score) in enumerate(found, start=1)
+    ]
+    if catalog_path is not None:
+        from tgqformer.catalog.catalog import Catalog
+
+        catalog = Catalog.load(catalog_path)
+        for entry in entries:
+            row = catalog.index.get(str(entry["item_id"]))
+            item = None if row is None else catalog[row]
+            entry["title"] = item.title if item else ""
+            entry["category"] = item.category if item else ""
+    if as_json:
+        print_json({"item_id": item_id, "neighbours": entries})
+        return
+    columns = ["rank", "item_id", "score", *(["title", "category"] if catalog_path else [])]
+    name = f"Neighbours of {item_id}" if item_id is not None else "Neighbours of the new item"
+    table(name, columns, [[entry[column] for column in columns] for entry in entries])
