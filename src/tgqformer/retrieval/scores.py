@@ -57,7 +57,7 @@ def inner_products(queries: Vectors, vectors: Vectors) -> Vectors:
 
 def queries_at_once(pool: int) -> int:
     """How many queries keep their scores against `pool` items within about 64 MB."""
-    return int(np.clip(_SCORE_BYTES // (4 * max(pool, 1)), 1, 4096))
+    return int(np.clip(_SCORE_BYTES // (4 * max(pool, 1)), 1, 1024))
 
 
 def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:

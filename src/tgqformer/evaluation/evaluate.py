@@ -1,0 +1,147 @@
+"""The judge: every query of a split against the full pool, itself excluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tgqformer.catalog.protocols import Embedder
+from tgqformer.errors import CatalogError, ConfigError
+from tgqformer.evaluation.breakdown import break_down, describe_queries
+from tgqformer.evaluation.intervals import CONFIDENCE, mean_intervals
+from tgqformer.evaluation.metrics import Values, per_query
+from tgqformer.evaluation.ranks import Ranks, rank_targets
+from tgqformer.evaluation.result import Evaluation, Group
+from tgqformer.retrieval.scores import Rows, Vectors, as_vectors
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+
+KS = (1, 10, 50, 100)
+
+
+def evaluate(
+    vectors: npt.NDArray[Any] | Embedder,
+    catalog: Catalog,
+    *,
+    split: str = "test",
+    name: str | None = None,
+    ks: Sequence[int] = KS,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    chunk: int | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Rank the targets of every query of `split` among the split's whole pool.
+
+    Args:
+        vectors: [N, D] in the order of `catalog.items`, or an `Embedder`, which then encodes the
+            items of the pool and the queries, and no others. Scores are inner products, so rows
+            of unit length are compared by cosine.
+        name: of the model in tables; None takes the embedder's `name`, else "model".
+        bootstrap: resamples for the 95 % intervals; 0 gives means only.
+        chunk: queries at once; None bounds the memory. The figures do not depend on it.
+        progress: shown while an embedder encodes.
+
+    Raises:
+        CatalogError: the split has no pair that can be ranked.
+        ConfigError: an option breaks its rule, or vectors and items differ in number.
+    """
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"ks is {tuple(ks)}, but must hold whole numbers from 1.")
+    if bootstrap < 0:
+        raise ConfigError(f"bootstrap is {bootstrap}, but must be 0 (no intervals) or more.")
+    pool = np.asarray(catalog.pool_indices(split), dtype=np.int64)
+    query, target, dropped = _pairs(catalog, split, pool)
+    rows, which = np.unique(query, return_inverse=True)
+    place = np.full(len(catalog.items), -1, dtype=np.int64)
+    place[pool] = np.arange(len(pool))
+    stored = _vectors(vectors, catalog, np.union1d(pool, rows), progress=progress)
+    ranks = rank_targets(
+        stored[rows], stored[pool], which, place[target], exclude=place[rows], chunk=chunk
+    )
+    figures = per_query(ranks, ks)
+    items = [catalog.items[row] for row in rows]
+    table = _table(ranks, figures, describe_queries(items, catalog.labels))
+    parts = break_down(table, list(figures), samples=bootstrap, seed=seed)
+    worst, best = (per_query(ranks, ks, ties) for ties in ("pessimistic", "optimistic"))
+    return Evaluation(
+        name=name or str(getattr(vectors, "name", "model")),
+        split=split,
+        ks=tuple(ks),
+        queries=ranks.queries,
+        pool=len(pool),
+        targets=len(ranks.rank),
+        metrics=mean_intervals(figures, samples=bootstrap, seed=seed),
+        bounds={key: (float(worst[key].mean()), float(best[key].mean())) for key in figures},
+        ties={
+            "share": float((ranks.ties > 0).mean()),
+            "mean": float(ranks.ties.mean()),
+            "largest": int(ranks.ties.max()),
+        },
+        dropped=dropped,
+        breakdown={
+            dimension: {value: Group(*group) for value, group in groups.items()}
+            for dimension, groups in parts.items()
+        },
+        settings={"bootstrap": bootstrap, "seed": seed, "confidence": CONFIDENCE},
+        per_query=table,
+    )
+
+
+def _pairs(catalog: Catalog, split: str, pool: Rows) -> tuple[Rows, Rows, dict[str, int]]:
+    catalog.require_pairs(split)
+    query, target, _ = catalog.pair_indices(split)
+    pairs = np.unique(np.stack([query, target], axis=1).astype(np.int64), axis=0)
+    to_self = pairs[:, 0] == pairs[:, 1]
+    outside = ~np.isin(pairs[:, 1], pool) & ~to_self
+    kept = pairs[~to_self & ~outside]
+    if not len(kept):
+        raise CatalogError(
+            f"none of the {len(pairs)} pairs in split {split!r} has its target in the pool; "
+            "put the targets into the pool of that split."
+        )
+    dropped = {
+        "pairs_to_self": int(to_self.sum()),
+        "pairs_outside_pool": int(outside.sum()),
+        "queries": len(np.unique(pairs[:, 0])) - len(np.unique(kept[:, 0])),
+    }
+    return kept[:, 0], kept[:, 1], dropped
+
+
+def _vectors(
+    source: npt.NDArray[Any] | Embedder, catalog: Catalog, needed: Rows, *, progress: bool
+) -> Vectors:
+    """Float32 [N, D] in the order of the catalog; rows that are not needed may be zero."""
+    if isinstance(source, np.ndarray):
+        given = as_vectors(source)
+        if len(given) != len(catalog.items):
+            raise ConfigError(
+                f"{len(given)} vectors came for {len(catalog.items)} items, but each item needs "
+                "one, in the order of the catalog; embed this catalog again."
+            )
+        return given
+    encoded = as_vectors(
+        source.encode([catalog.items[row] for row in needed], progress=progress),
+        "the embedder's output",
+    )
+    stored: Vectors = np.zeros((len(catalog.items), encoded.shape[1]), dtype=np.float32)
+    stored[needed] = encoded
+    return stored
+
+
+def _table(ranks: Ranks, figures: dict[str, Values], described: pl.DataFrame) -> pl.DataFrame:
+    first = np.lexsort((ranks.rank, ranks.query))
+    first = first[np.searchsorted(ranks.query, np.arange(ranks.queries))]
+    counts = pl.DataFrame(
+        {
+            "targets": np.bincount(ranks.query, minlength=ranks.queries),
+            "rank": ranks.rank[first],
+            "ties": ranks.ties[first],
+        }
+    )
+    return pl.concat([described, counts, pl.DataFrame(figures)], how="horizontal")

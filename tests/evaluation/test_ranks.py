@@ -1,0 +1,110 @@
+"""Laws of ranks: they count what scores strictly higher, and no chunking changes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tgqformer.errors import ConfigError
+from tgqformer.evaluation.ranks import rank_targets
+from tgqformer.retrieval.exact import ExactIndex
+from tgqformer.retrieval.scores import unit
+
+
+def shop(count: int, distinct: int, dims: int, seed: int) -> np.ndarray:
+    """Vectors of which many are equal, so that ties abound."""
+    rng = np.random.default_rng(seed)
+    return unit(rng.standard_normal((distinct, dims)))[rng.integers(0, distinct, count)]
+
+
+def some_pairs(queries: int, pool: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed + 1)
+    wanted = rng.random((queries, pool)) < 0.2
+    wanted[np.arange(queries), (np.arange(queries) + 1) % pool] = True
+    wanted[np.arange(queries), np.arange(queries)] = False
+    query, target = np.nonzero(wanted)
+    order = rng.permutation(len(query))
+    return query[order], target[order]
+
+
+sizes = st.tuples(st.integers(3, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 2**31))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes)
+def test_rank_is_one_and_those_strictly_above(size):
+    count, distinct, dims, seed = size
+    vectors, queries = shop(count, distinct, dims, seed), count // 2 + 1
+    ranks = rank_targets(
+        vectors[:queries], vectors, *some_pairs(queries, count, seed), exclude=np.arange(queries)
+    )
+    scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    for query, target, rank, ties, score in zip(
+        ranks.query, ranks.target, ranks.rank, ranks.ties, ranks.score
+    ):
+        others = np.delete(scores[query], [query, target])
+        assert score == scores[query, target]
+        assert rank == 1 + (others > score).sum()
+        assert ties == (others == score).sum()
+    assert (ranks.candidates == count - 1).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, st.integers(1, 70))
+def test_chunked_equals_full(size, chunk):
+    count, distinct, dims, seed = size
+    vectors, queries = shop(count, distinct, dims, seed), count // 2 + 1
+    query, target = some_pairs(queries, count, seed)
+    full = rank_targets(vectors[:queries], vectors, query, target, exclude=np.arange(queries))
+    cut = rank_targets(
+        vectors[:queries], vectors, query, target, exclude=np.arange(queries), chunk=chunk
+    )
+    for name in ("query", "target", "rank", "ties", "score", "candidates"):
+        np.testing.assert_array_equal(getattr(full, name), getattr(cut, name))
+
+
+def test_the_order_of_the_pool_does_not_matter():
+    vectors = shop(200, 60, 16, 0)
+    query, target = some_pairs(50, 200, 0)
+    order = np.random.default_rng(1).permutation(200)
+    place = np.argsort(order)
+    straight = rank_targets(vectors[:50], vectors, query, target, exclude=np.arange(50))
+    mixed = rank_targets(vectors[:50], vectors[order], query, place[target], exclude=place[:50])
+    np.testing.assert_array_equal(np.sort(straight.rank), np.sort(mixed.rank))
+    np.testing.assert_array_equal(np.sort(straight.ties), np.sort(mixed.ties))
+
+
+def test_agrees_with_exact_search():
+    vectors = unit(np.random.default_rng(0).standard_normal((300, 32)))
+    ids = [str(row) for row in range(300)]
+    scores, rows = ExactIndex(ids, vectors).search(vectors[:40], 299, exclude=np.arange(40))
+    query, target = some_pairs(40, 300, 0)
+    ranks = rank_targets(vectors[:40], vectors, query, target, exclude=np.arange(40))
+    for query, target, rank, score in zip(ranks.query, ranks.target, ranks.rank, ranks.score):
+        assert rows[query, rank - 1] == target
+        assert scores[query, rank - 1] == score
+
+
+def test_a_query_outside_the_pool_excludes_nothing():
+    vectors = np.eye(3, dtype=np.float32)
+    ranks = rank_targets(vectors[:1], vectors, [0], [2], exclude=[-1])
+    assert ranks.rank.tolist() == [2]
+    assert ranks.candidates.tolist() == [3]
+
+
+def test_progress_counts_the_queries():
+    seen: list[int] = []
+    vectors = shop(20, 20, 4, 0)
+    query, target = some_pairs(7, 20, 0)
+    rank_targets(vectors[:7], vectors, query, target, chunk=3, on_progress=seen.append)
+    assert seen == [3, 6, 7]
+
+
+def test_wrong_input_is_one_clear_sentence():
+    vectors = np.eye(3, dtype=np.float32)
+    with pytest.raises(ConfigError, match="chunk is 0"):
+        rank_targets(vectors, vectors, [0], [1], chunk=0)
+    with pytest.raises(ConfigError, match="query 1 is its own target"):
+        rank_targets(vectors, vectors, [0, 1], [1, 1], exclude=[0, 1, 2])
