@@ -1,0 +1,274 @@
+"""The one call that draws a shop to a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import polars as pl
+
+from tgqformer import __version__
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.files import write_bytes, write_table
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.progress import track
+from tgqformer.errors import ConfigError, StorageError
+from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
+from tgqformer.storefront.metadata import Metadata, spoil_metadata
+from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
+from tgqformer.storefront.regimes import NOISES, Regime, draw_regime
+from tgqformer.storefront.shop import Product, make_products
+from tgqformer.storefront.shoppers import shop_sessions
+from tgqformer.storefront.streams import stream
+
+MIN_ITEMS = 20
+MIN_SIZE, MAX_SIZE = 32, 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What decides every byte of a shop, beside the versions of the libraries.
+
+    Attributes:
+        items: how many.
+        noise: one of NOISES.
+        seed: of everything.
+        size: side of the photos in pixels.
+    """
+
+    items: int
+    noise: str
+    seed: int
+    size: int
+
+    def check(self) -> None:
+        """Raise ConfigError where a value breaks its rule."""
+        if self.items < MIN_ITEMS:
+            raise ConfigError(f"items is {self.items}, but a shop needs at least {MIN_ITEMS}")
+        if self.noise not in NOISES:
+            raise ConfigError(f"noise {self.noise!r} is unknown; choose one of {', '.join(NOISES)}")
+        if not MIN_SIZE <= self.size <= MAX_SIZE:
+            raise ConfigError(
+                f"size is {self.size}, but must lie in {MIN_SIZE}..{MAX_SIZE} pixels; 224 is usual"
+            )
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the options and the versions that decide the bytes."""
+        return {
+            "generator": "tgqformer storefront",
+            "version": __version__,
+            "items": self.items,
+            "noise": self.noise,
+            "seed": self.seed,
+            "size": self.size,
+            "libraries": {
+                "numpy": np.__version__,
+                "pillow": PIL.__version__,
+                "polars": pl.__version__,
+            },
+        }
+
+
+def draw_storefront(
+    out: str | Path,
+    *,
+    items: int = 5000,
+    noise: str = "market",
+    seed: int = 0,
+    size: int = 224,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Catalog:
+    """Draw a shop to a folder: items, photos, labels, sessions and pairs.
+
+    Everything is drawn in a hidden folder beside `out`, which takes its name at the end; a run
+    that was stopped goes on where it was. A shop of the same options that is already there is
+    returned as it is.
+
+    Args:
+        out: the folder, absent or empty.
+        items: how many products, at least 20.
+        noise: "market" (a mixture as on a marketplace), or "clean", "overlay", "clutter", "heavy"
+            or "mislabelled" for every item. The same seed gives the same products, sessions and
+            pairs under any noise.
+        seed: the same seed gives the same bytes, for given versions of Pillow and polars.
+        size: side of the photos in pixels.
+        workers: processes that draw; as many as there are cores where None.
+        progress: show a bar on stderr.
+
+    Returns:
+        The catalog; its `labels` tell the regime, the hidden style and the boxes of each item.
+
+    Raises:
+        ConfigError: an option breaks its rule.
+        StorageError: `out` holds something else, or cannot be written.
+    """
+    options = Options(items, noise, seed, size)
+    options.check()
+    if workers is not None and workers < 1:
+        raise ConfigError(
+            f"workers is {workers}, but must be 1 or more; leave it out for all cores"
+        )
+    out = Path(out).absolute()
+    manifest = options.manifest()
+    if _holds(out, manifest):
+        return Catalog.load(out)
+    partial = _make_partial(out, manifest)
+    try:
+        digests = _draw(options, partial, workers or _cores(), progress)
+        manifest["digest"] = _digest_folder(partial, digests)
+        shutil.rmtree(partial / "chunks")
+        (partial / "plan.json").unlink()
+        write_bytes(partial / "manifest.json", _json(manifest))
+        partial.replace(out)
+    except OSError as error:
+        raise StorageError(
+            f"{out} cannot be written ({error.strerror or error}); free some space or choose "
+            "another folder, and run the same command again to go on"
+        ) from error
+    return Catalog.load(out)
+
+
+def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[str, str]:
+    """Write everything but the manifest; return the digest of every photo by its path."""
+    products = make_products(options.items, options.seed)
+    regimes = [draw_regime(options.noise, options.seed, p.number) for p in products]
+    jobs = [
+        Job(product.number, product.item_id, product.look, regime.photo)
+        for product, regime in zip(products, regimes)
+        if regime.photo is not None
+    ]
+    chunks = draw_photos(jobs, folder, size=options.size, seed=options.seed, workers=workers)
+    total = -(-len(jobs) // CHUNK)
+    records: dict[str, dict[str, Any]] = {}
+    for chunk in track(chunks, total=total, text="drawing photos", show=progress):
+        records.update((record["item_id"], record) for record in chunk)
+    sessions = shop_sessions(products, options.seed)
+    write_table(sessions, folder / "sessions.parquet")
+    split = cold_items([p.item_id for p in products], options.seed)
+    described = [_describe(p, r, options.seed) for p, r in zip(products, regimes)]
+    catalog = Catalog(
+        [
+            _item(product, metadata, folder if regime.photo else None)
+            for product, regime, (metadata, _) in zip(products, regimes, described)
+        ],
+        split_pairs(sessions_to_pairs(sessions), split),
+        _labels(products, regimes, [faults for _, faults in described], records, split),
+    )
+    catalog.save(folder)
+    return {f"images/{name}.jpg": record["sha256"] for name, record in records.items()}
+
+
+def _describe(product: Product, regime: Regime, seed: int) -> tuple[Metadata, list[str]]:
+    if not regime.spoiled:
+        return product.metadata, []
+    rng = stream(seed, "faults", product.number)
+    return spoil_metadata(product.metadata, product.category, product.cell.tier, rng)
+
+
+def _item(product: Product, metadata: Metadata, folder: Path | None) -> Item:
+    photo = () if folder is None else (folder / "images" / f"{product.item_id}.jpg",)
+    return Item(
+        item_id=product.item_id,
+        title=metadata.title,
+        brand=metadata.brand,
+        category=metadata.category,
+        attributes=metadata.attributes,
+        price=metadata.price,
+        images=photo,
+    )
+
+
+def _labels(
+    products: Sequence[Product],
+    regimes: Sequence[Regime],
+    faults: Sequence[list[str]],
+    records: Mapping[str, Mapping[str, Any]],
+    split: Mapping[str, str],
+) -> pl.DataFrame:
+    known = [records.get(product.item_id, {}) for product in products]
+    texts = {
+        "item_id": [p.item_id for p in products],
+        "noise": [r.name for r in regimes],
+        "photo": [r.photo or "none" for r in regimes],
+        "cold": [split[p.item_id] for p in products],
+        "group": [p.cell.group for p in products],
+        "category": [p.category.path for p in products],
+        "brand": [p.brand for p in products],
+        "pattern": [p.cell.pattern for p in products],
+        "colourway": [p.cell.colourway for p in products],
+    }
+    return pl.DataFrame(
+        {
+            **{name: pl.Series(name, values, pl.String) for name, values in texts.items()},
+            "tier": pl.Series("tier", [p.cell.tier for p in products], pl.Int64),
+            "silhouette": pl.Series("silhouette", [p.look.silhouette for p in products], pl.Int64),
+            "faults": pl.Series("faults", list(faults), pl.List(pl.String)),
+            "overlays": pl.Series(
+                "overlays", [k.get("overlays", []) for k in known], pl.List(pl.String)
+            ),
+            "product_box": pl.Series(
+                "product_box", [k.get("product_box") for k in known], pl.List(pl.Int64)
+            ),
+            "distractor_boxes": pl.Series(
+                "distractor_boxes",
+                [k.get("distractor_boxes", []) for k in known],
+                pl.List(pl.List(pl.Int64)),
+            ),
+        }
+    )
+
+
+def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
+    """Tell whether the shop is there already; raise StorageError where something else is."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    found = _read_json(out / "manifest.json")
+    found.pop("digest", None)
+    if found == manifest:
+        return True
+    raise StorageError(f"{out} holds something else; remove it or choose another folder")
+
+
+def _make_partial(out: Path, manifest: Mapping[str, Any]) -> Path:
+    """Return the hidden folder beside `out`, kept if it was begun with the same options."""
+    partial = out.with_name(f".{out.name}.partial")
+    if partial.exists() and _read_json(partial / "plan.json") != manifest:
+        shutil.rmtree(partial)
+    write_bytes(partial / "plan.json", _json(manifest))
+    return partial
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _digest_folder(folder: Path, photos: Mapping[str, str]) -> str:
+    """Return the SHA-256 of the lines "path sha256" of all photos and tables, sorted."""
+    digests = dict(photos)
+    for path in folder.glob("*.parquet"):
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

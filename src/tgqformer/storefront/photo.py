@@ -1,0 +1,177 @@
+"""How a product is photographed: a packshot, or a scene in which other things stand around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tgqformer.corruption import OVERLAYS, draw_background
+from tgqformer.corruption.backgrounds import gradient, shade
+from tgqformer.corruption.canvas import Colour, chance, pick, uniform
+from tgqformer.storefront.product import draw_product, drop_shadow
+from tgqformer.storefront.shapes import SHAPES, SILHOUETTES
+from tgqformer.storefront.streams import sample
+from tgqformer.storefront.style import COLOURWAYS, PATTERNS, Look, make_look
+
+PHOTOS = ("clean", "overlay", "clutter", "heavy")
+_SCALE = 2  # photos are drawn at twice their size and reduced, for smooth edges
+_PASTELS: tuple[Colour, ...] = (
+    (244, 236, 226),
+    (228, 236, 242),
+    (234, 240, 228),
+    (242, 230, 234),
+    (230, 230, 232),
+)
+
+
+class Box(NamedTuple):
+    """Pixels x0 <= x < x1, y0 <= y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def area(self) -> int:
+        """Width times height, 0 where empty."""
+        return max(0, self.x1 - self.x0) * max(0, self.y1 - self.y0)
+
+    def overlap(self, other: Box) -> int:
+        """Return the area that both share."""
+        x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
+        return Box(x0, y0, min(self.x1, other.x1), min(self.y1, other.y1)).area
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo and what is known of it.
+
+    Attributes:
+        image: RGB [size, size].
+        product_box: where the product is, whatever lies over it.
+        distractor_boxes: where the other products are, cut at the photo's border.
+        overlays: names from OVERLAYS, in the order in which they were laid on.
+    """
+
+    image: Image.Image
+    product_box: Box
+    distractor_boxes: list[Box]
+    overlays: list[str]
+
+
+def take_photo(look: Look, kind: str, size: int, rng: np.random.Generator) -> Photo:
+    """Photograph a product.
+
+    Args:
+        look: the product.
+        kind: one of PHOTOS: "clean" (a packshot), "overlay" (one to three overlays on it),
+            "clutter" (one to three products of other categories and styles around it), "heavy"
+            (two to four of them, and overlays).
+        size: side of the photo in pixels.
+        rng: where the randomness comes from.
+    """
+    side = size * _SCALE
+    if kind in ("clutter", "heavy"):
+        count = int(rng.integers(1, 4)) if kind == "clutter" else int(rng.integers(2, 5))
+        canvas, product_box, others = _scene(look, count, side, rng)
+    else:
+        canvas, product_box, others = _packshot(look, side, rng)
+    image = canvas.reduce(_SCALE)
+    overlays: list[str] = []
+    if kind in ("overlay", "heavy"):
+        overlays = sample(tuple(OVERLAYS), pick(rng, (1, 1, 2, 3)), rng)
+        for name in overlays:
+            image = OVERLAYS[name](image, uniform(rng, 0.3, 0.75), rng)
+    boxes = [_reduced(box, size) for box in (product_box, *others)]
+    return Photo(image, boxes[0], [box for box in boxes[1:] if box.area > 0], overlays)
+
+
+def _reduced(box: Box, size: int) -> Box:
+    x0, y0, x1, y1 = box.x0 // _SCALE, box.y0 // _SCALE, -(-box.x1 // _SCALE), -(-box.y1 // _SCALE)
+    return Box(max(0, x0), max(0, y0), min(size, x1), min(size, y1))
+
+
+def _packshot(
+    look: Look, side: int, rng: np.random.Generator
+) -> tuple[Image.Image, Box, list[Box]]:
+    ground = float(rng.random())
+    if ground < 0.55:
+        canvas = Image.new("RGB", (side, side), "white")
+    else:
+        colour = pick(rng, _PASTELS) if ground > 0.8 else (236, 236, 236)
+        canvas = gradient((side, side), shade(colour, 1.04), shade(colour, 0.92))
+    product = draw_product(look, uniform(rng, 0.68, 0.86) * side, uniform(rng, -5, 5))
+    x = round((side - product.width) * uniform(rng, 0.38, 0.62))
+    y = round((side - product.height) * uniform(rng, 0.38, 0.62))
+    return canvas, _put(canvas, product, x, y), []
+
+
+def _scene(
+    look: Look, count: int, side: int, rng: np.random.Generator
+) -> tuple[Image.Image, Box, list[Box]]:
+    canvas = draw_background((side, side), rng)
+    product = draw_product(look, uniform(rng, 0.36, 0.58) * side, uniform(rng, -8, 8))
+    fx, fy = uniform(rng, 0, 1), uniform(rng, 0.1, 1)
+    x, y = round(fx * (side - product.width)), round(fy * (side - product.height))
+    own = Box(x, y, x + product.width, y + product.height)
+    behind: list[tuple[Image.Image, Box]] = []
+    front: list[tuple[Image.Image, Box]] = []
+    for _ in range(count):
+        other = draw_product(
+            _distractor(look, rng), uniform(rng, 0.28, 0.68) * side, uniform(rng, -15, 15)
+        )
+        box = _place(other, own, [b for _, b in behind + front], side, rng)
+        hides = sum(b.overlap(own) for _, b in front) + box.overlap(own)
+        in_front = chance(rng, 0.5) and hides <= 0.22 * own.area
+        (front if in_front else behind).append((other, box))
+    for other, box in behind:
+        _put(canvas, other, box.x0, box.y0)
+    _put(canvas, product, x, y)
+    for other, box in front:
+        _put(canvas, other, box.x0, box.y0)
+    return canvas, own, [box for _, box in behind + front]
+
+
+def _distractor(look: Look, rng: np.random.Generator) -> Look:
+    return make_look(
+        pick(rng, [name for name in SHAPES if name != look.category]),
+        int(rng.integers(SILHOUETTES)),
+        pick(rng, [name for name in PATTERNS if name != look.pattern]),
+        pick(rng, [name for name in COLOURWAYS if name != look.colourway]),
+        rng,
+    )
+
+
+def _place(
+    other: Image.Image, own: Box, taken: list[Box], side: int, rng: np.random.Generator
+) -> Box:
+    """Return the best of ten free places: mostly inside the photo, and overlapping little."""
+    best, least = Box(0, 0, other.width, other.height), float("inf")
+    frame = Box(0, 0, side, side)
+    for _ in range(10):
+        x = round(uniform(rng, -0.2, 1.2) * (side - other.width))
+        y = round(uniform(rng, 0.0, 1.15) * (side - other.height))
+        box = Box(x, y, x + other.width, y + other.height)
+        hidden = max(0.0, 1 - box.overlap(frame) / box.area - 0.2)
+        cost = box.overlap(own) / min(box.area, own.area) + hidden
+        cost += 0.5 * sum(box.overlap(b) / min(box.area, b.area) for b in taken)
+        if cost < least:
+            best, least = box, cost
+        if least < 0.12:
+            break
+    return best
+
+
+def _put(canvas: Image.Image, product: Image.Image, x: int, y: int) -> Box:
+    """Paste a product and its shadow; return its box."""
+    blur = 0.02 * canvas.width
+    shadow = drop_shadow(product, 0.42, blur)
+    margin = (shadow.width - product.width) // 2
+    drop = round(0.014 * canvas.width)
+    canvas.paste((30, 26, 30), (x - margin + drop // 2, y - margin + drop), shadow)
+    canvas.paste(product, (x, y), product)
+    return Box(x, y, x + product.width, y + product.height)
