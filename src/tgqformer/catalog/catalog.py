@@ -14,9 +14,10 @@ import polars as pl
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import align_labels, in_pool
-from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs
+from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.summary import describe, summarise
 from tgqformer.catalog.tables import Table, find_table, read_table, rows_table
 from tgqformer.errors import CatalogError
 
@@ -72,7 +73,9 @@ class Catalog:
         for item in self.items:
             if (fault := id_fault(item.item_id)) is not None:
                 raise CatalogError(f"An item cannot be in a catalog: {fault[1]}.")
-        self.pair_table = pairs if isinstance(pairs, pl.DataFrame) else self._checked(pairs)
+        self.pair_table = (
+            pairs if isinstance(pairs, pl.DataFrame) else pair_frame(pairs, self.index)
+        )
         self.labels = None if labels is None else align_labels(labels, self.index, self.quarantine)
 
     @classmethod
@@ -151,11 +154,11 @@ class Catalog:
         """
         quarantine = Quarantine()
         tables = {
-            "items": _rows(items, "items", ["item_id"], quarantine),
-            "pairs": _rows(pairs, "pairs", ["query_id", "target_id"], quarantine),
+            "items": rows_table(enumerate(items, start=1), "items", quarantine),
+            "pairs": rows_table(enumerate(pairs, start=1), "pairs", quarantine),
         }
         if labels is not None:
-            tables["labels"] = _rows(labels, "labels", ["item_id"], quarantine)
+            tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
         return cls._from_tables(
             tables,
             None if root is None else Path(root).absolute(),
@@ -186,6 +189,8 @@ class Catalog:
         if "pairs" in tables:
             pairs = check_pairs(tables["pairs"], index, quarantine)
         labels = tables["labels"].frame() if "labels" in tables else None
+        if labels is not None and not labels.columns:
+            labels = None
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
         if strict:
             quarantine.raise_first(str(root) if root is not None else "The rows")
@@ -267,62 +272,14 @@ class Catalog:
 
     def describe(self) -> dict[str, Any]:
         """Return the counts of what is there and what is missing, ready for JSON."""
-        return {
-            "items": len(self.items),
-            "images": sum(len(item.images) for item in self.items),
-            "items without image": sum(not item.images for item in self.items),
-            "items without title": sum(not item.title.strip() for item in self.items),
-            "items without category": sum(not item.category.strip() for item in self.items),
-            "items with price": sum(item.price is not None for item in self.items),
-            "pairs": {
-                split: self.pair_table.filter(pl.col("split") == split).height for split in SPLITS
-            },
-            "queries": {
-                split: self.pair_table.filter(pl.col("split") == split)["query"].n_unique()
-                for split in SPLITS
-            },
-            "pool": {split: len(self.pool_indices(split)) for split in SPLITS},
-            "quarantine": self.quarantine.counts(),
-        }
+        return describe(self)
 
     def summary(self) -> str:
         """Return the counts that matter in one line."""
-        told = self.describe()
-        pairs = ", ".join(f"{name} {count:,}" for name, count in told["pairs"].items())
-        return (
-            f"{told['items']:,} items ({told['items without image']:,} without image, "
-            f"{told['items without title']:,} without title), {told['images']:,} images, "
-            f"{self.pair_table.height:,} pairs ({pairs}); {self.quarantine.summary()}"
-        )
+        return summarise(self)
 
     def _name(self) -> str:
         return "in memory" if self.root is None else str(self.root)
-
-    def _checked(self, pairs: Iterable[Pair]) -> pl.DataFrame:
-        listed = list(pairs)
-        table = Table(
-            "pairs",
-            np.arange(1, len(listed) + 1, dtype=np.int64),
-            {
-                "query_id": [pair.query_id for pair in listed],
-                "target_id": [pair.target_id for pair in listed],
-                "weight": [pair.weight for pair in listed],
-                "split": [pair.split for pair in listed],
-            },
-        )
-        faults = Quarantine()
-        frame = check_pairs(table, self.index, faults)
-        faults.raise_first("A pair cannot be in the catalog")
-        return frame
-
-
-def _rows(
-    rows: Iterable[Mapping[str, Any]], name: str, columns: Sequence[str], quarantine: Quarantine
-) -> Table:
-    table = rows_table(enumerate(rows, start=1), name, quarantine)
-    if not len(table.rows):  # no row, hence no column to miss
-        return Table(name, table.rows, {column: [] for column in columns})
-    return table
 
 
 def _known(split: str) -> str:

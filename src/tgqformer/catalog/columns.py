@@ -30,7 +30,7 @@ Report: TypeAlias = Callable[[int, str, str, str], None]
 def require_columns(table: Table, names: Sequence[str], remedy: str) -> None:
     """Raise CatalogError, which lists what was found, where one of the columns is not there."""
     missing = [name for name in names if name not in table.columns]
-    if missing:
+    if missing and (table.columns or len(table.rows)):  # JSONL without a line has no column
         found = ", ".join(table.columns) or "none"
         raise CatalogError(
             f"The {table.name} table has no column {missing[0]!r} (found: {found}); {remedy}."

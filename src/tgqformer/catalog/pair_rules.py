@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tgqformer.catalog.columns import number_column, require_columns, text_column
+from tgqformer.catalog.items import Pair
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.tables import Table
 
@@ -42,6 +45,26 @@ _RULES: tuple[tuple[str, str, pl.Expr, str], ...] = (
     ),
 )
 """Field, name of the rule, which rows break it, and what to say, {} standing for the value."""
+
+
+def pair_frame(pairs: Iterable[Pair], index: Mapping[str, int]) -> pl.DataFrame:
+    """Return pairs that should be sound with the columns of PAIR_SCHEMA.
+
+    Raises:
+        CatalogError: a pair breaks a rule.
+    """
+    listed = list(pairs)
+    columns: dict[str, pl.Series | list[Any]] = {
+        "query_id": [pair.query_id for pair in listed],
+        "target_id": [pair.target_id for pair in listed],
+        "weight": [pair.weight for pair in listed],
+        "split": [pair.split for pair in listed],
+    }
+    rows = np.arange(1, len(listed) + 1, dtype=np.int64)
+    faults = Quarantine()
+    frame = check_pairs(Table("pairs", rows, columns), index, faults)
+    faults.raise_first("A pair cannot be in the catalog")
+    return frame
 
 
 def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> pl.DataFrame:

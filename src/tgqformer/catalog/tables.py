@@ -173,9 +173,10 @@ def _read_csv(path: Path, name: str, quarantine: Quarantine) -> Table:
 
     read = csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK)
     parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip)
-    header = csv.open_csv(
-        path, read_options=read, parse_options=csv.ParseOptions(delimiter=delimiter)
-    ).schema.names
+    first = csv.ParseOptions(
+        delimiter=delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"
+    )
+    header = csv.open_csv(path, read_options=read, parse_options=first).schema.names
     if len(set(header)) < len(header):
         raise CatalogError(f"{path} names a column twice ({', '.join(header)}); rename one.")
     # As bytes: Arrow would otherwise guess types, and refuse the file for one wrong byte.
