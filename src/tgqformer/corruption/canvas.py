@@ -118,6 +118,22 @@ def draw_text(
         size = min(size - 1, int(size * width / max(1.0, right - left)))
 
 
+def draw_lines(
+    draw: ImageDraw.ImageDraw,
+    box: tuple[float, float, float, float],
+    lines: Sequence[str],
+    fill: tuple[int, ...],
+) -> None:
+    """Write several lines of one size below each other; nothing where they are unreadable."""
+    x0, y0, x1, y1 = box
+    step = (y1 - y0) / len(lines)
+    widest = max(font(20).getlength(line) for line in lines)
+    size = int(min(0.72 * step, 20 * (x1 - x0) / widest))
+    for i, text in enumerate(lines if size >= 5 else ()):
+        place = (round(x0), round(y0 + (i + 0.5) * step))
+        draw.text(place, text, fill=fill, font=font(size), anchor="lm")
+
+
 def sticker(
     width: float, height: float, paint: Callable[[ImageDraw.ImageDraw, int, int], None]
 ) -> Image.Image:

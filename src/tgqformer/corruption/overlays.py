@@ -15,6 +15,7 @@ from tgqformer.corruption.canvas import (
     PROMO_COLOURS,
     chance,
     corruption,
+    draw_lines,
     draw_text,
     font,
     ink_on,
@@ -152,7 +153,8 @@ def watermark(image: Image.Image, severity: float, rng: np.random.Generator) -> 
 def text_block(image: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
     """A panel of three claims at one side, up to half of each side."""
     colour = pick(rng, PROMO_COLOURS)
-    claims = [pick(rng, CLAIM_WORDS) for _ in range(3)]
+    first, step = int(rng.integers(len(CLAIM_WORDS))), int(rng.integers(1, 5))
+    claims = [CLAIM_WORDS[(first + i * step) % len(CLAIM_WORDS)] for i in range(3)]
     fx, fy = pick(rng, (0.02, 0.98)), uniform(rng, 0.05, 0.95)
     solid = chance(rng, 0.5)
     scale = 0.52 * math.sqrt(severity)
@@ -166,7 +168,7 @@ def text_block(image: Image.Image, severity: float, rng: np.random.Generator) ->
             radius, middle = h * 0.045, (y0 + y1) / 2
             dot = (w * 0.06, middle - radius, w * 0.06 + 2 * radius, middle + radius)
             draw.ellipse(dot, fill=(*ink, 255))
-            draw_text(draw, (w * 0.18, y0, w * 0.97, y1), claim, (*ink, 255))
+        draw_lines(draw, (w * 0.18, h * 0.07, w * 0.97, h * 0.89), claims, (*ink, 255))
 
     panel = sticker(scale * image.width, scale * 0.85 * image.height, paint)
     return paste(image, panel, fx * (image.width - panel.width), fy * (image.height - panel.height))

@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from tgqformer.corruption.backgrounds import shade
 from tgqformer.corruption.canvas import Colour
@@ -150,5 +150,5 @@ def drop_shadow(product: Image.Image, strength: float, blur: float) -> Image.Ima
     outline.paste(product.getchannel("A"), (margin, margin))
     small = (max(1, size[0] // 4), max(1, size[1] // 4))
     soft = outline.resize(small, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(blur / 4))
-    soft = soft.resize(size, Image.Resampling.BILINEAR)
-    return ImageChops.multiply(soft, Image.new("L", size, round(255 * strength)))
+    soft = soft.point([round(v * strength) for v in range(256)])
+    return soft.resize(size, Image.Resampling.BILINEAR)

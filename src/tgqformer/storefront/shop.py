@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tgqformer.corruption.canvas import pick
+from tgqformer.corruption.canvas import chance, pick
 from tgqformer.storefront.metadata import Metadata, write_metadata
 from tgqformer.storefront.shapes import SILHOUETTES
 from tgqformer.storefront.streams import shuffled, stream
 from tgqformer.storefront.style import COLOURWAYS, PATTERNS, Look, make_look
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS, Category
+
+FAVOURITE_SHARE = 0.35
+"""Of a cluster's products, how many are of one category on purpose; shops specialise."""
 
 
 class Cell(NamedTuple):
@@ -62,26 +65,32 @@ def all_cells() -> list[Cell]:
 
 def make_products(items: int, seed: int) -> list[Product]:
     """Return the products of a shop; the same for the same seed and number of items."""
-    return [_make_product(number, cell, seed) for number, cell in enumerate(_assign(items, seed))]
+    return [
+        _make_product(number, cell, category, seed)
+        for number, (cell, category) in enumerate(_assign(items, seed))
+    ]
 
 
-def _assign(items: int, seed: int) -> list[Cell]:
-    """Return a cell for every product: clusters of 4-7, in random order."""
+def _assign(items: int, seed: int) -> list[tuple[Cell, Category]]:
+    """Return a cell and a category for every product: clusters of 4-7, in random order."""
     rng = stream(seed, "cells")
-    assigned: list[Cell] = []
+    assigned: list[tuple[Cell, Category]] = []
     waiting: list[Cell] = []
     while len(assigned) < items:
         waiting = waiting or shuffled(all_cells(), rng)
         cell, size = waiting.pop(), int(rng.integers(4, 8))
         if items - len(assigned) - size < 4:
             size = items - len(assigned)  # no cluster of one to three is left over
-        assigned += [cell] * size
+        categories = [c for c in CATEGORIES if c.group == cell.group]
+        favourite = pick(rng, categories)
+        for _ in range(size):
+            other = pick(rng, categories)
+            assigned.append((cell, favourite if chance(rng, FAVOURITE_SHARE) else other))
     return shuffled(assigned, rng)
 
 
-def _make_product(number: int, cell: Cell, seed: int) -> Product:
+def _make_product(number: int, cell: Cell, category: Category, seed: int) -> Product:
     rng = stream(seed, "item", number)
-    category = pick(rng, [c for c in CATEGORIES if c.group == cell.group])
     brand = pick(rng, BRANDS[cell.tier])
     silhouette = int(rng.integers(SILHOUETTES))
     look = make_look(

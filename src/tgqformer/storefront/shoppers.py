@@ -59,7 +59,7 @@ def _visit(
         u = float(rng.random())
         if u < IN_CELL:
             candidates = cells[start.cell]
-            if chance(rng, 0.3):
+            if chance(rng, 0.5):
                 alike = [n for n in candidates if products[n].category == start.category]
                 candidates = alike if set(alike) - set(seen) else candidates
         elif u < IN_CELL + DRIFT:

@@ -77,7 +77,7 @@ def make_look(
         colourway=colourway,
         jitter=(a, b, c, d),
         colours=(shades[0], shades[1], shades[2]),
-        period=uniform(rng, 0.15, 0.19),
+        period=uniform(rng, 0.17, 0.21),
         turn=uniform(rng, -8, 8),
         phase=(uniform(rng, 0, 1), uniform(rng, 0, 1)),
     )
