@@ -24,11 +24,25 @@ def _sentence(config: TextTowerConfig) -> TextTower:
     return SentenceTower(config)
 
 
+def _tiny_image(config: ImageTowerConfig) -> ImageTower:
+    from tgqformer.towers.tiny import TinyImageTower
+
+    return TinyImageTower(config)
+
+
+def _tiny_text(config: TextTowerConfig) -> TextTower:
+    from tgqformer.towers.tiny import TinyTextTower
+
+    return TinyTextTower(config)
+
+
 IMAGE_TOWERS: dict[str, Callable[[ImageTowerConfig], ImageTower]] = {
     "efficientnet_lite0": _efficientnet,
+    "tiny": _tiny_image,
 }
 TEXT_TOWERS: dict[str, Callable[[TextTowerConfig], TextTower]] = {
     "sentence": _sentence,
+    "tiny": _tiny_text,
 }
 
 T = TypeVar("T")
