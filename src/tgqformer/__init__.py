@@ -11,7 +11,12 @@ from tgqformer.errors import TGQFormerError
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item, Pair
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.evaluation.evaluate import evaluate
+    from tgqformer.presets import load_preset
     from tgqformer.retrieval.exact import ExactIndex
+    from tgqformer.storefront import draw_storefront
+    from tgqformer.training.run import train
 
 __version__ = "0.1.0"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ import click
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+WIDTH = 160  # of tables that go to no terminal
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
@@ -67,10 +71,11 @@ def facts(title: str, rows: Sequence[tuple[str, object]]) -> None:
 
 
 def show(renderable: Any) -> None:
-    """Print any rich renderable on stdout."""
+    """Print any rich renderable on stdout; into a file or a pipe, without folding its lines."""
     from rich.console import Console
 
-    Console(highlight=False).print(renderable)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    Console(highlight=False, width=width).print(renderable)
 
 
 def cell(value: object) -> str:

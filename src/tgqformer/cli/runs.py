@@ -58,3 +58,9 @@ def check_same_model(run: Path, stored: Embeddings, source: Path) -> None:
             f"{source} was made by another model ({made_by}) than {run} holds ({own}); run "
             f"`tgqformer embed {run} CATALOG --out {source}` again."
         )
+
+
+def run_cache(run: Path) -> Path | None:
+    """Return the token cache inside a run's folder, None where it keeps none."""
+    folder = run / "cache"
+    return folder if folder.is_dir() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -21,10 +22,9 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "stages.json"
         self._record: dict[str, dict[str, Any]] = {}
-        try:
+        # none yet, or none that can be read: everything is done anew
+        with contextlib.suppress(OSError, ValueError):
             self._record = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            pass  # none yet, or none that can be read: everything is done anew
 
     def done(self, name: str, inputs: Mapping[str, Any], *outputs: Path) -> bool:
         """Tell whether a stage was finished with these inputs and its outputs exist."""

@@ -11,7 +11,7 @@ from tgqformer.cli.output import json_option, print_json, quiet_option
 
 @click.command(short_help="Draw a procedural shop: photos, metadata, shoppers.")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--items", default=5000, show_default=True, type=click.IntRange(1))
+@click.option("--items", default=5000, show_default=True, type=int)
 @click.option(
     "--noise",
     default="market",
@@ -20,8 +20,10 @@ from tgqformer.cli.output import json_option, print_json, quiet_option
     "market, which mixes them.",
 )
 @click.option("--seed", default=0, show_default=True, help="Same seed, same shop.")
-@click.option("--size", default=224, show_default=True, type=click.IntRange(32, 4096))
-@click.option("--workers", type=click.IntRange(1), help="Processes; by default one for each core.")
+@click.option(
+    "--size", default=224, show_default=True, type=int, help="Side of the photos, pixels."
+)
+@click.option("--workers", type=int, help="Processes; by default one for each core.")
 @quiet_option
 @json_option
 def storefront(

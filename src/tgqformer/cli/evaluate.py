@@ -1,0 +1,149 @@
+"""``tgqformer evaluate``: a run beside its two reference points, over the full pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tgqformer.cli.output import json_option, print_json, quiet_option, show, table
+
+if TYPE_CHECKING:
+    from tgqformer.evaluation.result import Evaluation
+
+
+@click.command(short_help="Evaluate a run over the full pool, beside two reference points.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option(
+    "--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"])
+)
+@click.option(
+    "-k",
+    "ks",
+    multiple=True,
+    default=(1, 10, 50, 100),
+    show_default=True,
+    type=click.IntRange(1),
+    help="The K of H@K; give it once for each.",
+)
+@click.option("--reference/--no-reference", default=True, help="Show the reference points.")
+@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the figures and a row for each query into this folder, one below it for each "
+    "model.",
+)
+@quiet_option
+@json_option
+def evaluate(
+    run: Path,
+    catalog_path: Path,
+    split: str,
+    ks: tuple[int, ...],
+    reference: bool,
+    bootstrap: int,
+    seed: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Rank the full pool of CATALOG for every query of a split, with RUN's model.
+
+    Beside it stand two reference points: the frozen text tower alone, and the frozen towers'
+    vectors side by side. Intervals are 95 % bootstrap intervals over the queries.
+    """
+    evaluations = evaluate_run(
+        run,
+        catalog_path,
+        split=split,
+        ks=ks,
+        reference=reference,
+        bootstrap=bootstrap,
+        seed=seed,
+        progress=not quiet,
+    )
+    if out is not None:
+        save(evaluations, out)
+    from tgqformer.evaluation.compare import compare
+
+    comparison = compare(evaluations, seed=seed)
+    if as_json:
+        told = [evaluation.to_dict() for evaluation in evaluations]
+        print_json({"comparison": comparison.to_dict(), "evaluations": told})
+        return
+    show(comparison.rich_table(f"{run.name} on {catalog_path.name}, {split}"))
+    print_breakdown(evaluations)
+
+
+def evaluate_run(
+    run: Path,
+    catalog_path: Path,
+    *,
+    split: str = "test",
+    ks: Sequence[int] = (1, 10, 50, 100),
+    reference: bool = True,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Evaluation]:
+    """Evaluate a run's model, and after it the reference points."""
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.cli.references import reference_points
+    from tgqformer.cli.runs import model_folder, run_cache
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.evaluation.evaluate import evaluate as judge
+
+    folder = model_folder(run)
+    catalog = Catalog.load(catalog_path)
+    catalog.require_pairs(split)
+    embedder = ItemEmbedder.from_pretrained(folder, cache_dir=run_cache(run))
+    embedder.features.fill(catalog.items, progress=progress)
+    models: list[tuple[str, Any]] = [(run.resolve().name, embedder)]
+    if reference:
+        models += [(point.name, point) for point in reference_points(embedder, catalog)]
+    return [
+        judge(
+            model,
+            catalog,
+            split=split,
+            name=name,
+            ks=ks,
+            bootstrap=bootstrap,
+            seed=seed,
+            progress=progress,
+        )
+        for name, model in models
+    ]
+
+
+def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
+    """Write each evaluation into a folder of its own below `out`, the model's first."""
+    folders = [out / name for name in ("model", "text-only", "frozen")[: len(evaluations)]]
+    for evaluation, folder in zip(evaluations, folders):
+        evaluation.save(folder)
+    return folders
+
+
+def print_breakdown(evaluations: Sequence[Evaluation]) -> None:
+    """Print H@10, or the middle K's, of every model by noise and by what is missing."""
+    first = evaluations[0]
+    metric = f"hit@{10 if 10 in first.ks else first.ks[len(first.ks) // 2]}"
+    for dimension in ("noise", "missing"):
+        groups = first.breakdown.get(dimension, {})
+        if len(groups) < 2:
+            continue
+        rows = [
+            [value, group.queries]
+            + [
+                f"{100 * other.breakdown[dimension][value].metrics[metric].value:.1f}"
+                for other in evaluations
+            ]
+            for value, group in groups.items()
+        ]
+        columns = [dimension, "queries", *(evaluation.name for evaluation in evaluations)]
+        table(f"{metric} in percent by {dimension}", columns, rows)
