@@ -85,7 +85,9 @@ def _simple_object(rng: np.random.Generator, side: float) -> Image.Image:
 
     def paint(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
         body, dark = (*colour, 255), (*shade(colour, 0.7), 255)
-        if kind == "box":
+        if min(w, h) < 8:  # too small for parts
+            draw.rectangle((0, 0, w, h), fill=body)
+        elif kind == "box":
             draw.rectangle((0, h * 0.2, w * 0.72, h - 1), fill=body)
             draw.polygon([(0, h * 0.2), (w * 0.28, 0), (w - 1, 0), (w * 0.72, h * 0.2)], fill=dark)
             side_face = [(w * 0.72, h * 0.2), (w - 1, 0), (w - 1, h * 0.8), (w * 0.72, h - 1)]

@@ -163,12 +163,12 @@ def text_block(image: Image.Image, severity: float, rng: np.random.Generator) ->
         ground = colour if solid else (255, 255, 255)
         ink = ink_on(colour) if solid else tuple(c // 2 for c in colour)
         draw.rounded_rectangle((0, 0, w - 1, h - 1), h * 0.06, fill=(*ground, 225))
-        for i, claim in enumerate(claims):
+        for i in range(len(claims)):
             y0, y1 = h * (0.07 + 0.3 * i), h * (0.29 + 0.3 * i)
             radius, middle = h * 0.045, (y0 + y1) / 2
             dot = (w * 0.06, middle - radius, w * 0.06 + 2 * radius, middle + radius)
             draw.ellipse(dot, fill=(*ink, 255))
-        draw_lines(draw, (w * 0.18, h * 0.07, w * 0.97, h * 0.89), claims, (*ink, 255))
+        draw_lines(draw, (w * 0.18, h * 0.03, w * 0.97, h * 0.93), claims, (*ink, 255))
 
     panel = sticker(scale * image.width, scale * 0.85 * image.height, paint)
     return paste(image, panel, fx * (image.width - panel.width), fy * (image.height - panel.height))
@@ -180,7 +180,8 @@ def frame(image: Image.Image, severity: float, rng: np.random.Generator) -> Imag
     colour, word = pick(rng, PROMO_COLOURS), pick(rng, BANNER_WORDS)
     double, tab = chance(rng, 0.5), chance(rng, 0.6)
     w, h = image.size
-    width = max(1, round(0.12 * severity * min(w, h)))
+    exact = 0.12 * severity * min(w, h)
+    width, plain = max(1, round(exact)), image.copy()
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, w - 1, h - 1), outline=colour, width=width)
     if double and width >= 3:
@@ -195,7 +196,8 @@ def frame(image: Image.Image, severity: float, rng: np.random.Generator) -> Imag
 
         label = sticker(min(0.7 * w, 7.0 * width), 1.4 * width, paint)
         paste(image, label, (w - label.width) / 2, h - label.height)
-    return image
+    # A border thinner than a pixel is a pixel wide and transparent.
+    return Image.blend(plain, image, exact) if exact < 1 else image
 
 
 @corruption
