@@ -71,10 +71,13 @@ def bootstrap_means(values: Values, *, samples: int, seed: int = 0) -> Values:
 def mean_intervals(
     table: dict[str, Values], *, samples: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:
-    """Mean and interval of each column, each [M] over the same queries; samples 0: means only."""
+    """Mean and interval of each column, each [M] over the same queries.
+
+    Means only where `samples` is 0 or there is a single query, which says nothing of its spread.
+    """
     values = np.stack(list(table.values()), axis=1)
     means = values.mean(axis=0)
-    if samples == 0:
+    if samples == 0 or len(values) < 2:
         return {name: Interval(float(mean)) for name, mean in zip(table, means)}
     low, high = _bounds(bootstrap_means(values, samples=samples, seed=seed))
     return {
@@ -84,10 +87,13 @@ def mean_intervals(
 
 
 def paired_difference(a: Values, b: Values, *, samples: int = 1000, seed: int = 0) -> Difference:
-    """Compare two models on the same queries, [M] each, in the same order."""
+    """Compare two models on the same queries, [M] each, in the same order.
+
+    Means only where `samples` is 0 or there is a single query.
+    """
     mean_a, mean_b = float(a.mean()), float(b.mean())
     relative = mean_b / mean_a - 1 if mean_a else None
-    if samples == 0:
+    if samples == 0 or len(a) < 2:
         return Difference(
             Interval(mean_b - mean_a), None if relative is None else Interval(relative), None
         )
