@@ -187,7 +187,7 @@ CATEGORIES: tuple[Category, ...] = (
     _category(
         "Outdoor > Gardening > Watering Cans",
         "watering can, garden can, plant waterer, sprinkling can",
-        "removable rose, long spout, double handle, litre scale, narrow spout",
+        "sprinkler head, long spout, double handle, litre scale, narrow spout",
         "galvanised steel, zinc, plastic, enamel",
         "1.5 l, 3 l, 5 l, 8 l",
         24,
