@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tgqformer.cli.output import json_option, print_json, quiet_option, size
 
 if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.protocols import Vectors
     from tgqformer.retrieval.quantize import Precision
 
@@ -47,9 +48,50 @@ def embed(
 
     The file has two columns, item_id and vector, and appears whole or not at all.
     """
+    from tgqformer.catalog.catalog import Catalog
+
+    catalog = Catalog.load(catalog_path)
+    told = write_embeddings(
+        run,
+        catalog,
+        out,
+        dims=dims,
+        precision=precision,
+        batch_size=batch_size,
+        cache=cache,
+        progress=not quiet,
+    )
+    if as_json:
+        print_json(told)
+        return
+    shape = f"{len(catalog):,} vectors of {told['dims']} dimensions ({precision})"
+    click.echo(f"Wrote {shape}, {size(out.stat().st_size)}, to {out}")
+    if len(catalog.quarantine):
+        click.echo(f"Left out: {catalog.quarantine.summary()}; see tgqformer validate")
+    click.echo(f"Next: tgqformer similar {run} {out} --id {catalog[0].item_id}")
+
+
+def write_embeddings(
+    run: Path,
+    catalog: Catalog,
+    out: Path,
+    *,
+    dims: int | None = None,
+    precision: Precision = "float32",
+    batch_size: int = 64,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Embed a catalog with a run's model into a Parquet file; return what was written.
+
+    Raises:
+        CatalogError: the catalog has no items.
+        ConfigError: more dimensions are asked for than the model has.
+        ModelError: the run holds no model.
+        StorageError: the file cannot be written.
+    """
     import numpy as np
 
-    from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.progress import track
     from tgqformer.cli.runs import model_digest, model_folder
     from tgqformer.embedder import ItemEmbedder
@@ -58,18 +100,17 @@ def embed(
     from tgqformer.retrieval.quantize import quantize
 
     folder = model_folder(run)
-    catalog = Catalog.load(catalog_path)
     catalog.require_items()
     embedder = ItemEmbedder.from_pretrained(folder, cache_dir=cache)
     width = embedder.config.dims
     if dims is not None and dims > width:
         raise ConfigError(f"--dims {dims} must not exceed {width}, the width of {run}'s embedding")
-    metadata = {"model": model_digest(run), "run": run.name, "catalog": catalog_path.name}
+    metadata = {"model": model_digest(run), "run": run.name}
     with EmbeddingWriter(out, dims=dims or width, precision=precision, metadata=metadata) as writer:
         held: list[Vectors] = []
         ids: list[str] = []
         starts = range(0, len(catalog), CHUNK)
-        for start in track(starts, total=len(starts), text="embedding", show=not quiet):
+        for start in track(starts, total=len(starts), text="embedding", show=progress):
             items = catalog.items[start : start + CHUNK]
             vectors = embedder.encode(items, batch_size=batch_size)
             held.append(np.asarray(vectors, dtype=np.float32))
@@ -77,7 +118,7 @@ def embed(
             if len(ids) >= GROUP or len(ids) + writer.written == len(catalog):
                 writer.write(ids, quantize(np.concatenate(held), precision, dims))
                 held, ids = [], []
-    told = {
+    return {
         "path": out,
         "items": len(catalog),
         "dims": dims or width,
@@ -85,11 +126,3 @@ def embed(
         "bytes": out.stat().st_size,
         "quarantine": catalog.quarantine.counts(),
     }
-    if as_json:
-        print_json(told)
-        return
-    shape = f"{len(catalog):,} vectors of {dims or width} dimensions ({precision})"
-    click.echo(f"Wrote {shape}, {size(out.stat().st_size)}, to {out}")
-    if len(catalog.quarantine):
-        click.echo(f"Left out: {catalog.quarantine.summary()}; see tgqformer validate")
-    click.echo(f"Next: tgqformer similar {run} {out} --id {catalog[0].item_id}")

@@ -57,56 +57,21 @@ def evaluate(
     Beside it stand two reference points: the frozen text tower alone, and the frozen towers'
     vectors side by side. Intervals are 95 % bootstrap intervals over the queries.
     """
-    evaluations = evaluate_run(
-        run,
-        catalog_path,
-        split=split,
-        ks=ks,
-        reference=reference,
-        bootstrap=bootstrap,
-        seed=seed,
-        progress=not quiet,
-    )
-    if out is not None:
-        save(evaluations, out)
-    from tgqformer.evaluation.compare import compare
-
-    comparison = compare(evaluations, seed=seed)
-    if as_json:
-        told = [evaluation.to_dict() for evaluation in evaluations]
-        print_json({"comparison": comparison.to_dict(), "evaluations": told})
-        return
-    show(comparison.rich_table(f"{run.name} on {catalog_path.name}, {split}"))
-    print_breakdown(evaluations)
-
-
-def evaluate_run(
-    run: Path,
-    catalog_path: Path,
-    *,
-    split: str = "test",
-    ks: Sequence[int] = (1, 10, 50, 100),
-    reference: bool = True,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    progress: bool = True,
-) -> list[Evaluation]:
-    """Evaluate a run's model, and after it the reference points."""
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.cli.references import reference_points
     from tgqformer.cli.runs import model_folder, run_cache
     from tgqformer.embedder import ItemEmbedder
+    from tgqformer.evaluation.compare import compare
     from tgqformer.evaluation.evaluate import evaluate as judge
 
     folder = model_folder(run)
     catalog = Catalog.load(catalog_path)
     catalog.require_pairs(split)
     embedder = ItemEmbedder.from_pretrained(folder, cache_dir=run_cache(run))
-    embedder.features.fill(catalog.items, progress=progress)
-    models: list[tuple[str, Any]] = [(run.resolve().name, embedder)]
-    if reference:
-        models += [(point.name, point) for point in reference_points(embedder, catalog)]
-    return [
+    embedder.features.fill(catalog.items, progress=not quiet)
+    models: list[Any] = [embedder, *(reference_points(embedder, catalog) if reference else [])]
+    names = [run.resolve().name, *(model.name for model in models[1:])]
+    evaluations = [
         judge(
             model,
             catalog,
@@ -115,10 +80,19 @@ def evaluate_run(
             ks=ks,
             bootstrap=bootstrap,
             seed=seed,
-            progress=progress,
+            progress=not quiet,
         )
-        for name, model in models
+        for name, model in zip(names, models)
     ]
+    if out is not None:
+        save(evaluations, out)
+    comparison = compare(evaluations, seed=seed)
+    if as_json:
+        told = [evaluation.to_dict() for evaluation in evaluations]
+        print_json({"comparison": comparison.to_dict(), "evaluations": told})
+        return
+    show(comparison.rich_table(f"{run.name} on {catalog_path.name}, {split}"))
+    print_breakdown(evaluations)
 
 
 def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
