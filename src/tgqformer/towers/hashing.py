@@ -25,6 +25,21 @@ class HashTokenizer:
     def __init__(self, vocab_size: int, *, start: int = 1, end: int = 2, pad: int = 0) -> None:
         self.vocab_size, self.start, self.end, self.pad = vocab_size, start, end, pad
 
+    @classmethod
+    def for_settings(cls, settings: Any) -> HashTokenizer:
+        """With the special ids of a text model's config, as far as they lie in its vocabulary.
+
+        CLIP finds the end of a text by the end id, or (old checkpoints) by the largest id.
+        """
+        size = int(settings.vocab_size)
+        end = getattr(settings, "eos_token_id", None)
+        start = getattr(settings, "bos_token_id", None)
+        pad = getattr(settings, "pad_token_id", None)
+        end = end if isinstance(end, int) and 2 < end < size else size - 1
+        start = start if isinstance(start, int) and 0 <= start < size and start != end else size - 2
+        pad = pad if isinstance(pad, int) and 0 <= pad < size and pad not in (start, end) else 0
+        return cls(size, start=start, end=end, pad=pad)
+
     def ids(self, text: str, max_length: int) -> list[int]:
         """At most `max_length` ids, the start and end tokens included."""
         special = {self.start, self.end, self.pad}

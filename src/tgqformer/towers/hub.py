@@ -1,17 +1,23 @@
 """Loading from Hugging Face: a local folder, a pip package or the hub, with one clear error.
 
 Local folders must hold safetensors. For a hub id transformers may fall back to a weights-only
-.bin, which some older models (Chinese-CLIP among them) have instead. Remote code is never run.
+.bin, where an older model has nothing else. Remote code is never run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from tgqformer.errors import ModelError
 
@@ -26,7 +32,11 @@ PACKAGED = {
 
 
 def locate(name: str) -> str:
-    """Resolve a model name to a local folder where there is one, else to a hub id."""
+    """Resolve a model name to a local folder where there is one, else to a hub id.
+
+    Raises:
+        ModelError: the name is empty, or a path to nowhere.
+    """
     if not name:
         raise ModelError("The tower has no name; give a hub id or a local folder.")
     folder = Path(name).expanduser()
@@ -38,42 +48,83 @@ def locate(name: str) -> str:
         if spec is not None and spec.origin is not None:
             return str(Path(spec.origin).parent / inside)
         return hub_id
-    if name.startswith((".", "/", "~")):
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"The model folder {name!r} does not exist; check the path.")
     return name
 
 
 def load(loader: Any, name: str, revision: str | None = None, **options: Any) -> Any:
-    """Call `loader.from_pretrained` on `name`; any failure is a ModelError of one sentence.
-
-    Pass `weights=True` where weights are read, so that a local folder must hold safetensors.
-    """
+    """Call `loader.from_pretrained` on `name`; any failure is a ModelError of one sentence."""
     where = locate(name)
     local = Path(where).is_dir()
-    if options.pop("weights", False) and local:
-        options["use_safetensors"] = True
+    reachable = local or hub_is_reachable()
     try:
         with quiet_loading():
             return loader.from_pretrained(
-                where, revision=None if local else revision, trust_remote_code=False, **options
+                where,
+                revision=None if local else revision,
+                trust_remote_code=False,
+                local_files_only=not reachable,
+                **options,
             )
     except Exception as error:  # transformers, the hub and safetensors share no base error
-        remedy = (
-            "check that the folder holds a whole model with safetensors weights"
-            if local
-            else "check the id, the network and HF_ENDPOINT, or give a local folder"
-        )
+        if local:
+            problem = "check that the folder holds a whole model, with safetensors weights"
+        elif reachable:
+            problem = "check the id and the revision, or give a local folder"
+        else:
+            problem = (
+                "the hub cannot be reached and the model is not in its local cache, so give a "
+                "local folder or choose the preset 'offline'"
+            )
         reason = " ".join(str(error).split())[:160]
         raise ModelError(
-            f"The model {name!r} cannot be loaded ({type(error).__name__}: {reason}); {remedy}."
+            f"The model {name!r} cannot be loaded ({type(error).__name__}: {reason}); {problem}."
         ) from error
+
+
+def load_network(
+    auto_class: Any, name: str, revision: str | None = None, *, random_weights: bool = False
+) -> Any:
+    """Load a float32 network, or build it from its config alone with random weights.
+
+    Raises:
+        ModelError: it cannot be loaded, or weights are missing in it that would be random.
+    """
+    import torch
+
+    if random_weights:
+        return build_random(auto_class, load_settings(name, revision))
+    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if Path(locate(name)).is_dir():
+        options["use_safetensors"] = True
+    network, info = load(auto_class, name, revision, **options)
+    # no tower uses a pooler: many checkpoints lack its weights, and it would be random
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key.split("."))
+    if missing:
+        raise ModelError(
+            f"The model {name!r} lacks {len(missing)} weights ({missing[0]} first) of a "
+            f"{type(network).__name__}; choose a checkpoint of that architecture."
+        )
+    return network
+
+
+def load_settings(name: str, revision: str | None = None) -> Any:
+    """A model's config: from its folder, from the copies shipped with the presets, or the hub."""
+    from transformers import AutoConfig
+
+    shipped = files("tgqformer.presets") / "configs" / f"{name.replace('/', '--')}.json"
+    if not Path(locate(name)).is_dir() and shipped.is_file():
+        settings = json.loads(shipped.read_text(encoding="utf-8"))
+        return AutoConfig.for_model(**settings)
+    return load(AutoConfig, name, revision)
 
 
 def build_random(auto_class: Any, settings: Any) -> Any:
     """Build a network from its config with random weights, the same ones every time."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_loading():
         torch.manual_seed(0)
         return auto_class.from_config(settings)
 
@@ -87,15 +138,35 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return hashlib.sha256(f"{type(tokenizer).__name__}{vocabulary}".encode()).hexdigest()
 
 
+@cache
+def hub_is_reachable() -> bool:
+    """Whether the hub's name resolves, or a proxy does so for us.
+
+    Asked once: without it, every file of a model is tried for half a minute before failing.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True
+    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without transformers' own progress bars, which would write over ours."""
+    """Without transformers' progress bars and load reports: what matters becomes an error."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()

@@ -24,6 +24,24 @@ def _sentence(config: TextTowerConfig) -> TextTower:
     return SentenceTower(config)
 
 
+def _clip_image(config: ImageTowerConfig) -> ImageTower:
+    from tgqformer.towers.clip import ClipImageTower
+
+    return ClipImageTower(config)
+
+
+def _clip_text(config: TextTowerConfig) -> TextTower:
+    from tgqformer.towers.clip import ClipTextTower
+
+    return ClipTextTower(config)
+
+
+def _vision(config: ImageTowerConfig) -> ImageTower:
+    from tgqformer.towers.vision import VisionTower
+
+    return VisionTower(config)
+
+
 def _tiny_image(config: ImageTowerConfig) -> ImageTower:
     from tgqformer.towers.tiny import TinyImageTower
 
@@ -38,10 +56,13 @@ def _tiny_text(config: TextTowerConfig) -> TextTower:
 
 IMAGE_TOWERS: dict[str, Callable[[ImageTowerConfig], ImageTower]] = {
     "efficientnet_lite0": _efficientnet,
+    "clip": _clip_image,
+    "vision": _vision,
     "tiny": _tiny_image,
 }
 TEXT_TOWERS: dict[str, Callable[[TextTowerConfig], TextTower]] = {
     "sentence": _sentence,
+    "clip": _clip_text,
     "tiny": _tiny_text,
 }
 

@@ -9,8 +9,8 @@ import torch
 
 from tgqformer.towers.base import TextTower, TowerOutput
 from tgqformer.towers.config import TextTowerConfig
-from tgqformer.towers.hub import load, tokenizer_digest
-from tgqformer.towers.layers import hidden_layer
+from tgqformer.towers.hub import load, load_network, tokenizer_digest
+from tgqformer.towers.layers import hidden_layer, probe
 
 
 class SentenceTower(TextTower):
@@ -22,26 +22,26 @@ class SentenceTower(TextTower):
     num_tokens = None
 
     def __init__(self, config: TextTowerConfig) -> None:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer
 
+        module = load_network(
+            AutoModel, config.name, config.revision, random_weights=config.random_weights
+        )
+        if isinstance(getattr(module, "pooler", None), torch.nn.Module):
+            module.pooler = None  # not used, and random where a checkpoint lacks it
         self.tokenizer: Any
         if config.random_weights:
             from tgqformer.towers.hashing import HashTokenizer
-            from tgqformer.towers.hub import build_random
 
-            settings = load(AutoConfig, config.name, config.revision)
-            module = build_random(AutoModel, settings)
-            self.tokenizer = HashTokenizer(settings.vocab_size)
+            self.tokenizer = HashTokenizer.for_settings(module.config)
         else:
-            module = load(AutoModel, config.name, config.revision, weights=True)
             self.tokenizer = load(AutoTokenizer, config.name, config.revision)
-        self.layer = -1 if config.layer is None else config.layer
-        self.dim = self.global_dim = int(module.config.hidden_size)
+        self._tokenizer_digest = tokenizer_digest(self.tokenizer)
+        self.layer = config.layer
         positions = int(getattr(module.config, "max_position_embeddings", None) or 512)
         self.max_tokens = min(config.max_tokens, positions)
-        hidden_layer(range(int(module.config.num_hidden_layers) + 1), self.layer, "the text tower")
-        self._tokenizer_digest = tokenizer_digest(self.tokenizer)
         super().__init__(module, dtype=config.dtype)
+        probe(self)
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -57,13 +57,16 @@ class SentenceTower(TextTower):
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
+            padding_side="right",
             return_tensors="pt",
         )
         batch = {name: x.to(self.device) for name, x in batch.items()}
         mask = batch["attention_mask"].bool()
-        out = self.module(**batch, output_hidden_states=self.layer != -1, return_dict=True)
+        out = self.module(**batch, output_hidden_states=self.layer is not None, return_dict=True)
         last = out.last_hidden_state
-        tokens = last if self.layer == -1 else hidden_layer(out.hidden_states, self.layer)
+        tokens = last
+        if self.layer is not None:
+            tokens = hidden_layer(out.hidden_states, self.layer, "the text tower")
         weights = mask.unsqueeze(-1).to(last.dtype)
         pooled = (last * weights).sum(1) / weights.sum(1).clamp(min=1)
         return TowerOutput(tokens, mask, torch.nn.functional.normalize(pooled.float(), dim=-1))

@@ -1,0 +1,117 @@
+"""transformers' own image preprocessing, on Pillow alone: no torchvision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+
+from tgqformer.errors import ConfigError
+from tgqformer.towers.base import PixelInputs
+from tgqformer.towers.config import ImageTowerConfig
+from tgqformer.towers.hub import load
+from tgqformer.towers.pixels import MAX_ASPECT, bound_aspect
+
+
+class Preprocessor:
+    """Calls a model's image processor for one photo at a time.
+
+    What the processor does to the shape is the model's own way: CLIP crops the centre, SigLIP and
+    Chinese-CLIP squash. Strips longer than 8:1 are padded with white first.
+
+    Attributes:
+        image_size: the length that the shorter side is scaled to, for the decoder.
+        native: whether the photo comes out at the size the model was trained at.
+    """
+
+    def __init__(self, config: ImageTowerConfig, settings: Any) -> None:
+        self.processor = (
+            default_processor(settings)
+            if config.random_weights
+            else load_processor(config.name, config.revision)
+        )
+        self.options: dict[str, Any] = {}
+        self.native = True
+        # one that neither crops nor squashes would give photos of different sizes
+        self.to_square = not getattr(self.processor, "do_center_crop", False) and bool(
+            _size_of(self.processor).get("shortest_edge")
+        )
+        if config.image_size is not None:
+            self._resize_to(config.image_size)
+        size = self.options.get("size") or _size_of(self.processor)
+        self.image_size = int(max(size.values(), default=256))
+
+    def __call__(self, image: Image.Image) -> PixelInputs:
+        image = bound_aspect(image, 1.0 if self.to_square else MAX_ASPECT)
+        batch = self.processor(image, return_tensors="pt", **self.options)
+        return {name: tensor[0] for name, tensor in batch.items()}
+
+    def spec(self) -> dict[str, Any]:
+        """All that decides the pixels."""
+        return {
+            "processor": self.processor.to_dict(),
+            "to_square": self.to_square,
+            "max_aspect": MAX_ASPECT,
+            **self.options,
+        }
+
+    def _resize_to(self, side: int) -> None:
+        size = _size_of(self.processor)
+        square = {"height": side, "width": side}
+        if getattr(self.processor, "do_center_crop", False):
+            crop = dict(self.processor.crop_size or square)
+            short = size.get("shortest_edge") or size.get("height") or side
+            scaled = round(side * short / (crop.get("height") or side))  # keep the model's margin
+            self.options = {
+                "size": {"shortest_edge": scaled} if size.get("shortest_edge") else square,
+                "crop_size": square,
+            }
+            self.native = crop.get("height") == side
+        elif size:
+            self.options = {"size": {"shortest_edge": side} if self.to_square else square}
+            self.native = side in size.values()
+        else:
+            raise ConfigError(
+                f"image_size is {side}, but this model takes photos at their own shape; "
+                "leave image_size out."
+            )
+
+
+def _size_of(processor: Any) -> dict[str, int]:
+    size = dict(getattr(processor, "size", None) or {})
+    return {name: int(side) for name, side in size.items() if side}
+
+
+def load_processor(name: str, revision: str | None) -> Any:
+    """The model's Pillow processor; where transformers has none (DINOv3), the plain one of ViT."""
+    from transformers import AutoImageProcessor
+
+    from tgqformer.errors import ModelError
+
+    try:
+        return load(AutoImageProcessor, name, revision, backend="pil")
+    except ModelError as error:
+        if not isinstance(error.__cause__, (ImportError, ValueError)):
+            raise
+        from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+        return load(ViTImageProcessorPil, name, revision)
+
+
+def default_processor(settings: Any) -> Any:
+    """A processor for a network with random weights: the right size, the family's own way."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+    from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+
+    vision = getattr(settings, "vision_config", settings)
+    side = int(getattr(vision, "image_size", None) or 224)
+    square = {"height": side, "width": side}
+    if settings.model_type == "siglip2":
+        patches = int(getattr(vision, "num_patches", 256))
+        return Siglip2ImageProcessorPil(patch_size=vision.patch_size, max_num_patches=patches)
+    if settings.model_type == "siglip":
+        return SiglipImageProcessorPil(size=square)
+    if settings.model_type == "clip":
+        return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
+    return CLIPImageProcessorPil(size=square, do_center_crop=False)
