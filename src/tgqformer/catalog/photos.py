@@ -30,9 +30,15 @@ class PhotoFolder:
     def __init__(self, root: Path | None) -> None:
         self._root = None if root is None else Path(os.path.realpath(root))
         self._listed: dict[str, frozenset[str] | None] = {}
+        self._prefix: dict[str, str] = {}
 
     def find(self, name: str) -> Path | tuple[str, str]:
         """Return the absolute path of a photo, or (rule, reason) where it may not be used."""
+        # A folder that was listed is sound, and so is every name in the list.
+        head, _, base = name.rpartition("/")
+        names = self._listed.get(head)
+        if names is not None and base in names:
+            return Path(self._prefix[head] + base)
         if "\0" in name:
             return (
                 "bad image path",
@@ -44,21 +50,21 @@ class PhotoFolder:
                 f"{shown(name)} is a URL; download the photo into the catalog's folder and name "
                 "the file",
             )
-        folder, base = os.path.split(name)
         if self._root is not None:
             if os.path.isabs(name) or _DRIVE.match(name) or ".." in name.split("/"):
                 return self._outside(name)
-            folder = os.path.join(self._root, folder)
+            folder = os.path.join(self._root, head)
         else:
-            folder = os.path.abspath(folder)
-        if folder not in self._listed:
-            self._listed[folder] = self._list(folder)
-        names = self._listed[folder]
+            folder = os.path.abspath(head or os.sep * name.startswith(os.sep))
+        if head not in self._listed:
+            self._listed[head] = self._list(folder)
+            self._prefix[head] = os.path.join(folder, "")
+        names = self._listed[head]
         if names is None:
             return self._outside(name)
         if base not in names:
             return self._absent(name, os.path.join(folder, base))
-        return Path(folder, base)
+        return Path(self._prefix[head] + base)
 
     def _list(self, folder: str) -> frozenset[str] | None:
         """Return the names of the regular files in a folder; None where it lies outside."""
