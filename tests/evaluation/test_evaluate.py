@@ -176,6 +176,8 @@ def test_comparison_pairs_each_model_with_the_first(catalog, vectors):
     assert "  [good] ahead by" in lines[4]
     assert json.loads(json.dumps(table.to_dict()))["models"][1]["name"] == "plain"
     assert table.rich_table().row_count == 5
+    assert table.tied == ("flat",)
+    assert table.caption().endswith("flat: mean over all orders of equal scores")
 
 
 def test_only_like_is_compared_with_like(catalog, vectors):

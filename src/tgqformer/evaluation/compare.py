@@ -22,6 +22,7 @@ class Comparison:
         names: of the models; the first is the one the others are held against.
         values: model -> figure -> its mean and interval.
         differences: model -> figure -> first minus this model; none for the first.
+        tied: models with a figure here that hangs on the order of equal scores.
     """
 
     names: tuple[str, ...]
@@ -30,11 +31,13 @@ class Comparison:
     pool: int
     values: dict[str, dict[str, Interval]]
     differences: dict[str, dict[str, Difference]]
+    tied: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "queries": self.queries,
             "pool": self.pool,
+            "tied": list(self.tied),
             "models": [
                 {
                     "name": name,
@@ -69,6 +72,8 @@ class Comparison:
         text = f"{self.queries:,} queries, pool of {self.pool:,}; percent, 95 % bootstrap intervals"
         if len(self.names) > 1:
             text += f"; how far {first} is ahead is paired over queries, * = interval without zero"
+        if self.tied:
+            text += f"; {' and '.join(self.tied)}: mean over all orders of equal scores"
         return text
 
     def _header(self) -> list[str]:
@@ -141,7 +146,14 @@ def compare(
             }
             for e in evaluations[1:]
         },
+        tied=tuple(e.name for e in evaluations if any(hangs_on_ties(e, m) for m in columns)),
     )
+
+
+def hangs_on_ties(evaluation: Evaluation, metric: str) -> bool:
+    """Whether the order of equal scores could move a figure by a tenth of a point."""
+    low, high = evaluation.bounds[metric]
+    return high - low > 0.001
 
 
 def metric_label(metric: str) -> str:

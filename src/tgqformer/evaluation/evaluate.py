@@ -30,6 +30,7 @@ def evaluate(
     *,
     split: str = "test",
     name: str | None = None,
+    query_vectors: npt.NDArray[Any] | None = None,
     ks: Sequence[int] = KS,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -43,6 +44,8 @@ def evaluate(
             items of the pool and the queries, and no others. Scores are inner products, so rows
             of unit length are compared by cosine.
         name: of the model in tables; None takes the embedder's `name`, else "model".
+        query_vectors: [N, D], the vectors that items ask with, where they differ from those that
+            they are found by: corrupted photos against a clean pool, say.
         bootstrap: resamples for the 95 % intervals; 0 gives means only.
         chunk: queries at once; None bounds the memory. The figures do not depend on it.
         progress: shown while an embedder encodes.
@@ -61,8 +64,11 @@ def evaluate(
     place = np.full(len(catalog.items), -1, dtype=np.int64)
     place[pool] = np.arange(len(pool))
     stored = _vectors(vectors, catalog, np.union1d(pool, rows), progress=progress)
+    asking = stored
+    if query_vectors is not None:
+        asking = _vectors(query_vectors, catalog, rows, progress=False)
     ranks = rank_targets(
-        stored[rows], stored[pool], which, place[target], exclude=place[rows], chunk=chunk
+        asking[rows], stored[pool], which, place[target], exclude=place[rows], chunk=chunk
     )
     figures = per_query(ranks, ks)
     items = [catalog.items[row] for row in rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.compare import compare, metric_label, percent, points
+from tgqformer.evaluation.compare import compare, hangs_on_ties, metric_label, percent, points
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.evaluation.report.figures import curve_figure, interval_figure
 from tgqformer.evaluation.report.gallery import GalleryRow
@@ -143,8 +143,8 @@ def _ties(evaluations: Sequence[Evaluation], headline: str) -> list[str]:
     """A sentence for each model whose headline figure hangs on the order of equal scores."""
     found = []
     for e in evaluations:
-        low, high = e.bounds[headline]
-        if high - low > 0.001:
+        if hangs_on_ties(e, headline):
+            low, high = e.bounds[headline]
             found.append(
                 f"{e.name}: {100 * e.ties['share']:.0f} % of its targets score exactly the same as "
                 f"other items. {metric_label(headline)} is the mean over all orders of these; it "
