@@ -59,7 +59,7 @@ def without_images(item: Item) -> Item:
 @pytest.mark.parametrize("format", FORMATS)
 @given(items=ITEMS, data=st.data())
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, format: str, items: list[Item], data: st.DataObject

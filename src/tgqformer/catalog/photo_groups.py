@@ -1,0 +1,93 @@
+"""Which items show byte-identical photos: for all that a model can see, one product told twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from tgqformer.catalog.images import read_image_bytes
+from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.progress import track
+from tgqformer.errors import ImageError
+
+PLACEHOLDER_AFTER = 100
+"""A photo that more items than this carry ("no image yet", a brand's logo) says nothing of any one
+of them, and does not bind them together."""
+
+
+def photo_groups(
+    items: Sequence[Item],
+    *,
+    placeholder_after: int = PLACEHOLDER_AFTER,
+    workers: int | None = None,
+    progress: bool = False,
+) -> npt.NDArray[np.int64]:
+    """Return a group number for each of N items, [N]: equal where shared photos join them.
+
+    Photos are compared by their bytes. Only files whose size occurs twice are read, so a catalog
+    without copies costs one look at each file's size. A photo that cannot be read joins nothing.
+
+    Args:
+        items: N items.
+        placeholder_after: ignore a photo that more items than this carry.
+        workers: threads that read files, the number of cores where None.
+        progress: show a bar on stderr.
+    """
+    refs = [(position, ref) for position, item in enumerate(items) for ref in item.images]
+    sizes = [_size(ref) for _, ref in refs]
+    seen = Counter(sizes)
+    candidates = [
+        (position, ref) for (position, ref), size in zip(refs, sizes) if size and seen[size] > 1
+    ]
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        digests = track(
+            pool.map(_digest, (ref for _, ref in candidates)),
+            total=len(candidates),
+            text="photos",
+            show=progress,
+        )
+        carriers: dict[bytes, set[int]] = {}
+        for (position, _), digest in zip(candidates, digests):
+            if digest is not None:
+                carriers.setdefault(digest, set()).add(position)
+    shared = [sorted(group) for group in carriers.values() if 1 < len(group) <= placeholder_after]
+    return _components(len(items), shared)
+
+
+def _components(size: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Number 0..size-1 by the lowest member of the component that the groups put each into."""
+    parent = list(range(size))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for group in groups:
+        for other in group[1:]:
+            one, two = sorted((root(group[0]), root(other)))
+            parent[two] = one
+    return np.fromiter((root(node) for node in range(size)), dtype=np.int64, count=size)
+
+
+def _size(ref: ImageRef) -> int:
+    if isinstance(ref, bytes):
+        return len(ref)
+    try:
+        return os.stat(ref).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _digest(ref: ImageRef) -> bytes | None:
+    try:
+        return hashlib.sha256(read_image_bytes(ref)).digest()
+    except ImageError:
+        return None

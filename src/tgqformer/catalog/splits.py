@@ -1,0 +1,187 @@
+"""Cutting pairs into train, val and test so that nothing of the answer leaks.
+
+Three promises, each with all of those before it:
+
+- "warm": no pair, in either direction, is in two splits;
+- "query": no query is in two splits, nor are queries that share a byte-identical photo;
+- "cold": no val or test query, nor an item that shares its photo, is in any pair of an earlier
+  split, on either side: the model meets it for the first time.
+
+`check_leaks` in leaks.py names whatever breaks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.pair_rules import SPLITS
+from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.errors import CatalogError, ConfigError
+
+_TRAIN, _VAL, _TEST = range(3)
+
+
+def split_random(
+    catalog: Catalog, *, val: float = 0.1, test: float = 0.1, seed: int = 0, progress: bool = False
+) -> Catalog:
+    """Give each query, with all its pairs, to a split at random ("query" promise).
+
+    Where a pair comes to one split and its reverse to another, the earlier split gives way: a test
+    query keeps all its targets, or those left out would count as wrong answers.
+
+    Args:
+        catalog: its pairs' own splits are overwritten.
+        val, test: the shares of the queries, within [0, 1) together.
+        seed: equal seeds give equal splits.
+        progress: show a bar while photos are compared.
+
+    Raises:
+        ConfigError: the shares are no shares.
+    """
+    groups = photo_groups(catalog.items, progress=progress)
+    table = catalog.pair_table
+    queries = groups[table["query"].to_numpy()]
+    window = _draw(groups, np.unique(queries), val, test, seed)
+    return _with_splits(catalog, groups, window[queries], earlier_wins=False)
+
+
+def split_cold(
+    catalog: Catalog, *, val: float = 0.1, test: float = 0.1, seed: int = 0, progress: bool = False
+) -> Catalog:
+    """Give each item to a split at random and keep it out of the earlier ones ("cold" promise).
+
+    Pairs of a val or test query stay, whatever their target: it may be an old item. Pairs of an
+    earlier query with a later target are left out.
+
+    Args:
+        catalog, val, test, seed, progress: as for split_random; the shares are of the items.
+
+    Raises:
+        ConfigError: the shares are no shares.
+    """
+    groups = photo_groups(catalog.items, progress=progress)
+    table = catalog.pair_table
+    window = _draw(groups, np.unique(groups), val, test, seed)
+    query = window[groups[table["query"].to_numpy()]]
+    target = window[groups[table["target"].to_numpy()]]
+    return _with_splits(catalog, groups, query, keep=target <= query)
+
+
+def split_by_time(
+    catalog: Catalog,
+    times: Sequence[float] | npt.NDArray[np.float64],
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    new_queries: bool = True,
+    progress: bool = False,
+) -> Catalog:
+    """Cut the pairs by time: the latest are test, those before them val ("query" promise).
+
+    A query, with those that share its photo, belongs to the split in whose time it first appears;
+    its later pairs are left out. So test asks for items that were not queries before, as a shop
+    does of new listings. With ``new_queries=False`` every pair goes by its own time, queries may
+    return, and only pairs that an earlier split has already are left out ("warm" promise).
+
+    Args:
+        catalog: M pairs.
+        times: [M], when each pair of `catalog.pair_table` was seen, in any unit.
+        val, test: the shares of the pairs, within [0, 1) together.
+        new_queries: see above.
+        progress: show a bar while photos are compared.
+
+    Raises:
+        ConfigError: the shares are no shares.
+        CatalogError: there is not one finite time for each pair.
+    """
+    table = catalog.pair_table
+    moments = np.asarray(times, dtype=np.float64)
+    if moments.shape != (table.height,) or not np.isfinite(moments).all():
+        raise CatalogError(
+            f"There are {int(np.isfinite(moments).sum()):,} finite times for {table.height:,} "
+            "pairs; give one for each pair, in the order of the pair table."
+        )
+    cuts = time_cuts(moments, val=val, test=test)
+    own = np.searchsorted(cuts, moments, side="right")
+    groups = photo_groups(catalog.items, progress=progress)
+    if not new_queries:
+        return _with_splits(catalog, groups, own)
+    queries = groups[table["query"].to_numpy()]
+    first = np.full(len(catalog), _TEST, dtype=np.int64)
+    np.minimum.at(first, queries, own)
+    return _with_splits(catalog, groups, own, keep=own == first[queries])
+
+
+def time_cuts(
+    times: npt.NDArray[np.float64], *, val: float = 0.1, test: float = 0.1
+) -> npt.NDArray[np.float64]:
+    """Return the moments [2] from which val and test begin; equal times are never parted.
+
+    Raises:
+        ConfigError: the shares are no shares.
+    """
+    _check_shares(val, test)
+    if not len(times):
+        return np.array([np.inf, np.inf])
+    ordered = np.sort(times)
+    starts = [round(len(ordered) * (1 - val - test)), round(len(ordered) * (1 - test))]
+    return np.array([ordered[start] if start < len(ordered) else np.inf for start in starts])
+
+
+def _draw(
+    groups: npt.NDArray[np.int64],
+    candidates: npt.NDArray[np.int64],
+    val: float,
+    test: float,
+    seed: int,
+) -> npt.NDArray[np.int64]:
+    """Return a split for each group number: of the candidates a random share, else train."""
+    _check_shares(val, test)
+    shuffled = np.random.default_rng(seed).permutation(candidates)
+    tests, vals = round(len(shuffled) * test), round(len(shuffled) * val)
+    window = np.full(len(groups), _TRAIN, dtype=np.int64)
+    window[shuffled[:tests]] = _TEST
+    window[shuffled[tests : tests + vals]] = _VAL
+    return window
+
+
+def _with_splits(
+    catalog: Catalog,
+    groups: npt.NDArray[np.int64],
+    window: npt.NDArray[np.int64],
+    keep: npt.NDArray[np.bool_] | None = None,
+    *,
+    earlier_wins: bool = True,
+) -> Catalog:
+    """Return the catalog with a split for each pair, and each pair in one split alone.
+
+    Two pairs are one where their items share photos, whichever way round.
+    """
+    names = np.array(SPLITS, dtype=object)
+    table = catalog.pair_table.with_columns(
+        split=pl.Series(names[window].tolist(), dtype=pl.String),
+        window=pl.Series(window, dtype=pl.Int64),
+        one=pl.Series(groups).gather(catalog.pair_table["query"]),
+        two=pl.Series(groups).gather(catalog.pair_table["target"]),
+    )
+    if keep is not None:
+        table = table.filter(pl.Series(keep, dtype=pl.Boolean))
+    winner = pl.col("window").min() if earlier_wins else pl.col("window").max()
+    ends = (pl.min_horizontal("one", "two"), pl.max_horizontal("one", "two"))
+    table = table.filter(pl.col("window") == winner.over(*ends))
+    # The pair may have stood in several splits before.
+    first = pl.struct("query", "target", "split").is_first_distinct()
+    return catalog.with_pairs(table.filter(first).select("query", "target", "weight", "split"))
+
+
+def _check_shares(val: float, test: float) -> None:
+    if not (min(val, test) >= 0 and val + test < 1):
+        raise ConfigError(
+            f"val ({val}) and test ({test}) must be shares from 0 upward that leave something for "
+            "training; make their sum less than 1."
+        )

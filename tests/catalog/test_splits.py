@@ -1,0 +1,173 @@
+"""Laws of splits: each keeps its promise on any catalog; the leak check names what breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item, Pair
+from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.splits import split_by_time, split_cold, split_random, time_cuts
+from tgqformer.errors import CatalogError, ConfigError
+
+
+@st.composite
+def catalogs(draw: st.DrawFn) -> Catalog:
+    """Few items, few distinct photos, many pairs: all that could go wrong does."""
+    size = draw(st.integers(2, 14))
+    photos = st.lists(st.sampled_from([b"one", b"two", b"six", b"four", b"five"]), max_size=2)
+    items = [Item(f"i{i}", images=tuple(draw(photos))) for i in range(size)]
+    position = st.integers(0, size - 1)
+    edges = st.tuples(position, position).filter(lambda edge: edge[0] != edge[1])
+    drawn = draw(st.lists(edges, unique=True, max_size=30))
+    return Catalog(items, [Pair(f"i{query}", f"i{target}") for query, target in drawn])
+
+
+SHARES = st.sampled_from([(0.1, 0.1), (0.3, 0.3), (0.0, 0.5), (0.4, 0.0)])
+
+
+@given(catalogs(), SHARES, st.integers(0, 3))
+@settings(deadline=None, max_examples=50)
+def test_a_random_split_keeps_queries_apart(
+    catalog: Catalog, shares: tuple[float, float], seed: int
+) -> None:
+    split = split_random(catalog, val=shares[0], test=shares[1], seed=seed)
+    assert check_leaks(split, promise="query") == []
+    assert {(p.query_id, p.target_id) for p in split.pairs} <= {
+        (p.query_id, p.target_id) for p in catalog.pairs
+    }
+    assert split.pairs == split_random(catalog, val=shares[0], test=shares[1], seed=seed).pairs
+
+
+@given(catalogs(), SHARES, st.integers(0, 3))
+@settings(deadline=None, max_examples=50)
+def test_a_cold_split_hides_items(catalog: Catalog, shares: tuple[float, float], seed: int) -> None:
+    split = split_cold(catalog, val=shares[0], test=shares[1], seed=seed)
+    assert check_leaks(split, promise="cold") == []
+
+
+@given(catalogs(), SHARES, st.booleans(), st.data())
+@settings(deadline=None, max_examples=50)
+def test_a_split_by_time_keeps_the_order_of_time(
+    catalog: Catalog, shares: tuple[float, float], new: bool, data: st.DataObject
+) -> None:
+    count = len(catalog.pairs)
+    times = data.draw(st.lists(st.integers(0, 20), min_size=count, max_size=count))
+    split = split_by_time(catalog, times, val=shares[0], test=shares[1], new_queries=new)
+    assert check_leaks(split, promise="query" if new else "warm") == []
+    when = {(p.query_id, p.target_id): t for p, t in zip(catalog.pairs, times)}
+    moments = {
+        name: [when[p.query_id, p.target_id] for p in split.pairs if p.split == name]
+        for name in ("train", "val", "test")
+    }
+    for earlier, later in (("train", "val"), ("val", "test"), ("train", "test")):
+        if moments[earlier] and moments[later]:
+            assert max(moments[earlier]) < min(moments[later])
+
+
+def shop(size: int = 400) -> Catalog:
+    rng = np.random.default_rng(0)
+    items = [Item(f"i{i}", images=(b"photo %d" % i,)) for i in range(size)]
+    edges = {(int(a), int(b)) for a, b in rng.integers(0, size, (2 * size, 2)) if a != b}
+    return Catalog(items, [Pair(f"i{a}", f"i{b}") for a, b in sorted(edges)])
+
+
+def test_the_shares_are_met() -> None:
+    catalog = shop()
+    queries = split_random(catalog, val=0.2, test=0.3).describe()["queries"]
+    total = sum(queries.values())
+    assert queries["test"] == pytest.approx(0.3 * total, abs=3)
+    assert queries["val"] == pytest.approx(0.2 * total, abs=3)
+    times = np.arange(len(catalog.pairs), dtype=np.float64)
+    pairs = split_by_time(catalog, times, val=0.2, test=0.3, new_queries=False).describe()["pairs"]
+    assert pairs["test"] == pytest.approx(0.3 * len(times), abs=3)
+
+
+def test_a_test_query_keeps_all_its_targets() -> None:
+    edges = [(f"i{a}", f"i{b}") for a in range(30) for b in range(30) if a != b]
+    catalog = Catalog([Item(f"i{i}") for i in range(30)], [Pair(a, b) for a, b in edges])
+    split = split_random(catalog, val=0.0, test=0.2)
+    query, _, _ = split.pair_indices("test")
+    assert set(np.bincount(query)[np.unique(query)].tolist()) == {29}
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert split_random(shop(), seed=0).pairs != split_random(shop(), seed=1).pairs
+
+
+def test_time_cuts_never_part_equal_times() -> None:
+    cuts = time_cuts(np.array([1.0, 1, 1, 1, 1, 1, 1, 1, 2, 3]), val=0.1, test=0.4)
+    assert cuts.tolist() == [1.0, 1.0]
+    assert time_cuts(np.arange(10.0), val=0.2, test=0.1).tolist() == [7.0, 9.0]
+    assert time_cuts(np.arange(10.0), val=0.0, test=0.0).tolist() == [np.inf, np.inf]
+
+
+LEAKS = {
+    "pair in two splits": ([("a", "b", "train"), ("a", "b", "test")], "warm", "a -> b"),
+    "reversed pair in two splits": ([("a", "b", "train"), ("b", "a", "test")], "warm", "b -> a"),
+    "query in two splits": ([("a", "b", "train"), ("a", "c", "test")], "query", "a"),
+    "photo of queries in two splits": (
+        [("a", "b", "train"), ("twin", "c", "test")],
+        "query",
+        "twin",
+    ),
+    "cold query in pairs": ([("b", "a", "train"), ("a", "c", "test")], "cold", "a"),
+    "photo of a cold query in pairs": (
+        [("b", "a", "train"), ("twin", "c", "test")],
+        "cold",
+        "twin",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_each_leak_is_named(kind: str) -> None:
+    edges, promise, example = LEAKS[kind]
+    items = [Item("a", images=(b"same",)), Item("b"), Item("c"), Item("twin", images=(b"same",))]
+    catalog = Catalog(items, [Pair(a, b, 1.0, split) for a, b, split in edges])
+    found = {leak.kind: leak for leak in check_leaks(catalog, promise=promise)}
+    assert str(found[kind]) == f"{kind}, train and test: 1 ({example})"
+
+
+def test_a_pair_told_by_twins_is_one_pair() -> None:
+    items = [Item("a", images=(b"same",)), Item("twin", images=(b"same",)), Item("b")]
+    catalog = Catalog(items, [Pair("a", "b"), Pair("twin", "b", 1.0, "test")])
+    assert [leak.kind for leak in check_leaks(catalog, promise="warm")] == ["pair in two splits"]
+
+
+def test_photo_groups_join_by_chains_and_by_bytes_alone(tmp_path: Path) -> None:
+    for name, data in (("a", b"xx"), ("b", b"xx"), ("c", b"yy"), ("d", b"zzz")):
+        (tmp_path / name).write_bytes(data)
+    items = [
+        Item("0", images=(tmp_path / "a",)),
+        Item("1", images=(tmp_path / "b", tmp_path / "c")),
+        Item("2", images=(b"yy",)),
+        Item("3", images=(tmp_path / "d",)),
+        Item("4", images=(tmp_path / "gone",)),
+        Item("5"),
+        Item("6", images=(b"ww", b"ww")),
+    ]
+    assert photo_groups(items).tolist() == [0, 0, 0, 3, 4, 5, 6]
+
+
+def test_a_placeholder_joins_nothing() -> None:
+    items = [Item(str(i), images=(b"no image yet",)) for i in range(5)]
+    assert photo_groups(items, placeholder_after=5).tolist() == [0] * 5
+    assert photo_groups(items, placeholder_after=4).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_bad_arguments() -> None:
+    catalog = shop(10)
+    for val, test in ((0.5, 0.5), (-0.1, 0.1), (float("nan"), 0.1)):
+        with pytest.raises(ConfigError, match="make their sum less than 1"):
+            split_random(catalog, val=val, test=test)
+    with pytest.raises(CatalogError, match="0 finite times for"):
+        split_by_time(catalog, [])
+    with pytest.raises(ConfigError, match="'luke' is no promise of a split"):
+        check_leaks(catalog, promise="luke")
