@@ -11,6 +11,7 @@ from tgqformer.cli.output import facts, json_option, print_json, quiet_option, t
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.leaks import Leak, Promise
 
 SHOWN = 20
 
@@ -25,6 +26,14 @@ SHOWN = 20
     type=click.Path(path_type=Path),
     help="Write the quarantine table to this .parquet, .jsonl or .csv file.",
 )
+@click.option(
+    "--promise",
+    type=click.Choice(["warm", "query", "cold"]),
+    default="query",
+    show_default=True,
+    help="What the splits promise: warm, no pair in two of them; query, no query; cold, no val or "
+    "test query in any earlier pair.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Threads; by default one for each core.")
 @quiet_option
 @json_option
@@ -33,6 +42,7 @@ def validate(
     strict: bool,
     images: bool,
     table_path: Path | None,
+    promise: Promise,
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -44,7 +54,7 @@ def validate(
     with --strict, a row breaks a rule.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.catalog.splits import check_leaks
+    from tgqformer.catalog.leaks import check_leaks
 
     catalog = Catalog.load(
         catalog_path,
@@ -54,7 +64,7 @@ def validate(
         progress=not quiet,
     )
     catalog.require_items()
-    leaks = [str(leak) for leak in check_leaks(catalog)]
+    leaks = check_leaks(catalog, promise=promise, progress=not quiet)
     if table_path is not None:
         catalog.quarantine.save(table_path)
     if as_json:
@@ -65,7 +75,7 @@ def validate(
     return 1 if len(catalog.quarantine) or leaks else 0
 
 
-def _print(catalog: Catalog, leaks: list[str]) -> None:
+def _print(catalog: Catalog, leaks: list[Leak]) -> None:
     told = catalog.describe()
     rows: list[tuple[str, object]] = []
     for name, value in told.items():

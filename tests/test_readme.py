@@ -1,0 +1,54 @@
+"""Every bash and python block of the README runs, in order, in one folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCK = re.compile(r"(<!-- not run by the tests: .* -->\n)?```(bash|python)\n(.*?)```\n", re.DOTALL)
+
+
+def test_every_block_of_the_readme_runs(tmp_path: Path) -> None:
+    scripts = Path(sys.executable).parent
+    environment = dict(
+        os.environ,
+        PATH=f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        TGQFORMER_CACHE=str(tmp_path / "cache"),
+        OMP_NUM_THREADS="1",
+    )
+    ran = []
+    for skipped, language, code in BLOCK.findall(README.read_text(encoding="utf-8")):
+        if skipped:
+            continue
+        # pipefail is left out: "| head" may end a writer early, as it is meant to
+        command = ["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        ran.append(language)
+    assert ran.count("bash") >= 4
+    assert ran.count("python") >= 1
+
+
+def test_only_the_installation_is_not_run() -> None:
+    skipped = [code for mark, _, code in BLOCK.findall(README.read_text("utf-8")) if mark]
+    assert len(skipped) == 1
+    assert "make demo" in skipped[0]
+
+
+def test_every_file_that_the_readme_links_is_there() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (README.parent / link).exists()]
+    assert links
+    assert not missing
