@@ -57,29 +57,40 @@ def load(loader: Any, name: str, revision: str | None = None, **options: Any) ->
     """Call `loader.from_pretrained` on `name`; any failure is a ModelError of one sentence."""
     where = locate(name)
     local = Path(where).is_dir()
-    reachable = local or hub_is_reachable()
+    if not local and not hub_is_reachable():
+        where = cached_snapshot(name, where, revision)
+        revision = None
     try:
         with quiet_loading():
             return loader.from_pretrained(
-                where,
-                revision=None if local else revision,
-                trust_remote_code=False,
-                local_files_only=not reachable,
-                **options,
+                where, revision=None if local else revision, trust_remote_code=False, **options
             )
     except Exception as error:  # transformers, the hub and safetensors share no base error
-        if local:
-            problem = "check that the folder holds a whole model, with safetensors weights"
-        elif reachable:
-            problem = "check the id and the revision, or give a local folder"
-        else:
-            problem = (
-                "the hub cannot be reached and the model is not in its local cache, so give a "
-                "local folder or choose the preset 'offline'"
-            )
         reason = " ".join(str(error).split())[:160]
+        remedy = (
+            "check that the folder holds a whole model, with safetensors weights"
+            if local
+            else "check the id, the revision and the network, or give a local folder"
+        )
         raise ModelError(
-            f"The model {name!r} cannot be loaded ({type(error).__name__}: {reason}); {problem}."
+            f"The model {name!r} cannot be loaded ({type(error).__name__}: {reason}); {remedy}."
+        ) from error
+
+
+def cached_snapshot(name: str, hub_id: str, revision: str | None) -> str:
+    """The folder in which an earlier download of a hub model lies.
+
+    Without it, transformers tries every file of a model for half a minute before failing.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(hub_id, revision=revision, local_files_only=True)
+    except Exception as error:  # not cached, or no valid id
+        raise ModelError(
+            f"The model {name!r} cannot be loaded: the hub is not reached and no download of it is "
+            "in the local cache; give a local folder, set HF_ENDPOINT to a mirror, or use the "
+            "preset 'offline'."
         ) from error
 
 
@@ -140,10 +151,7 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 @cache
 def hub_is_reachable() -> bool:
-    """Whether the hub's name resolves, or a proxy does so for us.
-
-    Asked once: without it, every file of a model is tried for half a minute before failing.
-    """
+    """Whether the hub's name resolves, or a proxy does so for us; asked once a process."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return False
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
