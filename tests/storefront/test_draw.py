@@ -214,7 +214,7 @@ def test_a_shop_that_is_there_is_returned_and_other_things_are_not_touched(
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     again = draw_storefront(root, items=ITEMS, noise="clean", size=SIZE)
     assert again.pairs == shops["clean"].pairs
-    with pytest.raises(StorageError, match="holds something else"):
+    with pytest.raises(StorageError, match="another shop .noise 'clean', not 'heavy'"):
         draw_storefront(root, items=ITEMS, noise="heavy", size=SIZE)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     (tmp_path / "mine.txt").write_text("keep me")

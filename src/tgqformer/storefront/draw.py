@@ -235,7 +235,13 @@ def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
     found.pop("digest", None)
     if found == manifest:
         return True
-    raise StorageError(f"{out} holds something else; remove it or choose another folder")
+    what = "something else"
+    if found.get("generator") == manifest["generator"]:
+        changed = [
+            f"{k} {v!r}, not {manifest.get(k)!r}" for k, v in found.items() if v != manifest.get(k)
+        ]
+        what = f"another shop ({'; '.join(changed)})"
+    raise StorageError(f"{out} holds {what}; remove it or choose another folder")
 
 
 def _make_partial(out: Path, manifest: Mapping[str, Any]) -> Path:

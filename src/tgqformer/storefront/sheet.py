@@ -47,9 +47,7 @@ def contact_sheet(
             draw.text((x, y + tile + 2), _fit(item.title or "-", tile), (90, 90, 90), font(9))
     out = Path(out_png)
     with atomic_path(out) as temporary:
-        sheet.quantize(200, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            temporary, "PNG", optimize=True
-        )
+        sheet.quantize(256, Image.Quantize.MEDIANCUT).save(temporary, "PNG", optimize=True)
 
 
 def _rows(catalog: Catalog, rows: int, cols: int) -> list[tuple[str, list[int]]]:
