@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.logs import read_log
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront import NOISES, contact_sheet, draw_storefront
 from tgqformer.storefront.photo import PHOTOS, take_photo
@@ -71,7 +73,7 @@ def test_the_folder_holds_what_the_manifest_says(shops: dict[str, Catalog]) -> N
 
 
 def test_the_same_seed_is_the_same_shop_under_any_noise(shops: dict[str, Catalog]) -> None:
-    hidden = ["item_id", "category", "brand", "tier", "pattern", "colourway", "silhouette", "cold"]
+    hidden = ["item_id", "category", "brand", "tier", "pattern", "colourway", "silhouette", "split"]
     clean = shops["clean"]
     assert clean.labels is not None
     assert clean.root is not None
@@ -102,6 +104,23 @@ def test_the_catalog_is_sound_and_complete(shops: dict[str, Catalog]) -> None:
             for path in item.images:
                 with Image.open(path) as photo:
                     assert (photo.format, photo.mode, photo.size) == ("JPEG", "RGB", (SIZE, SIZE))
+
+
+def test_nothing_of_the_answer_leaks(shops: dict[str, Catalog]) -> None:
+    shop = shops["clean"]
+    assert check_leaks(shop, promise="cold") == []
+    assert len(shop.pool_indices("test")) == ITEMS
+    for split in ("train", "val", "test"):
+        pool = set(shop.pool_indices(split).tolist())
+        assert pool >= {i for side in shop.pair_indices(split)[:2] for i in side.tolist()}
+
+
+def test_the_log_is_what_the_pairs_command_reads(shops: dict[str, Catalog]) -> None:
+    root = shops["clean"].root
+    assert root is not None
+    log = read_log(root / "sessions.parquet")
+    assert log.height == pl.read_parquet(root / "sessions.parquet").height > ITEMS
+    assert set(log["item"]) <= set(shops["clean"].index)
 
 
 def test_labels_tell_the_regime_and_boxes_that_lie_in_the_photo(

@@ -160,18 +160,18 @@ def test_a_named_noise_is_every_items_regime(noise: str) -> None:
 
 def test_sessions_are_short_without_repeats_and_in_order_of_time(products: list[Product]) -> None:
     sessions = shop_sessions(products, seed=3)
-    by_user = sessions.group_by("user_id", maintain_order=True).agg("item_id", "timestamp")
+    by_user = sessions.group_by("user", maintain_order=True).agg("item", "time")
     for _, items, times in by_user.iter_rows():
         assert 1 <= len(items) <= 8
         assert len(set(items)) == len(items)
         assert times == sorted(times)
-    assert set(sessions["item_id"]) == {p.item_id for p in products}
+    assert set(sessions["item"]) == {p.item_id for p in products}
 
 
 def test_cosine_pairs_of_a_session_log_by_hand() -> None:
     log = {"u1": "abc", "u2": "ab", "u3": "ad", "u4": "bc"}
     sessions = pl.DataFrame(
-        [{"user_id": u, "item_id": i} for u, items in log.items() for i in items]
+        [{"user": u, "item": i, "time": 0.0} for u, items in log.items() for i in items]
     )
     found = {(q, t): w for q, t, w in sessions_to_pairs(sessions).iter_rows()}
     # a: 3 sessions, b: 3, c: 2, d: 1; ab 2, bc 2, the others once, which is below the minimum.
@@ -244,6 +244,8 @@ def test_cold_items_never_stand_in_a_train_pair(
         assert split[pair.query_id] == pair.split
         if pair.split == "train":
             assert split[pair.target_id] == "train"
+        if pair.split == "val":
+            assert split[pair.target_id] != "test"
     assert {pair.split for pair in told} == {"train", "val", "test"}
     assert any(split[p.target_id] == "train" for p in told if p.split == "test")
 

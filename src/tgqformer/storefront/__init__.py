@@ -9,6 +9,21 @@ regime, the hidden style and the boxes are recorded. So it can tell whether a co
 product that the metadata speaks of, what overlays and clutter cost, and what wrong metadata does,
 at any size, on any machine, without a download.
 
+How far one source goes. In a shop of 5,000 items (seed 0, test queries, a random order among the
+items that are alike), any of the right targets at rank 1 and among the first 10:
+
+    ======================================  =====  =====
+    who knows                               H@1    H@10
+    ======================================  =====  =====
+    category and tier (the metadata)          2 %   23 %
+    pattern and colourway                     5 %   43 %
+    group, pattern and colourway             26 %   96 %
+    all of group, tier, pattern, colourway   98 %  100 %
+    ======================================  =====  =====
+
+As an item has five mates and its style comes in four tiers, H@10 hardly asks for the tier: H@1 and
+recall do. In a smaller shop all of these are higher.
+
 What it cannot stand for. Twenty drawn shapes are no world of products: the variety of real photos,
 materials, poses, people, languages and brands is missing, titles are short and in English, and the
 words never describe the look, which real ones often do. Shoppers follow a rule that is known to be

@@ -23,7 +23,7 @@ from tgqformer.catalog.progress import track
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
 from tgqformer.storefront.metadata import Metadata, spoil_metadata
-from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
+from tgqformer.storefront.pairs import cold_items, pool_of, sessions_to_pairs, split_pairs
 from tgqformer.storefront.regimes import NOISES, Regime, draw_regime
 from tgqformer.storefront.shop import Product, make_products
 from tgqformer.storefront.shoppers import shop_sessions
@@ -199,7 +199,8 @@ def _labels(
         "item_id": [p.item_id for p in products],
         "noise": [r.name for r in regimes],
         "photo": [r.photo or "none" for r in regimes],
-        "cold": [split[p.item_id] for p in products],
+        "pool": [pool_of(split[p.item_id]) for p in products],
+        "split": [split[p.item_id] for p in products],
         "group": [p.cell.group for p in products],
         "category": [p.category.path for p in products],
         "brand": [p.brand for p in products],

@@ -25,7 +25,7 @@ _YEAR = 365 * 24 * 3600
 
 
 def shop_sessions(products: Sequence[Product], seed: int) -> pl.DataFrame:
-    """Return the clicks: columns user_id, item_id, timestamp (seconds since 1970), by user."""
+    """Return the clicks: columns user, item, time (seconds since 1970), by user."""
     cells: dict[Cell, list[int]] = {}
     for product in products:
         cells.setdefault(product.cell, []).append(product.number)
@@ -43,8 +43,8 @@ def shop_sessions(products: Sequence[Product], seed: int) -> pl.DataFrame:
             times.append(now)
             now += int(rng.integers(10, 240))
     return pl.DataFrame(
-        {"user_id": users, "item_id": clicked, "timestamp": times},
-        schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64},
+        {"user": users, "item": clicked, "time": times},
+        schema={"user": pl.String, "item": pl.String, "time": pl.Float64},
     )
 
 
