@@ -268,6 +268,46 @@ def test_validate_names_a_leak(tmp_path: Path, tgqformer, tgqformer_json) -> Non
     assert tgqformer_json("validate", tmp_path, "--promise", "warm")["leaks"] == []
 
 
+# -- pairs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("split", "promise"), [("random", "query"), ("cold", "cold"), ("time", "warm")]
+)
+def test_pairs_out_of_a_log_keep_the_promise_of_their_split(
+    shop: Path, tmp_path: Path, tgqformer_json, split: str, promise: str
+) -> None:
+    catalog = tmp_path / "catalog"
+    shutil.copytree(shop, catalog)
+    options = ["-q", "--force", "--split", split, "--test", 0.3]
+    told = tgqformer_json("pairs", catalog / "sessions.parquet", catalog, *options)
+    checked = tgqformer_json("validate", catalog, "--promise", promise, "--no-images", "-q")
+    assert checked["pairs"] == told["pairs"]
+    assert min(told["pairs"].values()) > 0
+
+
+def test_pairs_by_hand(tmp_path: Path, tgqformer, tgqformer_json) -> None:
+    (tmp_path / "items.csv").write_text("item_id\nA\nB\nC\n")
+    log = tmp_path / "clicks.csv"
+    log.write_text("who,what\nu,A\nu,B\nv,A\nv,B\nw,C\nw,X\n")
+    options = ["--method", "cosine", "--test", 0, "--val", 0, "-q"]
+    options += ["--user", "who", "--item", "what", "--time", "none"]
+    told = tgqformer_json("pairs", log, tmp_path, *options)
+    assert told["pairs"] == {"train": 2, "val": 0, "test": 0}
+    assert told["events of unknown items"] == 1
+    made = {(pair.query_id, pair.target_id): pair.weight for pair in Catalog.load(tmp_path).pairs}
+    assert made == {("A", "B"): 1.0, ("B", "A"): 1.0}
+    code, _, err = tgqformer("pairs", log, tmp_path, *options)
+    assert (code, "--force" in err) == (2, True)
+
+
+def test_pairs_names_a_column_that_is_absent(tmp_path: Path, tgqformer) -> None:
+    (tmp_path / "items.csv").write_text("item_id\nA\n")
+    (tmp_path / "clicks.csv").write_text("who,item,time\nu,A,1\n")
+    code, _, err = tgqformer("pairs", tmp_path / "clicks.csv", tmp_path, "-q")
+    assert (code, "'user'" in err, err.count("\n")) == (2, True, 1)
+
+
 # -- presets and doctor --------------------------------------------------------------------------
 
 
