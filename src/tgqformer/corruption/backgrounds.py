@@ -159,5 +159,7 @@ def draw_background(
     """
     name = kind if kind is not None else pick(rng, tuple(BACKGROUNDS))
     if name not in BACKGROUNDS:
-        raise ConfigError(f"background {name!r} is unknown; choose one of {', '.join(BACKGROUNDS)}")
+        raise ConfigError(
+            f"background {name!r} is unknown; choose one of {', '.join(BACKGROUNDS)}."
+        )
     return BACKGROUNDS[name](size, rng)

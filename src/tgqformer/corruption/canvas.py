@@ -61,7 +61,7 @@ def check_severity(severity: float) -> float:
     if not 0.0 <= level <= 1.0:
         raise ConfigError(
             f"severity is {severity!r}, but must lie in 0..1; "
-            "give 0 for the untouched photo and 1 for the strongest corruption"
+            "give 0 for the untouched photo and 1 for the strongest corruption."
         )
     return level
 

@@ -58,7 +58,7 @@ def corrupt(
     for name in names:
         if name not in CORRUPTIONS:
             near = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(CORRUPTIONS)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(CORRUPTIONS)}."
             raise ConfigError(f"corruption {name!r} is unknown; {hint}")
     result = as_rgb(image)
     for name in names:

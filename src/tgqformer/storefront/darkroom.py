@@ -67,7 +67,7 @@ def draw_photos(
     except BrokenProcessPool as error:
         raise ConfigError(
             f"{workers} workers could not start or were killed; pass workers=1, or call from "
-            'below `if __name__ == "__main__":` in a script'
+            'below `if __name__ == "__main__":` in a script.'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

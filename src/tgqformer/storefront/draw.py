@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,14 @@ import polars as pl
 from tgqformer import __version__
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.files import write_bytes, write_table
-from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
-from tgqformer.storefront.metadata import Metadata, spoil_metadata
-from tgqformer.storefront.pairs import cold_items, pool_of, sessions_to_pairs, split_pairs
-from tgqformer.storefront.regimes import NOISES, Regime, draw_regime
-from tgqformer.storefront.shop import Product, make_products
+from tgqformer.storefront.listing import describe_product, make_item, make_labels
+from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
+from tgqformer.storefront.regimes import NOISES, draw_regime
+from tgqformer.storefront.shop import make_products
 from tgqformer.storefront.shoppers import shop_sessions
-from tgqformer.storefront.streams import stream
 
 MIN_ITEMS = 20
 MIN_SIZE, MAX_SIZE = 32, 2048
@@ -52,12 +50,14 @@ class Options:
     def check(self) -> None:
         """Raise ConfigError where a value breaks its rule."""
         if self.items < MIN_ITEMS:
-            raise ConfigError(f"items is {self.items}, but a shop needs at least {MIN_ITEMS}")
+            raise ConfigError(f"items is {self.items}, but a shop needs at least {MIN_ITEMS}.")
         if self.noise not in NOISES:
-            raise ConfigError(f"noise {self.noise!r} is unknown; choose one of {', '.join(NOISES)}")
+            raise ConfigError(
+                f"noise {self.noise!r} is unknown; choose one of {', '.join(NOISES)}."
+            )
         if not MIN_SIZE <= self.size <= MAX_SIZE:
             raise ConfigError(
-                f"size is {self.size}, but must lie in {MIN_SIZE}..{MAX_SIZE} pixels; 224 is usual"
+                f"size is {self.size}, but must lie in {MIN_SIZE}..{MAX_SIZE} pixels; 224 is usual."
             )
 
     def manifest(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def draw_storefront(
     options.check()
     if workers is not None and workers < 1:
         raise ConfigError(
-            f"workers is {workers}, but must be 1 or more; leave it out for all cores"
+            f"workers is {workers}, but must be 1 or more; leave it out for all cores."
         )
     out = Path(out).absolute()
     manifest = options.manifest()
@@ -132,7 +132,7 @@ def draw_storefront(
     except OSError as error:
         raise StorageError(
             f"{out} cannot be written ({error.strerror or error}); free some space or choose "
-            "another folder, and run the same command again to go on"
+            "another folder, and run the same command again to go on."
         ) from error
     return Catalog.load(out)
 
@@ -154,78 +154,17 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
     sessions = shop_sessions(products, options.seed)
     write_table(sessions, folder / "sessions.parquet")
     split = cold_items([p.item_id for p in products], options.seed)
-    described = [_describe(p, r, options.seed) for p, r in zip(products, regimes)]
+    described = [describe_product(p, r, options.seed) for p, r in zip(products, regimes)]
     catalog = Catalog(
         [
-            _item(product, metadata, folder if regime.photo else None)
+            make_item(product, metadata, folder if regime.photo else None)
             for product, regime, (metadata, _) in zip(products, regimes, described)
         ],
         split_pairs(sessions_to_pairs(sessions), split),
-        _labels(products, regimes, [faults for _, faults in described], records, split),
+        make_labels(products, regimes, [faults for _, faults in described], records, split),
     )
     catalog.save(folder)
     return {f"images/{name}.jpg": record["sha256"] for name, record in records.items()}
-
-
-def _describe(product: Product, regime: Regime, seed: int) -> tuple[Metadata, list[str]]:
-    if not regime.spoiled:
-        return product.metadata, []
-    rng = stream(seed, "faults", product.number)
-    return spoil_metadata(product.metadata, product.category, product.cell.tier, rng)
-
-
-def _item(product: Product, metadata: Metadata, folder: Path | None) -> Item:
-    photo = () if folder is None else (folder / "images" / f"{product.item_id}.jpg",)
-    return Item(
-        item_id=product.item_id,
-        title=metadata.title,
-        brand=metadata.brand,
-        category=metadata.category,
-        attributes=metadata.attributes,
-        price=metadata.price,
-        images=photo,
-    )
-
-
-def _labels(
-    products: Sequence[Product],
-    regimes: Sequence[Regime],
-    faults: Sequence[list[str]],
-    records: Mapping[str, Mapping[str, Any]],
-    split: Mapping[str, str],
-) -> pl.DataFrame:
-    known = [records.get(product.item_id, {}) for product in products]
-    texts = {
-        "item_id": [p.item_id for p in products],
-        "noise": [r.name for r in regimes],
-        "photo": [r.photo or "none" for r in regimes],
-        "pool": [pool_of(split[p.item_id]) for p in products],
-        "split": [split[p.item_id] for p in products],
-        "group": [p.cell.group for p in products],
-        "category": [p.category.path for p in products],
-        "brand": [p.brand for p in products],
-        "pattern": [p.cell.pattern for p in products],
-        "colourway": [p.cell.colourway for p in products],
-    }
-    return pl.DataFrame(
-        {
-            **{name: pl.Series(name, values, pl.String) for name, values in texts.items()},
-            "tier": pl.Series("tier", [p.cell.tier for p in products], pl.Int64),
-            "silhouette": pl.Series("silhouette", [p.look.silhouette for p in products], pl.Int64),
-            "faults": pl.Series("faults", list(faults), pl.List(pl.String)),
-            "overlays": pl.Series(
-                "overlays", [k.get("overlays", []) for k in known], pl.List(pl.String)
-            ),
-            "product_box": pl.Series(
-                "product_box", [k.get("product_box") for k in known], pl.List(pl.Int64)
-            ),
-            "distractor_boxes": pl.Series(
-                "distractor_boxes",
-                [k.get("distractor_boxes", []) for k in known],
-                pl.List(pl.List(pl.Int64)),
-            ),
-        }
-    )
 
 
 def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
@@ -242,7 +181,7 @@ def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
             f"{k} {v!r}, not {manifest.get(k)!r}" for k, v in found.items() if v != manifest.get(k)
         ]
         what = f"another shop ({'; '.join(changed)})"
-    raise StorageError(f"{out} holds {what}; remove it or choose another folder")
+    raise StorageError(f"{out} holds {what}; remove it or choose another folder.")
 
 
 def _make_partial(out: Path, manifest: Mapping[str, Any]) -> Path:
