@@ -159,7 +159,7 @@ class TokenCache:
 
     def estimate(self, n: int, tokens: int) -> int:
         """Bytes that `n` more inputs of `tokens` tokens each would take."""
-        return n * (tokens * self.dim * 2 + self.global_dim * 4 + 32 + 8)
+        return n * (tokens * self.dim * 2 + self.global_dim * 4 + 32 + 4 + 8)
 
     def check_room(self, needed: int) -> None:
         """Raise CacheError unless the disk has room for `needed` bytes more."""
