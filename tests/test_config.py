@@ -21,7 +21,7 @@ class Lora:
 
     Attributes:
         rank: width of the update;
-            more is slower.
+            note: more is slower.
         alpha: scale of the update.
     """
 
@@ -252,7 +252,7 @@ def test_describe_lists_every_option_with_default_and_doc() -> None:
     assert options["name"].default is MISSING
     assert options["seed"].doc == "seed of everything drawn at random"
     assert options["training.learning_rate"].doc == "step size of AdamW."
-    assert options["training.lora.rank"].doc == "width of the update; more is slower."
+    assert options["training.lora.rank"].doc == "width of the update; note: more is slower."
     assert options["training.eval_every"].type == "int | none"
     assert options["training.precision"].type == "one of 'float32', 'bfloat16'"
     assert options["training.dims"].type == "tuple[int, ...]"

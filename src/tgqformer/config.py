@@ -100,7 +100,7 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
 
 def describe(cls: type[DataclassInstance], prefix: str = "") -> list[Option]:
     """Return every option below `cls`, in the order of declaration."""
-    hints, docs = typing.get_type_hints(cls), _docs(cls)
+    hints, docs = typing.get_type_hints(cls), section_docs(cls.__doc__ or "", "Attributes")
     options: list[Option] = []
     for field in _fields(cls):
         key = prefix + field.name
@@ -111,6 +111,33 @@ def describe(cls: type[DataclassInstance], prefix: str = "") -> list[Option]:
         doc = str(field.metadata.get("help", docs.get(field.name, "")))
         options.append(Option(key, type_name(hints[field.name]), _default(field), doc))
     return options
+
+
+def section_docs(text: str, section: str) -> dict[str, str]:
+    """Read the "name: text" lines, with their continuations, below a docstring's "`section`:".
+
+    Several names may share a text, ``left, right: which side``.
+    """
+    docs: dict[str, str] = {}
+    names: list[str] = []
+    inside, indent, entry = False, 0, 0
+    for line in text.splitlines():
+        content = line.strip()
+        depth = len(line) - len(line.lstrip())
+        if content == f"{section}:":
+            inside, indent = True, depth
+        elif inside and content and depth <= indent:
+            break
+        elif inside and content:
+            head, colon, rest = content.partition(":")
+            found = [part.strip() for part in head.split(",")]
+            entry = entry or depth
+            if colon and depth == entry and all(name.isidentifier() for name in found):
+                names = found
+                docs.update(dict.fromkeys(names, rest.strip()))
+            else:
+                docs.update({name: f"{docs[name]} {content}" for name in names})
+    return docs
 
 
 def _build(cls: type[C], mapping: object, root: type, prefix: str) -> C:
@@ -174,27 +201,6 @@ def _fields(cls: type[DataclassInstance]) -> Iterator[Field[Any]]:
 
 def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def _docs(cls: type) -> dict[str, str]:
-    """Read "name: text" lines, with their continuations, from the docstring's Attributes part."""
-    docs: dict[str, str] = {}
-    name, inside, indent = "", False, 0
-    for line in (cls.__doc__ or "").splitlines():
-        text = line.strip()
-        depth = len(line) - len(line.lstrip())
-        if text == "Attributes:":
-            inside, indent = True, depth
-        elif inside and text and depth <= indent:
-            break
-        elif inside and text:
-            head, colon, rest = text.partition(":")
-            if colon and head.isidentifier():
-                name = head
-                docs[name] = rest.strip()
-            elif name:
-                docs[name] += " " + text
-    return docs
 
 
 def _check_key(key: str, root: type) -> None:

@@ -1,0 +1,133 @@
+"""``tgqformer import``: from a layout that people have to a catalog's folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tgqformer.cli.output import json_option, print_json, quiet_option
+
+# The keys of catalog.importers.IMPORTERS, which is too heavy to ask for a help text.
+KINDS = ("table", "amazon2018", "amazon2023", "abo", "myntra", "grocery")
+
+
+@click.command("import", short_help="Import a catalog from another layout.")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="For table: which column holds a field, as in --column title=product_name.",
+)
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of this KIND."
+)
+@click.option("--options", is_flag=True, help="List the options of this KIND.")
+@quiet_option
+@json_option
+def import_catalog(
+    kind: str,
+    source: Path | None,
+    out: Path | None,
+    columns: tuple[str, ...],
+    assignments: tuple[str, ...],
+    options: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Read SOURCE, which has the layout KIND, and write it as a catalog into the folder OUT.
+
+    \b
+    table       a CSV, JSONL or Parquet file, with a column map
+    amazon2018  Amazon Reviews 2018: metadata with also_buy and also_view
+    amazon2023  Amazon Reviews 2023: metadata with bought_together
+    abo         Amazon Berkeley Objects: listings and images
+    myntra      styles.csv beside images/
+    grocery     the Grocery Store data set, in its authors' layout
+    """
+    from tgqformer.catalog.importers import IMPORTERS
+
+    importer = IMPORTERS[kind]
+    known = importer_options(importer)
+    if options:
+        _list(known, as_json)
+        return
+    if source is None or out is None:
+        raise click.UsageError(f"import {kind} needs SOURCE and OUT")
+    given = [*assignments, *(f"columns.{column}" for column in columns)]
+    values = parse(kind, known, given)
+    if "progress" in known:
+        values.setdefault("progress", not quiet)
+    catalog = importer(source, out, **values)
+    if as_json:
+        print_json({"path": out, **catalog.describe()})
+        return
+    click.echo(f"Imported {catalog.summary()}")
+    click.echo(f"Next: tgqformer validate {out}")
+
+
+def importer_options(importer: Callable[..., Any]) -> dict[str, tuple[Any, Any, str]]:
+    """Return an importer's keyword options: name to (annotation, default, doc)."""
+    import inspect
+    import typing
+
+    from tgqformer.config import section_docs
+
+    hints = typing.get_type_hints(importer)
+    docs = section_docs(importer.__doc__ or "", "Args")
+    return {
+        name: (hints.get(name, Any), parameter.default, docs.get(name, ""))
+        for name, parameter in inspect.signature(importer).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def parse(
+    kind: str, known: dict[str, tuple[Any, Any, str]], assignments: Sequence[str]
+) -> dict[str, Any]:
+    """Return assignments as keyword arguments; ``name.key=value`` adds an entry to a mapping.
+
+    Raises:
+        ConfigError: an option that the importer does not have, or a value that breaks its rule.
+    """
+    from tgqformer.config_values import coerce
+    from tgqformer.errors import ConfigError
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        name, _, entry = key.partition(".")
+        if not equals:
+            raise ConfigError(f"'{assignment}' is no option; write it as key=value")
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            told = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(known)}"
+            raise ConfigError(f"import {kind} has no option '{name}'; {told}")
+        if entry:
+            values.setdefault(name, {})[entry] = value
+        else:
+            values[name] = value
+    return {name: coerce(value, known[name][0], name) for name, value in values.items()}
+
+
+def _list(known: dict[str, tuple[Any, Any, str]], as_json: bool) -> None:
+    from tgqformer.config_values import type_name
+
+    rows = [
+        {"option": name, "type": type_name(hint), "default": default, "meaning": doc}
+        for name, (hint, default, doc) in known.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        click.echo(f"{row['option']}: {row['type']} = {row['default']!r}")
+        if row["meaning"]:
+            click.echo(click.wrap_text(str(row["meaning"]), 96, "    ", "    "))
