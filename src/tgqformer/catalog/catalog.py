@@ -16,7 +16,7 @@ from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import align_labels, in_pool
 from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
 from tgqformer.catalog.photos import decodable_photos
-from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.summary import describe, summarise
 from tgqformer.catalog.tables import Table, find_table, read_table, rows_table
 from tgqformer.errors import CatalogError
@@ -115,7 +115,7 @@ class Catalog:
         for name in ("pairs", "labels"):
             if (source := find_table(root, name)) is not None:
                 tables[name] = read_table(source, name, quarantine)
-        return cls._from_tables(
+        return cls.from_tables(
             tables,
             root.absolute(),
             quarantine,
@@ -159,7 +159,7 @@ class Catalog:
         }
         if labels is not None:
             tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
-        return cls._from_tables(
+        return cls.from_tables(
             tables,
             None if root is None else Path(root).absolute(),
             quarantine,
@@ -170,17 +170,28 @@ class Catalog:
         )
 
     @classmethod
-    def _from_tables(
+    def from_tables(
         cls,
         tables: Mapping[str, Table],
         root: Path | None,
         quarantine: Quarantine,
         *,
-        strict: bool,
-        check_images: bool,
-        workers: int | None,
-        progress: bool,
+        strict: bool = False,
+        check_images: bool = False,
+        workers: int | None = None,
+        progress: bool = False,
     ) -> Catalog:
+        """Build a catalog from tables as read, which is how importers do it.
+
+        Args:
+            tables: "items" and, if there are, "pairs" and "labels".
+            root: the folder that image paths may not leave, None where they may lie anywhere.
+            quarantine: what reading found already.
+            strict, check_images, workers, progress: as for `load`.
+
+        Raises:
+            CatalogError: as for `load`.
+        """
         items, rows = check_items(tables["items"], root, quarantine)
         if check_images:
             items = decodable_photos(items, rows, quarantine, workers=workers, progress=progress)
@@ -191,6 +202,11 @@ class Catalog:
         labels = tables["labels"].frame() if "labels" in tables else None
         if labels is not None and not labels.columns:
             labels = None
+        if labels is not None and "item_id" in labels.columns:
+            # The item's own rejection tells enough; its labels need no second one.
+            gone = [e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED]
+            lost = pl.col("item_id").cast(pl.String).is_in([i for i in gone if i not in index])
+            labels = labels.filter(~lost.fill_null(False))
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
         if strict:
             quarantine.raise_first(str(root) if root is not None else "The rows")

@@ -8,7 +8,7 @@ quarantine and never stops the rest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.files import TABLE_SUFFIXES
+from tgqformer.catalog.progress import byte_lines
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
 from tgqformer.errors import CatalogError
 
@@ -43,7 +44,9 @@ class Table:
         """Return the columns as a frame; the types of Python values are inferred."""
         return pl.DataFrame(
             [
-                values if isinstance(values, pl.Series) else pl.Series(name, values, strict=False)
+                values.alias(name)
+                if isinstance(values, pl.Series)
+                else pl.Series(name, values, strict=False)
                 for name, values in self.columns.items()
             ]
         )
@@ -77,13 +80,14 @@ def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
             return _from_frame(name, _read_shards(path))
         if path.suffix == ".parquet":
             return _from_frame(name, pl.read_parquet(path, glob=False, hive_partitioning=False))
-        if path.suffix in (".jsonl", ".ndjson"):
-            return rows_table(_json_lines(path, name, quarantine), name, quarantine)
-        if path.suffix == ".csv" and name == "labels":
+        suffix = Path(path.name.removesuffix(".gz")).suffix
+        if suffix in (".jsonl", ".ndjson"):
+            return rows_table(json_lines(path, name, quarantine), name, quarantine)
+        if suffix == ".csv" and name == "labels":
             known = {"item_id": pl.String, "pool": pl.String}
             frame = pl.read_csv(path, infer_schema_length=None, schema_overrides=known)
             return _from_frame(name, frame)
-        if path.suffix in (".csv", ".tsv"):
+        if suffix in (".csv", ".tsv"):
             return _read_csv(path, name, quarantine)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -124,36 +128,51 @@ def _from_frame(name: str, frame: pl.DataFrame) -> Table:
     return Table(name, rows, {series.name: series for series in frame})
 
 
-def _json_lines(path: Path, name: str, quarantine: Quarantine) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError:
-                text = line.decode("utf-8", "replace")
-                _report_bytes(name, number, quarantine)
-            try:
-                yield number, json.loads(text)
-            except (ValueError, RecursionError) as error:
-                quarantine.add(
-                    name,
-                    number,
-                    None,
-                    "row",
-                    "not JSON",
-                    f"the line is no JSON ({error}); write one object a line",
-                )
+def json_lines(
+    path: Path,
+    name: str,
+    quarantine: Quarantine,
+    *,
+    parse: Callable[[str], Any] = json.loads,
+    progress: bool = False,
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, value) for each line of a JSONL file, which may be compressed by gzip.
+
+    Args:
+        path: the file.
+        name: the table, for the quarantine.
+        quarantine: takes the lines that cannot be parsed.
+        parse: raises ValueError, SyntaxError or RecursionError where it cannot.
+        progress: show a bar on stderr.
+    """
+    for number, line in enumerate(byte_lines(path, progress=progress), start=1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line.strip():
+            continue
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text = line.decode("utf-8", "replace")
+            _report_bytes(name, number, quarantine)
+        try:
+            yield number, parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            quarantine.add(
+                name,
+                number,
+                None,
+                "row",
+                "not JSON",
+                f"the line is no JSON ({error}); write one object a line",
+            )
 
 
 def _read_csv(path: Path, name: str, quarantine: Quarantine) -> Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    delimiter = "\t" if path.suffix == ".tsv" else ","
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
     if path.stat().st_size == 0:
         raise CatalogError(f"{path} is empty (0 bytes); its first line names the columns.")
     bad: list[int] = []

@@ -51,7 +51,7 @@ def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> 
             f"{format!r} is no format of a catalog; use one of "
             f"{', '.join(known[1:] for known in TABLE_SUFFIXES)}."
         )
-    photos = _PhotoWriter(folder, inline=format == "parquet")
+    photos = _PhotoWriter(folder, catalog.root, inline=format == "parquet")
     _write_items(catalog.items, photos.place, folder / f"items{suffix}")
     frames: dict[str, pl.DataFrame] = {}
     if catalog.pair_table.height:
@@ -71,8 +71,9 @@ def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> 
 class _PhotoWriter:
     """Decides what the table says of each photo, and brings photos from outside into the folder."""
 
-    def __init__(self, folder: Path, *, inline: bool) -> None:
+    def __init__(self, folder: Path, origin: Path | None, *, inline: bool) -> None:
         self._root = folder.resolve()
+        self._origin = None if origin is None else origin.resolve()
         self._inline = inline
         self._inside: dict[str, str | None] = {}
         self._placed: dict[Path, str] = {}
@@ -108,13 +109,19 @@ class _PhotoWriter:
     def _bring(self, source: Path) -> str:
         if not source.is_file():
             raise ImageError(f"{source} does not exist; put the photo there or take it out.")
-        name = f"images/{source.name}"
+        name = f"images/{self._below_origin(source)}"
         target = self._root / name
         if target.exists() and not filecmp.cmp(source, target, shallow=False):
             mark = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
             name = f"images/{mark}-{source.name}"
         link_or_copy(source, self._root / name)
         return name
+
+    def _below_origin(self, source: Path) -> str:
+        """Keep the folders of the catalog that the photo comes from: no folder grows too large."""
+        if self._origin is None or not source.is_relative_to(self._origin):
+            return source.name
+        return source.relative_to(self._origin).as_posix().removeprefix("images/")
 
 
 def items_frame(items: Sequence[Item], place: Callable[[ImageRef], str | bytes]) -> pl.DataFrame:

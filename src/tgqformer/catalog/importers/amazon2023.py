@@ -1,0 +1,151 @@
+"""Amazon Reviews 2023 (Hou et al., arXiv 2403.03952).
+
+Product metadata, one object a line: ``meta_Clothing_Shoes_and_Jewelry.jsonl.gz``. A product is a
+`parent_asin`, the family of its sizes and colours. `bought_together` is empty in most categories;
+pairs then come from the reviews, which name user, parent_asin and timestamp: see sessions.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.importers.parts import (
+    Links,
+    Split,
+    amount,
+    finish,
+    photos_by_stem,
+    plain,
+    strings,
+)
+from tgqformer.catalog.quarantine import Quarantine
+from tgqformer.catalog.tables import json_lines, rows_table
+
+_MAX_ATTRIBUTES = 20
+# Ranks, dates and parcels say nothing of the product.
+_SKIPPED_DETAILS = {
+    "best sellers rank",
+    "customer reviews",
+    "date first available",
+    "is discontinued by manufacturer",
+    "item model number",
+    "package dimensions",
+    "asin",
+    "upc",
+}
+
+
+def import_amazon2023(
+    source: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    max_targets: int = 20,
+    limit: int | None = None,
+    split: Split = "random",
+    val: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Catalog:
+    """Import one category's metadata file.
+
+    Photos are not downloaded: their URLs are kept in the labels (column `image_urls`, main photo
+    first, best resolution); photos named ``<parent_asin>.jpg`` in the folder `images` are taken.
+
+    Args:
+        source: ``meta_*.jsonl.gz``, or the same unpacked.
+        out: the catalog's folder, which is written.
+        images: a folder with the photos.
+        max_targets: of a product's `bought_together` only the first so many count.
+        limit: read only so many lines.
+        split, val, test, seed, strict, progress: see parts.finish.
+
+    Raises:
+        CatalogError: the file cannot be read.
+    """
+    quarantine = Quarantine()
+    photos = photos_by_stem(images)
+    links = Links()
+    urls: dict[str, list[str]] = {}
+
+    def rows() -> Iterator[tuple[int, Any]]:
+        for number, entry in json_lines(source, "items", quarantine, progress=progress):
+            if limit is not None and number > limit:
+                return
+            if not isinstance(entry, dict):
+                yield number, entry
+                continue
+            row = _row(entry)
+            asin = row["item_id"]
+            if asin in photos:
+                row["images"] = [photos[asin]]
+            if isinstance(asin, str) and asin not in urls:
+                urls[asin] = _image_urls(entry.get("images"))
+                links.add(asin, strings(entry.get("bought_together"))[:max_targets])
+            yield number, row
+
+    tables = {"items": rows_table(rows(), "items", quarantine)}
+    tables["pairs"] = links.table(urls, quarantine)
+    labels = ({"item_id": asin, "image_urls": found} for asin, found in urls.items())
+    tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
+    return finish(
+        tables,
+        out,
+        quarantine,
+        split=split,
+        val=val,
+        test=test,
+        seed=seed,
+        strict=strict,
+        progress=progress,
+    )
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    details = _details(entry.get("details"))
+    brand = plain(details.pop("Brand", None)) or plain(entry.get("store"))
+    category = [plain(part) for part in strings(entry.get("categories"))]
+    return {
+        "item_id": entry.get("parent_asin"),
+        "title": plain(entry.get("title")),
+        "brand": brand,
+        "category": category or plain(entry.get("main_category")),
+        "attributes": details,
+        "price": amount(entry.get("price")),
+    }
+
+
+def _details(told: Any) -> dict[str, str]:
+    if isinstance(told, str):  # so in the Hugging Face edition
+        try:
+            told = json.loads(told)
+        except ValueError:
+            return {}
+    if not isinstance(told, dict):
+        return {}
+    kept = {
+        name: plain(value)
+        for name, value in told.items()
+        if isinstance(value, str) and name.lower() not in _SKIPPED_DETAILS
+    }
+    return dict(list(kept.items())[:_MAX_ATTRIBUTES])
+
+
+def _image_urls(told: Any) -> list[str]:
+    """Read a list of photos, or the lists by resolution of the Hugging Face edition."""
+    if isinstance(told, dict):
+        names = list(told)
+        columns = [list(told[name] or []) for name in names]
+        told = [dict(zip(names, values)) for values in zip(*columns)]
+    if not isinstance(told, list):
+        return []
+    photos = [photo for photo in told if isinstance(photo, dict)]
+    photos.sort(key=lambda photo: photo.get("variant") != "MAIN")
+    best = (photo.get("hi_res") or photo.get("large") or photo.get("thumb") for photo in photos)
+    return [url for url in best if isinstance(url, str)]

@@ -1,0 +1,139 @@
+"""Myntra fashion ("Fashion Product Images", Kaggle): 44,000 products, a photo each, no pairs.
+
+The layout::
+
+    styles.csv     id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,
+                   productDisplayName
+    images/15970.jpg
+    styles/15970.json     (in the large edition: brand and price)
+
+Some rows of styles.csv have commas in the product's name and no quotes around it; as the name is
+the last column, what is over belongs to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.importers.parts import finish, photos_by_stem, plain
+from tgqformer.catalog.progress import byte_lines
+from tgqformer.catalog.quarantine import CLEARED, Quarantine
+from tgqformer.catalog.tables import rows_table
+from tgqformer.errors import CatalogError
+
+_CATEGORY = ("masterCategory", "subCategory", "articleType")
+_ATTRIBUTES = {
+    "gender": "gender",
+    "baseColour": "colour",
+    "season": "season",
+    "year": "year",
+    "usage": "usage",
+}
+
+
+def import_myntra(
+    source: Path,
+    out: Path,
+    *,
+    limit: int | None = None,
+    strict: bool = False,
+    progress: bool = False,
+) -> Catalog:
+    """Import a folder in the Myntra layout.
+
+    Args:
+        source: the folder that holds `styles.csv` and `images`.
+        out: the catalog's folder, which is written.
+        limit: read only so many rows.
+        strict, progress: see parts.finish.
+
+    Raises:
+        CatalogError: styles.csv is missing or has other columns.
+    """
+    table = source / "styles.csv"
+    if not table.is_file():
+        raise CatalogError(f"{source} holds no styles.csv; name the folder of the unpacked data.")
+    quarantine = Quarantine()
+    photos = photos_by_stem(source / "images")
+
+    def rows() -> Iterator[tuple[int, Any]]:
+        for number, fields in _records(table, quarantine, progress):
+            if limit is not None and number > limit:
+                return
+            item_id = fields["id"]
+            row = {
+                "item_id": item_id,
+                "title": plain(fields["productDisplayName"]),
+                "category": [fields[name] for name in _CATEGORY if fields.get(name)],
+                "attributes": {
+                    name: fields[column]
+                    for column, name in _ATTRIBUTES.items()
+                    if fields.get(column) not in (None, "", "NA")
+                },
+                **_style(source / "styles" / f"{item_id}.json"),
+            }
+            if item_id in photos:
+                row["images"] = f"images/{photos[item_id].name}"
+            else:
+                quarantine.add(
+                    "items",
+                    number,
+                    item_id,
+                    "images",
+                    "image missing",
+                    f"there is no file images/{item_id}.jpg; fetch it, or go without",
+                    CLEARED,
+                )
+            yield number, row
+
+    tables = {"items": rows_table(rows(), "items", quarantine)}
+    return finish(tables, out, quarantine, root=source.absolute(), strict=strict, progress=progress)
+
+
+def _records(
+    path: Path, quarantine: Quarantine, progress: bool
+) -> Iterator[tuple[int, dict[str, str]]]:
+    lines = byte_lines(path, progress=progress)
+    header = _text(next(lines, b"")).removeprefix("\ufeff").split(",")
+    if "id" not in header or header[-1] != "productDisplayName":
+        raise CatalogError(
+            f"{path} begins with the columns {', '.join(header)}; a Myntra table begins with id "
+            "and ends with productDisplayName (`tgqformer import table` reads any other)."
+        )
+    for number, line in enumerate(lines, start=1):
+        text = _text(line)
+        if not text:
+            continue
+        fields = text.split(",", len(header) - 1)
+        if len(fields) < len(header):
+            quarantine.add(
+                "items",
+                number,
+                fields[0],
+                "row",
+                "wrong number of fields",
+                f"the row has {len(fields)} fields where the header names {len(header)}; complete "
+                "it",
+            )
+            continue
+        name = fields[-1].rstrip(",")
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            fields[-1] = name[1:-1].replace('""', '"')
+        yield number, dict(zip(header, fields))
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _style(path: Path) -> dict[str, Any]:
+    """Return brand and price from a product's own file, nothing where there is none."""
+    try:
+        data = json.loads(path.read_bytes())["data"]
+        return {"brand": plain(data.get("brandName")), "price": data.get("price")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

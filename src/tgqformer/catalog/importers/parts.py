@@ -1,0 +1,170 @@
+"""What several importers need: prices, photos by id, co-purchases by number, and the ending."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from array import array
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.quarantine import Quarantine
+from tgqformer.catalog.splits import split_cold, split_random
+from tgqformer.catalog.tables import Table
+from tgqformer.errors import CatalogError, ConfigError
+
+Split: TypeAlias = Literal["random", "cold", "none"]
+
+_AMOUNT = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_TAGS = re.compile(r"<[^>]{0,500}>")
+_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+
+
+def amount(value: Any) -> Any:
+    """Return the number in a price such as ``"$1,234.50"``; of a range the lower end.
+
+    What is no short price text is returned as it is, for the catalog's rules to judge.
+    """
+    if isinstance(value, str):
+        if value.strip().lower() in ("", "none", "null", "nan", "—", "-"):
+            return None
+        found = _AMOUNT.search(value)
+        if found and len(value) <= 40:
+            return float(found.group().replace(",", ""))
+    return value
+
+
+def plain(value: Any) -> str:
+    """Return text without HTML tags and entities, "" for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join(html.unescape(_TAGS.sub(" ", value)).split())
+
+
+def strings(value: Any) -> list[str]:
+    """Return the texts of a list that may be missing, or of another type."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        return []
+    return [part for part in value if isinstance(part, str) and part]
+
+
+def photos_by_stem(folder: Path | None) -> dict[str, Path]:
+    """Return the pictures of a folder by their names without suffix.
+
+    Raises:
+        CatalogError: the folder is given and is not there.
+    """
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise CatalogError(f"{folder} is no folder; name the one that holds the photos.")
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    root = folder.absolute()
+    paths = (root / name for name in names)
+    return {path.stem: path for path in paths if path.suffix.lower() in _PHOTO_SUFFIXES}
+
+
+class Links:
+    """Pairs by number, two integers and a weight each: catalogs have tens of millions of them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._queries = array("q")
+        self._targets = array("q")
+        self._weights = array("d")
+
+    def add(self, query: str, targets: Iterable[str], weight: float = 1.0) -> None:
+        """Record that an item leads to others; weights of the same pair are added up."""
+        number = self._number(query)
+        for target in targets:
+            if target != query:
+                self._queries.append(number)
+                self._targets.append(self._number(target))
+                self._weights.append(weight)
+
+    def _number(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    def table(self, known: Iterable[str], quarantine: Quarantine) -> Table:
+        """Return the pairs between known items as a table.
+
+        Shops link to far more products than one file holds, so the rest is one rejection in all.
+        """
+        ids = pl.Series("id", list(self._numbers), dtype=pl.String)
+        inside = np.zeros(len(ids), dtype=np.bool_)
+        inside[[self._numbers[name] for name in known if name in self._numbers]] = True
+        query = np.frombuffer(self._queries, dtype=np.int64) if self._queries else _none(np.int64)
+        target = np.frombuffer(self._targets, dtype=np.int64) if self._targets else _none(np.int64)
+        weight = np.frombuffer(self._weights) if self._weights else _none(np.float64)
+        keep = inside[query] & inside[target]
+        if lost := int((~keep).sum()):
+            quarantine.add(
+                "pairs",
+                0,
+                None,
+                "target_id",
+                "names no item",
+                f"{lost:,} of {len(keep):,} pairs name products that the source does not hold; "
+                "import the neighbouring categories together to keep them",
+            )
+        frame = (
+            pl.DataFrame({"query": query[keep], "target": target[keep], "weight": weight[keep]})
+            .group_by("query", "target", maintain_order=True)
+            .agg(pl.col("weight").sum())
+        )
+        columns: dict[str, pl.Series | list[Any]] = {
+            "query_id": ids.gather(frame["query"]),
+            "target_id": ids.gather(frame["target"]),
+            "weight": frame["weight"],
+        }
+        return Table("pairs", np.arange(1, frame.height + 1, dtype=np.int64), columns)
+
+
+def _none(dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+    return np.zeros(0, dtype=dtype)
+
+
+def finish(
+    tables: Mapping[str, Table],
+    out: Path,
+    quarantine: Quarantine,
+    *,
+    root: Path | None = None,
+    split: Split = "none",
+    val: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Catalog:
+    """Build the catalog, split its pairs and write it; return it with all that was left out.
+
+    Args:
+        tables, root, quarantine, strict, progress: as for Catalog.from_tables.
+        out: the catalog's folder.
+        split: "random" (by query), "cold" (by item) or "none" (the splits that the pairs name).
+        val, test, seed: for the split.
+
+    Raises:
+        CatalogError, ConfigError, StorageError: as those that it calls.
+    """
+    if split not in ("random", "cold", "none"):
+        raise ConfigError(f"{split!r} is no split; use 'random', 'cold' or 'none'.")
+    catalog = Catalog.from_tables(tables, root, quarantine, strict=strict)
+    if split == "random":
+        catalog = split_random(catalog, val=val, test=test, seed=seed, progress=progress)
+    elif split == "cold":
+        catalog = split_cold(catalog, val=val, test=test, seed=seed, progress=progress)
+    catalog.save(out)
+    written = Catalog.load(out)  # whose photos are those in the folder
+    written.quarantine = catalog.quarantine
+    return written
