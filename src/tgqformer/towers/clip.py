@@ -74,7 +74,7 @@ class ClipTextTower(TextTower):
         module, self.space = load_half(config, keep="text")
         self.network: Any = module
         settings = module.config.text_config
-        # SigLIP was trained on texts padded to full length, and without an attention mask
+        # SigLIP was trained on lower-case texts, padded to full length, without attention mask
         self.padded = module.config.model_type in ("siglip", "siglip2")
         self.positions = int(settings.max_position_embeddings)
         self.max_tokens = min(config.max_tokens, self.positions)
@@ -97,12 +97,13 @@ class ClipTextTower(TextTower):
             "layer": self.layer,
             "max_tokens": self.max_tokens,
             "tokenizer": self._tokenizer_digest,
+            "siglip": self.padded,
         }
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> TowerOutput:
         batch = self.tokenizer(
-            list(texts),
+            [text.lower() for text in texts] if self.padded else list(texts),
             padding="max_length" if self.padded else True,
             truncation=True,
             max_length=self.positions if self.padded else self.max_tokens,
