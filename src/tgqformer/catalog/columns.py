@@ -201,13 +201,13 @@ def _flat(value: Any) -> Any:
 
 
 def _images(value: Any, position: int, report: Report) -> tuple[ImageSource, ...]:
+    if hasattr(value, "tolist") and not isinstance(value, memoryview):
+        value = value.tolist()  # an array, as rows of pandas have it
     if value is None or value == "":
         return ()
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError, RecursionError):  # a path may begin with a bracket, too
             value = json.loads(value)
-    if hasattr(value, "tolist") and not isinstance(value, memoryview):
-        value = value.tolist()  # an array, as rows of pandas have it
     parts = value if isinstance(value, (list, tuple)) else [value]
     return tuple(source for part in parts if (source := _image(part, position, report)) is not None)
 
