@@ -283,6 +283,17 @@ def test_a_missing_column_names_those_that_are_there(tmp_path: Path) -> None:
         Catalog.from_rows(GOOD, labels=[{"id": "good"}])
 
 
+@pytest.mark.parametrize("value", [{"en": "Lamp"}, b"\xff", [[["Lamp"]]]])
+def test_a_column_that_holds_no_text_says_so(tmp_path: Path, value: object) -> None:
+    frame = pl.DataFrame({"item_id": ["a"], "title": [value]})
+    frame.write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(
+        CatalogError,
+        match=r"The column 'title' of the items table has the type .*; it should hold text, so c",
+    ):
+        Catalog.load(tmp_path)
+
+
 def test_no_catalog_there(tmp_path: Path) -> None:
     with pytest.raises(
         CatalogError, match="is no folder; name the folder that holds items.parquet"

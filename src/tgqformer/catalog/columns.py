@@ -46,8 +46,10 @@ def text_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
         report = _reporter(table, name, quarantine)
         texts = [_text(value, position, report) for position, value in enumerate(values)]
         return pl.Series(name, texts, dtype=pl.String)
-    if values.dtype == pl.List:
+    if isinstance(values.dtype, pl.List) and not values.dtype.inner.is_nested():
         values = values.cast(pl.List(pl.String)).list.join(" > ", ignore_nulls=True)
+    if values.dtype.is_nested():
+        raise _unfit(table, name, values, "text")
     try:
         return values.cast(pl.String).fill_null("").alias(name)
     except pl.exceptions.PolarsError as error:
