@@ -57,7 +57,7 @@ def import_catalog(
     importer = IMPORTERS[kind]
     known = importer_options(importer)
     if options:
-        _list(known, as_json)
+        _list({name: known[name] for name in known if name != "progress"}, as_json)
         return
     if source is None or out is None:
         raise click.UsageError(f"import {kind} needs SOURCE and OUT")
