@@ -19,6 +19,7 @@ from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
+from tgqformer.towers.memory import keep_large_buffers
 
 
 class ItemEmbedder:
@@ -56,6 +57,7 @@ class ItemEmbedder:
             device: "cpu", "cuda", ...; None takes the GPU where there is one.
             seed: of the random weights; the caller's random state is left as it was.
         """
+        keep_large_buffers()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         features = ItemFeatures(
             load_image_tower(config.image_tower, device=device),
@@ -183,10 +185,10 @@ class ItemEmbedder:
         names = ["visual"] if connector_only else ["embedding", "visual"]
         views = {n: np.empty((len(items), self.config.dims), dtype=np.float32) for n in names}
         self.model.eval()
+        self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)
         for start in track(starts, total=len(starts), text="embedding", show=progress):
             part = items[start : start + batch_size]
-            self.features.fill(part)
             with torch.inference_mode():
                 out = self.model(self.batch(part).to(self.device), connector_only=connector_only)
             for name, view in views.items():

@@ -69,6 +69,9 @@ def load_backbone(config: LanguageConfig) -> Backbone:
     width, causal = int(model.config.hidden_size), _is_causal(model)
     pooling = config.pooling if config.pooling != "auto" else ("last" if causal else "mean")
     model.requires_grad_(config.train == "full")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # few weights are trained, for few epochs: LoRA has a dropout of its own
     if config.train == "lora":
         model = _with_lora(model, config)
     return Backbone(model, width, pooling)
@@ -107,6 +110,9 @@ def _hf_model(config: LanguageConfig) -> Any:
 
     source = packaged_folder(config.name) or config.name
     hf_config = _hf_config(config, source)
+    for name in ("attention_dropout", "attention_probs_dropout_prob"):
+        if hasattr(hf_config, name):
+            setattr(hf_config, name, 0.0)
     if config.layers is not None:
         if config.layers > hf_config.num_hidden_layers:
             raise ConfigError(

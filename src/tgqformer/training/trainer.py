@@ -10,12 +10,12 @@ import json
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
@@ -31,7 +31,6 @@ from tgqformer.training.validation import Validation
 WEIGHTS = "model.safetensors"
 COMPLETE = "complete.json"
 BEST = "best.safetensors"
-T = TypeVar("T")
 
 
 class TGQTrainer(Trainer):  # type: ignore[misc]
@@ -52,18 +51,20 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             model=embedder.model,
             args=training_arguments(config, out, evaluates=bool(validation)),
             train_dataset=dataset,
-            data_collator=_only,
+            eval_dataset=dataset if validation else None,  # only says that there is one
+            data_collator=_as_inputs,
         )
+        self.remove_callback(PrinterCallback)
 
     # -- data and optimiser ----------------------------------------------------------------------
 
-    def get_train_dataloader(self) -> DataLoader[StepBatch]:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """One element a step, in order; each process builds its own share."""
         return DataLoader(
             self.train_dataset,
             batch_size=1,
             shuffle=False,
-            collate_fn=_only,
+            collate_fn=_as_inputs,
             num_workers=self.config.workers,
         )
 
@@ -92,14 +93,14 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
     # -- a step ----------------------------------------------------------------------------------
 
     def training_step(
-        self, model: nn.Module, inputs: StepBatch, num_items_in_batch: Any = None
+        self, model: nn.Module, inputs: dict[str, StepBatch], num_items_in_batch: Any = None
     ) -> Tensor:
         """Fill the gradients of one batch, by the gradient cache where it is cut into chunks."""
         model.train()
         self.mining.before_step(self.state.global_step)
-        device = self.args.device
+        device, step = self.args.device, inputs["step"]
         aligning = self.state.global_step < self.config.alignment_steps
-        facts, order = inputs.facts.to(device), inputs.order.to(device)
+        facts, order = step.facts.to(device), step.order.to(device)
         dims = self.embedder.config.matryoshka
 
         def forward(chunk: ItemBatch) -> PerItem:
@@ -112,12 +113,12 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             self.terms = {name: float(term) for name, term in terms.items()}
             return total * world()[1]  # DistributedDataParallel averages what should add up
 
-        if len(inputs.chunks) == 1:
-            value = loss(forward(inputs.chunks[0]))
+        if len(step.chunks) == 1:
+            value = loss(forward(step.chunks[0]))
             self.accelerator.backward(value)
         else:
             cache = GradientCache(forward, loss, self.accelerator.backward, self._no_sync(model))
-            value = cache.step(inputs.chunks)
+            value = cache.step(step.chunks)
         return value.detach() / world()[1]
 
     def _no_sync(self, model: nn.Module) -> Any:
@@ -130,7 +131,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """Add the loss terms and the temperature to what is logged."""
         if "loss" in logs:
             logs |= {f"loss_{name}": value for name, value in self.terms.items()}
-            logs["temperature"] = float((-self.model.log_scales["embedding"]).exp())
+            logs["temperature"] = float((-self.model.log_scales["embedding"].detach()).exp())
         super().log(logs, start_time)
 
     # -- evaluation ------------------------------------------------------------------------------
@@ -244,5 +245,6 @@ def training_arguments(config: TrainingConfig, out: Path, *, evaluates: bool) ->
     )
 
 
-def _only(batch: list[T]) -> T:
-    return batch[0]
+def _as_inputs(batch: list[StepBatch]) -> dict[str, StepBatch]:
+    """transformers wants a mapping."""
+    return {"step": batch[0]}
