@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -13,17 +15,37 @@ from tgqformer.errors import CatalogError
 
 T = TypeVar("T")
 
+LINE_SECONDS = 15.0
+"""Between two lines of progress where there is no terminal."""
+
 
 def track(things: Iterable[T], *, total: int | None, text: str, show: bool) -> Iterator[T]:
-    """Yield the things; with `show`, draw how many of `total` are done and the time left."""
+    """Yield the things; with `show`, tell how many of `total` are done.
+
+    On a terminal a bar with the time left; elsewhere, in a log say, a line now and then.
+    """
     if not show:
         yield from things
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from _with_lines(things, total, text)
+        return
+    with Progress(console=console, transient=True) as bar:
         yield from bar.track(things, total=total, description=text)
+
+
+def _with_lines(things: Iterable[T], total: int | None, text: str) -> Iterator[T]:
+    told = time.monotonic()
+    for number, thing in enumerate(things, start=1):
+        yield thing
+        if time.monotonic() - told >= LINE_SECONDS:
+            told = time.monotonic()
+            of = "" if total is None else f" of {total:,}"
+            print(f"{text}: {number:,}{of}", file=sys.stderr, flush=True)
 
 
 def byte_lines(path: Path, *, progress: bool = False) -> Iterator[bytes]:
