@@ -68,7 +68,8 @@ def install(extras: list[str]) -> int:
             )
             return 1
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["--progress-bar", "off", "-e", f".[{','.join(extras)}]"]
+    # --no-compile: most of the bytecode would never be used; the first import makes what is
+    command += ["--no-compile", "--progress-bar", "off", "-e", f".[{','.join(extras)}]"]
     if run_with_progress(command) != 0:
         tail = LOG.read_text(errors="replace").splitlines()[-20:]
         print("\n".join(tail), file=sys.stderr)
@@ -95,7 +96,8 @@ def run_with_progress(command: list[str]) -> int:
             log.flush()
             text = line.strip()
             step = text.startswith(("Collecting", "Downloading", "Building", "Installing"))
-            if step and time.monotonic() - shown >= pause:
+            last = text.startswith("Installing collected packages")  # nothing is told after it
+            if last or (step and time.monotonic() - shown >= pause):
                 shown = time.monotonic()
                 show(text[:76])
         code = process.wait()
