@@ -13,8 +13,10 @@
 
 VENV ?= .venv
 export VENV
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+endif
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 PYTEST_ARGS ?=
