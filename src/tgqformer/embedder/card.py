@@ -35,6 +35,15 @@ embedder = ItemEmbedder.from_pretrained("PATH")
 vectors = embedder.encode(items)  # float32 [N, {dims}]
 ```
 
+Or by sentence-transformers, which asks for `trust_remote_code` because the code is tgqformer's:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("PATH", trust_remote_code=True)
+vectors = model.encode([{{"title": "Desk lamp", "image": "lamp.jpg"}}, "a title alone"])
+```
+
 ## Figures
 
 {facts}

@@ -15,6 +15,7 @@ from tgqformer.catalog.protocols import Vectors
 from tgqformer.catalog.text import item_text
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
+from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
 from tgqformer.towers.features import ItemFeatures
@@ -40,6 +41,12 @@ class ItemEmbedder:
         self.prompts = PromptBuilder(
             load_tokenizer(config.language), config.language.prompt, model.connector.num_tokens
         )
+        longest, positions = self.prompts.longest, model.backbone.positions
+        if positions is not None and longest > positions:
+            raise ConfigError(
+                f"language.prompt.max_tokens ({config.language.prompt.max_tokens}) makes prompts "
+                f"of up to {longest} tokens, and the backbone reads {positions}; lower it."
+            )
 
     @classmethod
     def from_config(

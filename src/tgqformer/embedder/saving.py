@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import tgqformer
 from tgqformer.config import from_dict, to_dict
 from tgqformer.embedder.card import model_card
 from tgqformer.embedder.config import EmbedderConfig
-from tgqformer.errors import ModelError, StorageError
+from tgqformer.errors import ConfigError, ModelError, StorageError
 
 if TYPE_CHECKING:
     from tgqformer.embedder.item_embedder import ItemEmbedder
@@ -84,7 +85,10 @@ def save_embedder(embedder: ItemEmbedder, path: Path) -> None:
     """Write the folder; each file by temporary file, fsync and rename, weights before config."""
     from safetensors.torch import save_file
 
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(path, error) from error
     towers = embedder.features
     config = {
         "format": FORMAT,
@@ -114,8 +118,8 @@ def load_embedder(
     folder = resolve(path, revision)
     try:
         saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        version, config = saved["format"], saved["embedder"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, config = saved["format"], saved.get("embedder")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path} is no saved embedder: its {CONFIG} is missing or of another kind; give the "
             "folder that save_pretrained or `tgqformer train` wrote."
@@ -124,9 +128,14 @@ def load_embedder(
         raise ModelError(
             f"{path} has format {version}, and this version reads {FORMAT}; upgrade tgqformer."
         )
-    embedder = cls.from_config(
-        from_dict(EmbedderConfig, config), cache_dir=cache_dir, device=device
-    )
+    try:
+        parsed = from_dict(EmbedderConfig, config)
+    except ConfigError as error:
+        raise ModelError(
+            f"The configuration of {path} is not one of this version of tgqformer ({error}); "
+            f"it was saved by version {saved.get('tgqformer_version', 'unknown')}."
+        ) from error
+    embedder = cls.from_config(parsed, cache_dir=cache_dir, device=device)
     load_trained(embedder.model, folder / WEIGHTS)
     embedder.facts = dict(saved.get("facts", {}))
     return embedder
@@ -174,15 +183,26 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StorageError: where the disk refuses.
     """
+    from safetensors import SafetensorError
+
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:
+        raise _refused(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _refused(path: Path, error: Exception) -> StorageError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return StorageError(
+        f"{path} cannot be written ({reason}); free some space or choose another folder."
+    )
 
 
 def _write_text(path: Path, text: str) -> None:

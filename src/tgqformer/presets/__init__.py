@@ -18,21 +18,30 @@ def preset_names() -> list[str]:
     return sorted(names, key=lambda name: name != "offline")
 
 
-def load_preset(name: str) -> RunConfig:
+def load_preset(name: str, *, random_weights: bool = False) -> RunConfig:
     """The run configuration of a preset, or of a YAML file where `name` ends in .yaml.
+
+    Args:
+        random_weights: build towers and backbone from their configs alone, with no trained weight
+            and no hub: to count and to time, not to embed.
 
     Raises:
         ConfigError: no preset has that name.
     """
     from pathlib import Path
 
-    from tgqformer.config import from_dict, load_yaml
+    from tgqformer.config import from_dict, load_yaml, override
     from tgqformer.training.config import RunConfig
 
     if name.endswith((".yaml", ".yml")):
-        return from_dict(RunConfig, load_yaml(Path(name)))
-    if name not in preset_names():
+        config = from_dict(RunConfig, load_yaml(Path(name)))
+    elif name in preset_names():
+        with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
+            config = from_dict(RunConfig, load_yaml(path))
+    else:
         known = ", ".join(preset_names())
         raise ConfigError(f"preset '{name}' is unknown; choose one of {known}, or a YAML file.")
-    with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
-        return from_dict(RunConfig, load_yaml(path))
+    if random_weights:
+        parts = ("image_tower", "text_tower", "language")
+        config = override(config, [f"embedder.{part}.random_weights=true" for part in parts])
+    return config

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item
 from tgqformer.config import to_dict
 from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.embedder.model import initialise_head
 from tgqformer.embedder.saving import write_atomically
 from tgqformer.errors import ConfigError
 from tgqformer.training.config import RunConfig
@@ -87,6 +90,7 @@ def train(
     embedder.features.fill(catalog.items, progress=progress)
     checkpoints = out / "checkpoints"
     validation = Validation(catalog, config.training)
+    initialise_head(embedder.model, embedder.batch(_sample(catalog, config)).to(embedder.device))
     rank, processes = _processes()
     dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
     trainer = TGQTrainer(embedder, dataset, validation, config.training, checkpoints)
@@ -117,6 +121,14 @@ def read_curve(out: Path | str) -> list[dict[str, Any]]:
 def is_finished(out: Path | str) -> bool:
     """Whether the folder holds a run that came to its end."""
     return (Path(out) / SUMMARY).is_file()
+
+
+def _sample(catalog: Catalog, config: RunConfig, size: int = 256) -> list[Item]:
+    """Random items of the training pairs."""
+    query, target, _ = catalog.pair_indices("train")
+    rows = np.unique(np.concatenate([query, target]))
+    chosen = np.random.default_rng([config.training.seed, 4]).permutation(rows)[:size]
+    return [catalog.items[i] for i in chosen]
 
 
 def _processes() -> tuple[int, int]:

@@ -36,6 +36,9 @@ BEST = "best.safetensors"
 class TGQTrainer(Trainer):  # type: ignore[misc]
     """Contrastive training of an `ItemEmbedder` on the pairs of a catalog."""
 
+    optimizer: torch.optim.Optimizer | None
+    control: Any
+
     def __init__(
         self,
         embedder: ItemEmbedder,
