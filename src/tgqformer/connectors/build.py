@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tgqformer.connectors.base import Connector
+from tgqformer.connectors.cabstractor import CAbstractor
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.notellm2 import notellm2
+from tgqformer.connectors.perceiver import Perceiver
+from tgqformer.connectors.projectors import MeanProjector, linear_projector, mlp_projector
+from tgqformer.connectors.qformer import QFormer, TextQFormer
 from tgqformer.connectors.tgqformer import TGQFormer
 from tgqformer.errors import ConfigError
 
 CONNECTORS: dict[str, Callable[[ConnectorConfig, ConnectorShape], Connector]] = {
     "tgqformer": TGQFormer,
+    "linear": linear_projector,
+    "mlp": mlp_projector,
+    "mean": MeanProjector,
+    "qformer": QFormer,
+    "qformer_text": TextQFormer,
+    "perceiver": Perceiver,
+    "cabstractor": CAbstractor,
+    "notellm2": notellm2,
 }
 
 

@@ -16,11 +16,13 @@ class ConnectorConfig:
         kind: which connector: a key of `tgqformer.connectors.build.CONNECTORS`.
         width: width of the query states.
         heads: attention heads; must divide `width`.
-        layers: Q-Former layers.
+        layers: layers of the Q-Formers and the Perceiver resampler; blocks on each side of the
+            C-Abstractor's pooling.
         ffn: width of the feed-forward layers, as a multiple of `width`.
         dropout: dropout after attention and feed-forward.
         anchored: number of metadata-anchored queries, K; 0 removes the stream.
-        exploratory: number of exploratory queries, L; 0 removes the stream.
+        exploratory: number of exploratory queries, L; 0 removes the stream. A rival has one stream
+            of K + L tokens.
         anchoring: how the metadata steers an anchored query. "initial" (the paper): it is the
             query's first state. "guide" (ours): it is added to the query of every attention,
             while the state that is handed on starts from a learned slot and holds only what was
@@ -31,6 +33,9 @@ class ConnectorConfig:
         agreement_input: show the image-text agreement to the anchored gate.
         agreement_width: width of the learned agreement projections, where the towers share no
             space.
+        cross_every: the rivals "qformer", "qformer_text" and "notellm2" look at the photo in the
+            first layer and every so many layers after it; 2 is published, 1 is TGQ-Former's own.
+        notellm2_layers: layers of the rival "notellm2", in place of `layers`; 6 is published.
     """
 
     kind: str = "tgqformer"
@@ -47,6 +52,8 @@ class ConnectorConfig:
     exploratory_gate: bool = True
     agreement_input: bool = True
     agreement_width: int = 128
+    cross_every: int = 2
+    notellm2_layers: int = 6
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -58,6 +65,14 @@ class ConnectorConfig:
                 f"connector.anchored ({self.anchored}) and connector.exploratory "
                 f"({self.exploratory}) must not be negative, and one of them must be positive."
             )
+        for name in ("cross_every", "notellm2_layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"connector.{name} ({getattr(self, name)}) must be 1 or more.")
+
+    @property
+    def tokens(self) -> int:
+        """Q, the visual tokens that every connector emits for an item: K + L."""
+        return self.anchored + self.exploratory
 
 
 @dataclass(frozen=True)

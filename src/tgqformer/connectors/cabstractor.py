@@ -1,0 +1,96 @@
+"""C-Abstractor of Honeybee (Cha et al., arXiv 2312.06742, section 3.2).
+
+ResNet blocks over the grid, adaptive average pooling to Q cells, ResNet blocks again, then a
+projection. As in its public code a block is RegNet's bottleneck (1 x 1, depthwise 3 x 3, squeeze
+and excitation, 1 x 1, SiLU), and the norm is a layer norm over the channels, not RegNet's batch
+norm: so an item's tokens depend on no other item of its batch, and there are no running means.
+
+Departures: Q need not be a square (8 is 2 x 4 cells); no learned positions on the input, because
+the grid's size is known only with the first photo (the zero padding of the 3 x 3 convolutions tells
+the border); the projection is Linear-SiLU-Linear, its default there. Three blocks on each side are
+published; here `config.layers`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.pooling import cell_grid, grid_side, pooling_weights
+from tgqformer.connectors.rival import Rival
+from tgqformer.errors import ConfigError
+
+SQUEEZE = 4  # inner width of squeeze and excitation is the block's input width by this
+
+
+class RegNetBlock(nn.Module):
+    """RegNet's bottleneck with ratio 1 and depthwise 3 x 3, on maps [B, H, W, C]."""
+
+    def __init__(self, input_width: int, width: int) -> None:
+        super().__init__()
+        squeezed = max(1, round(input_width / SQUEEZE))
+        self.enter = nn.Linear(input_width, width, bias=False)  # 1 x 1 convolution
+        self.enter_norm = nn.LayerNorm(width)
+        self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.spatial_norm = nn.LayerNorm(width)
+        self.excite = nn.Sequential(
+            nn.Linear(width, squeezed), nn.SiLU(), nn.Linear(squeezed, width), nn.Sigmoid()
+        )
+        self.leave = nn.Linear(width, width, bias=False)
+        self.leave_norm = nn.LayerNorm(width)
+        self.shortcut = (
+            nn.Identity()
+            if input_width == width
+            else nn.Sequential(nn.Linear(input_width, width, bias=False), nn.LayerNorm(width))
+        )
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """[B, H, W, Ci] -> [B, H, W, C]."""
+        x = F.silu(self.enter_norm(self.enter(grid)))
+        x = self.spatial(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = F.silu(self.spatial_norm(x))
+        x = x * self.excite(x.mean(dim=(1, 2), keepdim=True))
+        return F.silu(self.leave_norm(self.leave(x)) + self.shortcut(grid))
+
+
+class CAbstractor(Rival):
+    """Convolutions, pooling, convolutions. Needs one photo's square grid of visual tokens."""
+
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
+        super().__init__(config, config.width)
+        width, depth = config.width, config.layers
+        self.input_norm = nn.LayerNorm(shape.visual)
+        inputs = [shape.visual, *[width] * (depth - 1)]
+        self.before = nn.Sequential(*(RegNetBlock(w, width) for w in inputs))
+        self.after = nn.Sequential(*(RegNetBlock(width, width) for _ in range(depth)))
+        self.project = nn.Sequential(
+            nn.Linear(width, shape.output), nn.SiLU(), nn.Linear(shape.output, shape.output)
+        )
+
+    def states(
+        self,
+        visual: Tensor,
+        visual_mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        *,
+        weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        tokens = visual.shape[1]
+        found = grid_side(tokens)
+        if found is None:
+            raise ConfigError(
+                f"connector.kind 'cabstractor' needs a square grid of visual tokens, and there are "
+                f"{tokens}; choose another image tower or layer, or another connector."
+            )
+        side, leading = found
+        normed = self.input_norm(visual) * visual_mask[..., None]
+        grid = normed[:, leading:].unflatten(1, (side, side))  # [B, P, Dv] -> [B, H, W, Dv]
+        seen = self.before(grid).flatten(1, 2)  # [B, H * W, D']
+        every = torch.ones(1, side * side, dtype=torch.bool, device=seen.device)
+        cells = pooling_weights(every, self.num_tokens).to(seen.dtype)
+        pooled = (cells @ seen).unflatten(1, cell_grid(self.num_tokens))
+        states: Tensor = self.after(pooled)
+        return states.flatten(1, 2), None

@@ -1,0 +1,120 @@
+"""The Perceiver resampler of Flamingo (Alayrac et al., arXiv 2204.14198, section 3.1.1, app. A.1).
+
+Learned latents attend to [visual tokens; latents], pre-norm, with squared ReLU in the feed-forward
+and no self-attention of its own. Given the same weights (and ReLU) it gives the output of
+transformers' `IdeficsPerceiverResampler`.
+
+Departures: one photo, so no time embeddings; the visual tokens pass through the same
+`blocks.Memory` as TGQ-Former's; the projections have biases, as everywhere here; a last layer norm,
+as in the open implementations.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgqformer.connectors.blocks import Attention, Memory
+from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.rival import Rival
+
+
+class SquaredReLU(nn.Module):
+    """max(x, 0) squared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
+
+
+class PerceiverLayer(nn.Module):
+    """Latents attend to memory and latents; then `ffn`, which brings its own norm."""
+
+    def __init__(self, width: int, heads: int, ffn: nn.Module, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.memory_norm = nn.LayerNorm(width)
+        self.latent_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.ffn = ffn
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, latents: Tensor, memory: Tensor, mask: Tensor, *, weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """One layer.
+
+        Args:
+            latents: [B, Q, D].
+            memory: [B, M, D].
+            mask: [B, 1, 1, M + Q] bool.
+
+        Returns:
+            [B, Q, D], and the attention [B, Q, M + Q] where asked for.
+        """
+        asks = self.latent_norm(latents)
+        seen = torch.cat([self.memory_norm(memory), asks], dim=1)
+        found, attention = self.attention(asks, seen, mask, weights=weights)
+        latents = latents + self.dropout(found)
+        return latents + self.dropout(self.ffn(latents)), attention
+
+
+class PerceiverStack(nn.Module):
+    """Q learned latents and their layers."""
+
+    def __init__(self, count: int, width: int, layers: list[PerceiverLayer]) -> None:
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(count, width) * 0.02)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, memory: Tensor, mask: Tensor, *, weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Memory [B, M, D], mask [B, 1, 1, M] -> [B, Q, D], and attention [B, Q, M] if asked."""
+        latents = self.latents.expand(len(memory), -1, -1)
+        mask = F.pad(mask, (0, len(self.latents)), value=True)
+        maps: list[Tensor] = []
+        for layer in self.layers:
+            latents, attention = layer(latents, memory, mask, weights=weights)
+            maps += [] if attention is None else [attention[..., : memory.shape[1]]]
+        return self.norm(latents), torch.stack(maps).mean(dim=0) if maps else None
+
+
+class Perceiver(Rival):
+    """Flamingo's resampler with Q latents."""
+
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
+        super().__init__(config, config.width)
+        c, width = config, config.width
+        self.memory = Memory(shape.visual, width)
+        self.stack = PerceiverStack(
+            c.tokens,
+            width,
+            [
+                PerceiverLayer(width, c.heads, _feed_forward(width, c.ffn), c.dropout)
+                for _ in range(c.layers)
+            ],
+        )
+        self.project = nn.Linear(width, shape.output)
+
+    def states(
+        self,
+        visual: Tensor,
+        visual_mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        *,
+        weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        memory, mask = self.memory(visual, visual_mask)
+        states, attention = self.stack(memory, mask, weights=weights)
+        return states, None if attention is None else attention[..., :-1]  # without the null token
+
+
+def _feed_forward(width: int, ffn: int) -> nn.Module:
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, ffn * width),
+        SquaredReLU(),
+        nn.Linear(ffn * width, width),
+    )

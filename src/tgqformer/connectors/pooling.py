@@ -1,0 +1,82 @@
+"""Adaptive average pooling of visual tokens to Q cells, item by item.
+
+The bins are those of `torch.nn.functional.adaptive_avg_pool1d` and `2d`; as matrices, because items
+of a batch may have different numbers of tokens, and because the gradient of the library's pooling
+is not deterministic on GPUs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
+
+
+def cell_grid(cells: int) -> tuple[int, int]:
+    """Rows and columns of `cells` cells, as near to a square as whole numbers allow: 8 is 2 x 4."""
+    rows = next(r for r in range(math.isqrt(cells), 0, -1) if cells % r == 0)
+    return rows, cells // rows
+
+
+def grid_side(tokens: int) -> tuple[int, int] | None:
+    """Side of the square grid in a sequence of `tokens`, and how many class tokens lead it.
+
+    Returns:
+        (side, 0) or (side, 1); None where the tokens are no square grid.
+    """
+    for leading in (0, 1):
+        side = math.isqrt(max(tokens - leading, 0))
+        if side >= max(1, LEAST_SIDE * leading) and side * side == tokens - leading:
+            return side, leading
+    return None
+
+
+def pooling_weights(mask: Tensor, cells: int) -> Tensor:
+    """Weights that average each item's real tokens into Q cells.
+
+    An item whose number of real tokens is a square, or a square and a class token in front, is
+    pooled over its 2-D grid (the class token left out); any other over the sequence.
+
+    Args:
+        mask: [B, P] bool, True where a token is real.
+        cells: Q.
+
+    Returns:
+        float32 [B, Q, P], rows sum to 1; all zero for an item without tokens.
+    """
+    count = mask.sum(dim=1, keepdim=True)  # [B, 1]
+    rank = mask.cumsum(dim=1) - 1  # [B, P], place among the item's real tokens
+    side, leading, is_grid = _grids(count)
+    rows, columns = cell_grid(cells)
+    place = rank - leading
+    row = _bins(place.div(side, rounding_mode="floor"), side, rows)  # [B, P, rows]
+    column = _bins(place.remainder(side), side, columns)  # [B, P, columns]
+    grid = (row[..., :, None] & column[..., None, :]).flatten(-2)  # [B, P, Q]
+    grid = grid & (place >= 0)[..., None]
+    inside = torch.where(is_grid[..., None], grid, _bins(rank, count, cells))
+    weights = (inside & mask[..., None]).transpose(1, 2).float()
+    return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1)
+
+
+def _grids(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, 1] counts -> side (1 where there is no grid), leading class tokens, is a grid."""
+    plain, behind = _root(count), _root(count - 1)
+    is_plain = (plain**2 == count) & (count > 0)
+    is_behind = ~is_plain & (behind**2 == count - 1) & (behind >= LEAST_SIDE)
+    side = torch.where(is_plain, plain, torch.where(is_behind, behind, 1))
+    return side, is_behind.long(), is_plain | is_behind
+
+
+def _root(count: Tensor) -> Tensor:
+    return count.clamp(min=0).double().sqrt().round().long()
+
+
+def _bins(place: Tensor, length: Tensor, bins: int) -> Tensor:
+    """Which of the bins over `length` [B, 1] places hold each place [B, P]: bool [B, P, bins]."""
+    index = torch.arange(bins, device=place.device)
+    start = (index * length).div(bins, rounding_mode="floor")[:, None, :]
+    stop = -(-(index + 1) * length).div(bins, rounding_mode="floor")[:, None, :]
+    return (place[..., None] >= start) & (place[..., None] < stop)

@@ -1,0 +1,197 @@
+"""Q-Former, without and with the metadata in its self-attention.
+
+BLIP-2 (Li et al., arXiv 2301.12597, section 3.1): learned queries, a BERT-like stack (post-norm),
+cross-attention to the frozen tower in every second layer. InstructBLIP (Dai et al.,
+arXiv 2305.06500, section 2.3): the text stands beside the queries in self-attention, with a
+feed-forward of its own, and only the queries look at the photo. Given the same weights the stack
+gives the output of transformers' `Blip2QFormerModel` and `InstructBlipQFormerModel`.
+
+Departures: random initialisation (no BERT weights); the visual tokens pass through the same
+`blocks.Memory` as TGQ-Former's, with its null token, before keys and values; no dropout inside the
+attention; the text comes as states of the frozen text tower, which know their order, in place of
+BERT's word and position embeddings; the last layer leaves the text's feed-forward out, because
+nobody reads it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgqformer.connectors.blocks import Attention, FeedForward, Memory
+from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.rival import Rival
+
+EPSILON = 1e-12  # of BERT's layer norms
+
+
+class PostNormLayer(nn.Module):
+    """BERT's layer: add, then normalise. Queries come first; text, if any, behind them.
+
+    Args:
+        cross: attend to the visual memory.
+        text: hand the text on, through a feed-forward of its own; else it ends here.
+    """
+
+    def __init__(
+        self, width: int, heads: int, ffn: int, dropout: float, *, cross: bool, text: bool
+    ) -> None:
+        super().__init__()
+        self.self_attention = Attention(width, heads)
+        self.self_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.cross_attention = Attention(width, heads) if cross else None
+        self.cross_norm = nn.LayerNorm(width, eps=EPSILON) if cross else None
+        self.ffn = FeedForward(width, ffn * width)
+        self.ffn_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.text_ffn = FeedForward(width, ffn * width) if text else None
+        self.text_norm = nn.LayerNorm(width, eps=EPSILON) if text else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        states: Tensor,
+        queries: int,
+        memory: Tensor,
+        memory_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
+        *,
+        weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One layer.
+
+        Args:
+            states: [B, Q + T, D].
+            queries: Q.
+            memory: [B, M, D].
+            memory_mask: bool, broadcastable to [B, heads, Q, M].
+            self_mask: bool, broadcastable to [B, heads, Q + T, Q + T].
+
+        Returns:
+            [B, Q + T, D], or [B, Q, D] where the text ends here; and the attention [B, Q, M] over
+            the memory, where asked for.
+        """
+        mixed, _ = self.self_attention(states, states, self_mask)
+        states = self.self_norm(states + self.dropout(mixed))
+        asks, text = states[:, :queries], states[:, queries:]
+        attention = None
+        if self.cross_attention is not None and self.cross_norm is not None:
+            seen, attention = self.cross_attention(asks, memory, memory_mask, weights=weights)
+            asks = self.cross_norm(asks + self.dropout(seen))
+        asks = self.ffn_norm(asks + self.dropout(self.ffn(asks)))
+        if self.text_ffn is None or self.text_norm is None:
+            return asks, attention
+        text = self.text_norm(text + self.dropout(self.text_ffn(text)))
+        return torch.cat([asks, text], dim=1), attention
+
+
+class PostNormStack(nn.Module):
+    """Layers 0 to L - 1, with cross-attention in every `cross_every`-th of them, the first one on.
+
+    Args:
+        text: text stands behind the queries.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        ffn: int,
+        dropout: float,
+        cross_every: int,
+        *,
+        text: bool = False,
+    ) -> None:
+        super().__init__()
+        self.input_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            PostNormLayer(
+                width,
+                heads,
+                ffn,
+                dropout,
+                cross=i % cross_every == 0,
+                text=text and i < layers - 1,
+            )
+            for i in range(layers)
+        )
+
+    def forward(
+        self,
+        states: Tensor,
+        queries: int,
+        memory: Tensor,
+        memory_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
+        *,
+        weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `PostNormLayer`; returns [B, Q, D], and the attention averaged over the layers."""
+        states = self.dropout(self.input_norm(states))
+        maps: list[Tensor] = []
+        for layer in self.layers:
+            states, attention = layer(
+                states, queries, memory, memory_mask, self_mask, weights=weights
+            )
+            maps += [] if attention is None else [attention]
+        return states[:, :queries], torch.stack(maps).mean(dim=0) if maps else None
+
+
+class QFormer(Rival):
+    """BLIP-2's Q-Former: learned queries that see the photo, and nothing of the metadata."""
+
+    def __init__(
+        self,
+        config: ConnectorConfig,
+        shape: ConnectorShape,
+        *,
+        layers: int | None = None,
+        project: nn.Module | None = None,
+        text: bool = False,
+    ) -> None:
+        super().__init__(config, config.width)
+        c = config
+        self.queries = nn.Parameter(torch.randn(c.tokens, c.width) * 0.02)
+        self.memory = Memory(shape.visual, c.width)
+        self.stack = PostNormStack(
+            c.width, c.heads, layers or c.layers, c.ffn, c.dropout, c.cross_every, text=text
+        )
+        self.project = project or nn.Linear(c.width, shape.output)
+
+    def states(
+        self,
+        visual: Tensor,
+        visual_mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        *,
+        weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        memory, memory_mask = self.memory(visual, visual_mask)
+        states, self_mask = self.inputs(text, text_mask)
+        states, attention = self.stack(
+            states, self.num_tokens, memory, memory_mask, self_mask, weights=weights
+        )
+        return states, None if attention is None else attention[..., :-1]  # without the null token
+
+    def inputs(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """-> first states [B, Q, D'] and the mask of self-attention (None: all see all)."""
+        return self.queries.expand(len(text), -1, -1), None
+
+
+class TextQFormer(QFormer):
+    """InstructBLIP's Q-Former: the metadata takes part in self-attention, and so steers."""
+
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
+        super().__init__(config, shape, text=True)
+        self.text_project = nn.Sequential(
+            nn.LayerNorm(shape.text), nn.Linear(shape.text, config.width)
+        )
+
+    def inputs(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """-> [B, Q + T, D'], and a mask [B, 1, 1, Q + T] that hides the padding."""
+        queries, _ = super().inputs(text, text_mask)
+        states = torch.cat([queries, self.text_project(text)], dim=1)
+        return states, F.pad(text_mask, (self.num_tokens, 0), value=True)[:, None, None, :]
