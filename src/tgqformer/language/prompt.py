@@ -61,6 +61,12 @@ class PromptBuilder:
             slots[i, : len(row)] = torch.tensor([t is None for t in row])
         return PromptBatch(ids, mask, slots)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that `build` can make."""
+        text: list[int] = [0] * self.config.max_tokens
+        return max(len(self._row(body, image)) for body in (text, []) for image in (True, False))
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if not any(texts):
             return [[] for _ in texts]

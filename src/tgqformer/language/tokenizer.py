@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tgqformer.errors import ModelError
@@ -10,26 +11,27 @@ from tgqformer.packaged import packaged_folder
 
 
 def load_tokenizer(config: LanguageConfig) -> Any:
-    """The tokenizer of `config.name`; bytes for "tiny" and for random weights without a hub.
+    """The tokenizer of `config.name`; bytes for "tiny", and for random weights of a hub's model.
+
+    With random weights no hub is asked, so that the same configuration reads the same tokens on
+    every machine.
 
     Raises:
         ModelError: where it cannot be loaded.
     """
-    if config.kind == "tiny":
+    source = packaged_folder(config.name) or Path(config.name)
+    if config.kind == "tiny" or (config.random_weights and not source.is_dir()):
         return byte_tokenizer()
     from transformers import AutoTokenizer
 
-    source = packaged_folder(config.name) or config.name
+    where = source if source.is_dir() else config.name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision)
-    except (OSError, ValueError) as error:
-        if config.random_weights:
-            return byte_tokenizer()
+        return AutoTokenizer.from_pretrained(where, revision=config.revision)
+    except Exception as error:  # transformers, the hub and tokenizers share no base error
         raise ModelError(
             f"The tokenizer of the backbone '{config.name}' cannot be loaded; give a local folder "
             "or a reachable hub id as language.name."
         ) from error
-    return tokenizer
 
 
 def byte_tokenizer() -> Any:

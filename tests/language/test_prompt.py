@@ -1,0 +1,136 @@
+"""From metadata to tokens: places, missing parts, text that looks like markup."""
+
+from __future__ import annotations
+
+import pytest
+
+from tgqformer.errors import ConfigError
+from tgqformer.language import LanguageConfig, PromptBuilder, PromptConfig, load_tokenizer
+
+Q = 3
+SEP, CLS, UNK = 2, 1, 3
+TITLE = "red shoe"
+
+
+@pytest.fixture
+def builder(folder):
+    def make(kind: str = "bert", **options: object) -> PromptBuilder:
+        config = LanguageConfig(name=str(folder(kind)), prompt=PromptConfig(**options))
+        return PromptBuilder(load_tokenizer(config), config.prompt, Q)
+
+    return make
+
+
+def words(builder: PromptBuilder, ids) -> str:
+    return " ".join(builder.tokenizer.convert_ids_to_tokens(ids))
+
+
+def rows(builder: PromptBuilder, texts, has_image) -> list[str]:
+    """Each prompt as words, visual slots as <v>, padding left out."""
+    batch = builder.build(texts, has_image)
+    told = []
+    for ids, mask, slots in zip(
+        batch.input_ids.tolist(), batch.attention_mask.tolist(), batch.visual_slots.tolist()
+    ):
+        tokens = builder.tokenizer.convert_ids_to_tokens(ids)
+        shown = ["<v>" if slot else token for token, slot in zip(tokens, slots)]
+        told.append(" ".join(t for t, m in zip(shown, mask) if m))
+    return told
+
+
+def test_each_kind_of_item_has_a_prompt_of_its_own(builder):
+    told = rows(builder(), [TITLE, "", TITLE, ""], [True, True, False, False])
+    assert told == [
+        "[CLS] photo : <v> <v> <v> product : red shoe [SEP]",
+        "[CLS] photo : <v> <v> <v> [SEP]",
+        "[CLS] product : red shoe [SEP]",
+        "[CLS] unknown product [SEP]",
+    ]
+
+
+def test_decoders_get_their_own_ends(builder):
+    assert rows(builder("qwen3"), [TITLE], [True]) == [
+        "photo : <v> <v> <v> product : red shoe [SEP]"
+    ]
+
+
+def test_templates_may_turn_the_order_round(builder):
+    turned = builder(both="the {text} of {image}")
+    assert rows(turned, [TITLE], [True]) == ["[CLS] the red shoe of <v> <v> <v> [SEP]"]
+
+
+def test_markup_in_a_title_stays_text(builder):
+    """A seller's "[SEP]" must not close the prompt, nor "{image}" open a slot."""
+    made = builder()
+    batch = made.build(["red [SEP] [CLS] [PAD] shoe", "the {image} of {text}"], [True, True])
+    for ids, mask, slots in zip(batch.input_ids, batch.attention_mask, batch.visual_slots):
+        real = ids[mask.bool() & ~slots].tolist()
+        assert (real.count(CLS), real.count(SEP)) == (1, 1)
+        assert real[-1] == SEP
+        assert int(slots.sum()) == Q
+    assert SEP in made.build([TITLE], [True]).input_ids[0].tolist()  # its own end is still there
+
+
+def test_markup_in_a_title_stays_text_in_bytes():
+    config = LanguageConfig(kind="tiny")
+    builder = PromptBuilder(load_tokenizer(config), config.prompt, Q)
+    ids = builder.build(["a <eos> b <pad>"], [False]).input_ids[0].tolist()
+    assert ids.count(257) == 1
+    assert ids[-1] == 257
+    assert 256 not in ids
+
+
+def test_special_tokens_of_a_template_are_special(builder):
+    made = builder(text_only="[CLS] {text} [SEP]")
+    assert rows(made, [TITLE], [False]) == ["[CLS] [CLS] red shoe [SEP] [SEP]"]
+
+
+def test_long_metadata_is_cut(builder):
+    made = builder(max_tokens=4)
+    ids = made.build(["shoe " * 50], [True]).input_ids[0].tolist()
+    assert words(made, ids).count("shoe") == 4
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+def test_longest_is_the_longest(builder, kind):
+    made = builder(kind, max_tokens=5)
+    batch = made.build(["shoe " * 9, "shoe " * 9, "", ""], [True, False, True, False])
+    assert made.longest == batch.input_ids.shape[1]
+
+
+def test_padding_is_on_the_right_and_masked(builder):
+    batch = builder().build(["red", "red shoe of the lamp"], [True, True])
+    short = batch.attention_mask[0].tolist()
+    assert short == sorted(short, reverse=True)
+    assert 0 < sum(short) < len(short)
+    assert bool((batch.input_ids[0][batch.attention_mask[0] == 0] == 0).all())
+    assert batch.visual_slots.sum(dim=1).tolist() == [Q, Q]
+
+
+def test_no_metadata_at_all_in_a_batch(builder):
+    assert rows(builder(), ["", ""], [False, False]) == ["[CLS] unknown product [SEP]"] * 2
+
+
+@pytest.mark.parametrize("text", ["ж" * 9, "名稱", "a\u0000b", "\N{PILE OF POO}", "x" * 100_000])
+def test_any_text_has_tokens(text):
+    config = LanguageConfig(kind="tiny")
+    builder = PromptBuilder(load_tokenizer(config), config.prompt, Q)
+    ids = builder.build([text], [True]).input_ids
+    assert int(ids.min()) >= 0
+    assert int(ids.max()) < 258
+    assert ids.shape[1] <= builder.longest
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("both", "only {text}"),
+        ("both", "{image} {image} {text}"),
+        ("image_only", "{image} {text}"),
+        ("text_only", "nothing"),
+        ("neither", "a {text}"),
+    ],
+)
+def test_a_template_must_hold_what_it_is_for(name, template):
+    with pytest.raises(ConfigError, match=rf"language.prompt.{name} .* must hold"):
+        PromptConfig(**{name: template})

@@ -1,0 +1,7 @@
+"""One thread: the machine's other cores are somebody else's."""
+
+from __future__ import annotations
+
+import torch
+
+torch.set_num_threads(1)
