@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -148,6 +148,28 @@ class ItemEmbedder:
             self.batch(items).to(self.device), return_attention=attention
         )
         return result
+
+    @overload
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+        dims: int | None = None,
+        precision: Literal["float32"] = "float32",
+    ) -> Vectors: ...
+
+    @overload
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+        dims: int | None = None,
+        precision: Precision,
+    ) -> Stored: ...
 
     def encode(
         self,
