@@ -57,5 +57,5 @@ def align_labels(
 
 def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
     """Return which items belong to a split's pool; null means every pool, "" none."""
-    member = pool.cast(pl.String).str.split(",").list.eval(pl.element().str.strip_chars())
-    return member.list.contains(split).fill_null(True).to_numpy()
+    names = pool.cast(pl.String).fill_null(split).str.split(",")
+    return names.list.eval(pl.element().str.strip_chars()).list.contains(split).to_numpy()

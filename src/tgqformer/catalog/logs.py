@@ -56,9 +56,11 @@ def sessions_of(log: pl.DataFrame, *, gap: float) -> pl.DataFrame:
         The log with a session in the place of the user, ``"user/0"``, ``"user/1"`` and so on.
     """
     ordered = check_log(log).sort("user", "time", maintain_order=True)
-    pause = (pl.col("time").diff().over("user") > gap).fill_null(False)
-    number = pause.cast(pl.Int64).cum_sum().over("user")
-    return ordered.with_columns(user=pl.format("{}/{}", pl.col("user"), number))
+    pause = pl.col("time").diff().over("user") > gap
+    marked = ordered.with_columns(pause=pause.fill_null(False).cast(pl.Int64))
+    numbered = marked.with_columns(number=pl.col("pause").cum_sum().over("user"))
+    session = pl.format("{}/{}", pl.col("user"), pl.col("number"))
+    return numbered.select(session.alias("user"), "item", "time")
 
 
 def windows_of(

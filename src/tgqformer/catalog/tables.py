@@ -84,8 +84,9 @@ def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
         if suffix in (".jsonl", ".ndjson"):
             return rows_table(json_lines(path, name, quarantine), name, quarantine)
         if suffix == ".csv" and name == "labels":
-            known = {"item_id": pl.String, "pool": pl.String}
-            frame = pl.read_csv(path, infer_schema_length=None, schema_overrides=known)
+            header = pl.read_csv(path, n_rows=0, infer_schema=False).columns
+            texts = {n: pl.String() for n in header if n in ("item_id", "pool")}
+            frame = pl.read_csv(path, infer_schema_length=None, schema_overrides=texts)
             return _from_frame(name, frame)
         if suffix in (".csv", ".tsv"):
             return _read_csv(path, name, quarantine)
