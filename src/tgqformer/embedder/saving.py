@@ -118,7 +118,8 @@ def load_embedder(
     folder = resolve(path, revision)
     try:
         saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        version, config = saved["format"], saved.get("embedder")
+        version: Any = saved["format"]
+        config: Any = saved.get("embedder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path} is no saved embedder: its {CONFIG} is missing or of another kind; give the "
