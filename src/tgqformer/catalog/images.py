@@ -6,7 +6,6 @@ import hashlib
 import stat
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -171,8 +170,3 @@ def image_suffix(data: bytes) -> str:
     if data.startswith(b"GIF8"):
         return ".gif"
     return ".bin"
-
-
-def as_path(ref: ImageRef) -> Path | None:
-    """Return the path of a photo on disk, None for bytes."""
-    return None if isinstance(ref, bytes) else ref
