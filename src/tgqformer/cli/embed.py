@@ -102,7 +102,7 @@ def write_embeddings(
     folder = model_folder(run)
     catalog.require_items()
     embedder = ItemEmbedder.from_pretrained(folder, cache_dir=cache)
-    width = embedder.config.dims
+    width = embedder.model.output_dims
     if dims is not None and dims > width:
         raise ConfigError(f"--dims {dims} must not exceed {width}, the width of {run}'s embedding")
     metadata = {"model": model_digest(run), "run": run.name}

@@ -67,7 +67,7 @@ def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str
         backbone=language.name if language.kind == "hf" else language.kind,
         connector=c.kind,
         queries=f"{c.anchored} anchored and {c.exploratory} exploratory queries",
-        dims=config.dims,
+        dims=config.dims + config.frozen_view,
         matryoshka=f", also {', '.join(map(str, config.matryoshka))}" if config.matryoshka else "",
         count=count,
         facts="\n".join(lines) or "None were recorded.",

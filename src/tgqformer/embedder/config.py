@@ -24,6 +24,9 @@ class EmbedderConfig:
         visual_residual: add a linear view of the connector's streams to the head's output (ours):
             visual evidence reaches the embedding from the first step on, beside its way through
             the backbone.
+        frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
+            (`frozen_view.py`, ours); 0 leaves it out.
+        frozen_share: how much of a cosine comes from that view.
         max_images: photos read of each item; the rest is left out.
     """
 
@@ -34,6 +37,8 @@ class EmbedderConfig:
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
     visual_residual: bool = False
+    frozen_view: int = 0
+    frozen_share: float = 0.5
     max_images: int = 1
 
     def __post_init__(self) -> None:
@@ -43,6 +48,12 @@ class EmbedderConfig:
             raise ConfigError(
                 f"embedder.matryoshka ({list(self.matryoshka)}) must lie within 1 and "
                 f"embedder.dims ({self.dims})."
+            )
+        if self.frozen_view < 0:
+            raise ConfigError(f"embedder.frozen_view ({self.frozen_view}) must not be negative.")
+        if not 0 < self.frozen_share < 1:
+            raise ConfigError(
+                f"embedder.frozen_share ({self.frozen_share}) must lie between 0 and 1."
             )
         if self.max_images < 1:
             raise ConfigError(f"embedder.max_images ({self.max_images}) must be 1 or more.")

@@ -212,7 +212,8 @@ class ItemEmbedder:
             Name to float32 [N, D] unit rows.
         """
         names = ["visual"] if connector_only else ["embedding", "visual"]
-        views = {n: np.empty((len(items), self.config.dims), dtype=np.float32) for n in names}
+        dims = {"embedding": self.model.output_dims, "visual": self.config.dims}
+        views = {n: np.empty((len(items), dims[n]), dtype=np.float32) for n in names}
         self.model.eval()
         self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tgqformer.connectors import ConnectorShape, build_connector
 from tgqformer.connectors.base import ConnectorOutput
 from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.frozen_view import FrozenView, join
 from tgqformer.language import Backbone, PromptBatch, load_backbone
 from tgqformer.towers.base import TowerBatch
 
@@ -40,7 +41,8 @@ class ItemOutput:
     """Model output for B items.
 
     Attributes:
-        embedding: [B, D] unit vectors; None where only the connector ran.
+        embedding: [B, D] unit vectors, with the frozen view's dimensions behind them where there is
+            one and the model does not train; None where only the connector ran.
         visual: [B, D] unit vectors from the connector's streams alone, for the visual auxiliary
             loss and to see whether the photo is neglected.
         connector: everything that the connector says.
@@ -101,9 +103,19 @@ class EmbedderModel(nn.Module):
                 for name in self.connector.stream_names
             }
         )
+        self.frozen_view = (
+            FrozenView(shape.visual, shape.image_global, config.frozen_view)
+            if config.frozen_view
+            else None
+        )
         self.log_scales = nn.ParameterDict(
             {name: torch.tensor(value).log() for name, value in INITIAL_SCALES.items()}
         )
+
+    @property
+    def output_dims(self) -> int:
+        """Width of an embedding: the trained dimensions and those of the frozen view."""
+        return self.config.dims + self.config.frozen_view
 
     def forward(
         self, batch: ItemBatch, *, connector_only: bool = False, return_attention: bool = False
@@ -136,9 +148,11 @@ class EmbedderModel(nn.Module):
             return ItemOutput(None, unit, out, complete, scales)
         state = self.head(self.backbone(batch.prompt, out.tokens))
         if self.config.visual_residual:
-            has_image = t.presence[:, :1].to(visual.dtype)
-            state = state + visual * has_image
-        return ItemOutput(F.normalize(state, dim=-1), unit, out, complete, scales)
+            state = state + visual * t.presence[:, :1].to(visual.dtype)
+        embedding = F.normalize(state, dim=-1)
+        if self.frozen_view is not None and not self.training:  # the losses see the trained part
+            embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
+        return ItemOutput(embedding, unit, out, complete, scales)
 
     def _visual(self, out: ConnectorOutput) -> Tensor:
         """Sum of the heads over the streams: [B, D']s -> [B, D]."""
@@ -157,6 +171,6 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     """
     out = model.connector(**batch.towers.__dict__)
     states = model.backbone(batch.prompt, out.tokens)  # [B, D]
-    deviation = states.std(dim=0).clamp(min=1e-3)
-    model.head.weight.div_(deviation)
-    model.head.bias.copy_(-model.head.weight @ states.mean(dim=0))
+    if len(states) > 1:
+        model.head.weight.div_(states.std(dim=0).clamp(min=1e-3))
+        model.head.bias.copy_(-model.head.weight @ states.mean(dim=0))

@@ -44,12 +44,18 @@ SENTENCE_TRANSFORMERS = {
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Name to weight of everything that training may change."""
-    return {
-        name: p.detach().cpu().contiguous()
-        for name, p in model.named_parameters()
-        if p.requires_grad
+    """Name to weight of everything that training may change, or that is fitted to its pairs."""
+    return {name: x.detach().cpu().contiguous() for name, x in _own(model).items()}
+
+
+def _own(model: nn.Module) -> dict[str, Tensor]:
+    parameters = dict(model.named_parameters())
+    fitted = {
+        name: buffer
+        for name, buffer in model.state_dict(keep_vars=True).items()
+        if name not in parameters and not name.startswith("backbone.")
     }
+    return {name: p for name, p in parameters.items() if p.requires_grad} | fitted
 
 
 def load_trained(model: nn.Module, path: Path) -> None:
@@ -67,7 +73,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
         raise ModelError(
             f"The weights {path} cannot be read; they are missing or damaged."
         ) from error
-    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    own = _own(model)
     odd = sorted(own.keys() ^ saved.keys()) or [
         name for name, p in own.items() if p.shape != saved[name].shape
     ]

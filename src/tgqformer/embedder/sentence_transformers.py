@@ -2,7 +2,7 @@
 
     SentenceTransformer(folder, trust_remote_code=True).encode([{"title": "Lamp", "image": photo}])
 
-`modules.json` of a saved folder names `ItemModule`. From version 6 on sentence-transformers asks for
+`modules.json` of a saved folder names `ItemModule`. From version 6 on sentence-transformers wants
 `trust_remote_code=True` before it imports a class of any other package; no code is taken from the
 folder. `SentenceTransformer(modules=[ItemModule.load(folder)])` needs no such flag.
 """
@@ -47,7 +47,7 @@ _PROMPT = tuple(PromptBatch.__dataclass_fields__)
 
 
 class ItemModule(InputModule):  # type: ignore[misc]
-    """An `ItemEmbedder` whose inputs are titles (strings), photos (PIL), items, or dicts of them."""
+    """An `ItemEmbedder` whose inputs are titles (strings), photos (PIL), items, or dicts."""
 
     save_in_root = True
 
@@ -83,7 +83,7 @@ class ItemModule(InputModule):  # type: ignore[misc]
 
     def get_embedding_dimension(self) -> int:
         """D, the width of an embedding."""
-        return self.embedder.config.dims
+        return self.embedder.model.output_dims
 
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of `get_embedding_dimension`."""
