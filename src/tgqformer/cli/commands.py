@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "tgqformer.cli.evaluate:evaluate",
     "embed": "tgqformer.cli.embed:embed",
     "similar": "tgqformer.cli.similar:similar",
+    "flops": "tgqformer.cli.flops:flops",
     "presets": "tgqformer.cli.presets:presets",
     "doctor": "tgqformer.cli.doctor:doctor",
 }

@@ -105,7 +105,8 @@ class Tower(ABC):
         self._digest = weights_digest(module)
         self.device = torch.device("cpu")
         self.dtype = torch.float32
-        self.to("cpu")
+        # a network without storage can still be counted: it stays on the meta device
+        self.to("meta" if any(x.is_meta for x in module.state_dict().values()) else "cpu")
 
     def to(self, device: torch.device | str) -> Tower:
         """Move to `device`, in place. An "auto" dtype is chosen anew, and only ever narrows."""

@@ -1,0 +1,162 @@
+"""``tgqformer flops``: what embedding one item costs, before anything is downloaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tgqformer.cli.options import preset_option, set_option
+from tgqformer.cli.output import json_option, print_json, table
+
+if TYPE_CHECKING:
+    from tgqformer.embedder.config import EmbedderConfig
+    from tgqformer.embedder.flops import Cost, Part
+
+GIGA = 1e9
+
+
+@click.command(short_help="Count what embedding one item costs.")
+@preset_option
+@click.option(
+    "--connector", metavar="KIND", help='A connector in place of the preset\'s; or "all".'
+)
+@click.option(
+    "--text-tokens",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Metadata tokens of the item.",
+)
+@set_option
+@json_option
+def flops(
+    preset: str,
+    connector: str | None,
+    text_tokens: int,
+    assignments: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Count multiply-adds and parameters of one item with one photo, part by part.
+
+    Everything is counted from configurations, without trained weights. With --connector all, the
+    connectors are compared at the preset's widths.
+    """
+    from tgqformer.cli.options import run_config
+    from tgqformer.embedder.flops import count_cost
+
+    chosen = [] if connector in (None, "all") else [f"embedder.connector.kind={connector}"]
+    config = run_config(preset, [*assignments, *chosen], None).embedder
+    cost = count_cost(config, text_tokens=text_tokens)
+    rivals = _every_connector(config, cost) if connector == "all" else {}
+    notes = _notes(preset, config, cost)
+    if as_json:
+        print_json(_told(preset, config, text_tokens, cost, rivals, notes))
+        return
+    columns = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")
+    rows = [_row(part.name, part) for part in cost.parts]
+    total = ("total", None, cost.multiply_adds, cost.parameters, cost.trained)
+    table(f"One item, preset {preset}", columns, [*rows, _cells(*total)])
+    if rivals:
+        table("Connectors", ("connector", *columns[1:]), [_row(k, p) for k, p in rivals.items()])
+    for note in notes:
+        click.echo(click.wrap_text(note, 96))
+
+
+def _every_connector(config: EmbedderConfig, cost: Cost) -> dict[str, Part]:
+    from dataclasses import replace
+
+    from tgqformer.connectors import CONNECTORS
+    from tgqformer.embedder.flops import count_connector
+    from tgqformer.errors import ConfigError
+
+    visual, text = cost.part("image tower").tokens, cost.part("text tower").tokens
+    found = {}
+    for kind in CONNECTORS:
+        try:
+            found[kind] = count_connector(
+                replace(config.connector, kind=kind), cost.shape, visual, text
+            )
+        except ConfigError:  # no square grid for the C-Abstractor
+            continue
+    return found
+
+
+def _notes(preset: str, config: EmbedderConfig, cost: Cost) -> list[str]:
+    from tgqformer.embedder.flops import REPORTED
+
+    notes = []
+    if cost.lora:
+        share = f"{cost.lora / GIGA:.3g} G multiply-adds of the backbone are LoRA's, not merged."
+        notes.append(share)
+    target = REPORTED["TGQ-Former"]
+    paper = (
+        f"The paper reports {target / GIGA:.2f} G for one item, by a public summary, which names "
+        "neither convention nor lengths"
+    )
+    if preset != "paper":
+        return [*notes, f"{paper}; --preset paper counts its setting."]
+    meets = cost.backbone_tokens_for(target)
+    alone = cost.backbone_tokens_for(target, text_tower=False)
+    tower = 2 * cost.part("image tower").multiply_adds
+    return [
+        *notes,
+        f"{paper}. Here it is {cost.multiply_adds / GIGA:.2f} G multiply-adds, with "
+        f"{cost.part('backbone').tokens} tokens in the backbone, of which "
+        f"{config.connector.tokens} are visual.",
+        f"As multiply-adds their figure is ours at about {meets:.0f} tokens in the backbone, or "
+        f"about {alone:.0f} where the text tower is left out. As FLOP it is the image tower "
+        f"({tower / GIGA:.2f} G) and {(target - tower) / GIGA:.2f} G of connector, without any "
+        "backbone. Which of the two is meant is not known.",
+    ]
+
+
+def _row(name: str, part: Part) -> list[Any]:
+    return _cells(name, part.tokens, part.multiply_adds, part.parameters, part.trained)
+
+
+def _cells(
+    name: str, tokens: int | None, multiply_adds: int, parameters: int, trained: int
+) -> list[Any]:
+    giga = multiply_adds / GIGA
+    return [name, tokens, giga, 2 * giga, parameters / 1e6, trained / 1e6]
+
+
+def _told(
+    preset: str,
+    config: EmbedderConfig,
+    text_tokens: int,
+    cost: Cost,
+    rivals: dict[str, Part],
+    notes: list[str],
+) -> dict[str, Any]:
+    from tgqformer.embedder.flops import REPORTED
+
+    told: dict[str, Any] = {
+        "preset": preset,
+        "connector": config.connector.kind,
+        "text_tokens": text_tokens,
+        "parts": {part.name: _plain(part) for part in cost.parts},
+        "total": {
+            "multiply_adds": cost.multiply_adds,
+            "flops": 2 * cost.multiply_adds,
+            "parameters": cost.parameters,
+            "trained": cost.trained,
+        },
+        "lora_multiply_adds": cost.lora,
+        "reported_by_the_paper": REPORTED,
+        "notes": notes,
+    }
+    if rivals:
+        told["connectors"] = {kind: _plain(part) for kind, part in rivals.items()}
+    return told
+
+
+def _plain(part: Part) -> dict[str, int]:
+    return {
+        "tokens": part.tokens,
+        "multiply_adds": part.multiply_adds,
+        "flops": 2 * part.multiply_adds,
+        "parameters": part.parameters,
+        "trained": part.trained,
+    }

@@ -1,0 +1,242 @@
+"""What it costs to embed one item, counted from configurations alone: no trained weight is loaded.
+
+Counted are the products of matrices and convolutions, as `torch.utils.flop_counter` sees them when
+the model runs on tensors without storage (the text tower runs for real, on random weights: its code
+looks at its input). One multiply-add is two FLOP. Norms, activations, softmax and tables are left
+out, as usual; attention counts in full where a decoder masks half of it; LoRA is counted as it
+runs, beside the frozen matrices (merged into them it would cost nothing).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.model import EmbedderModel, TowerShape
+from tgqformer.language import Backbone, LanguageConfig, PromptBuilder, load_tokenizer
+from tgqformer.packaged import packaged_folder
+from tgqformer.towers.base import ImageTower, TextTower
+from tgqformer.towers.load import load_image_tower, load_text_tower
+
+TEXT_TOKENS = 32
+"""Metadata tokens of an item where nothing else is said: a long title, brand, category."""
+
+REPORTED = {"TGQ-Former": 35.43e9, "InternVL3-2B": 724e9, "Qwen3-VL-4B": 592e9}
+"""The paper's figures for one item, by a public summary, which names neither convention nor
+lengths. Two readings fit (ours, reckoned). Multiply-adds of the whole, text tower left out, with 16
+visual and about 19 text tokens: 35.4 G; and InternVL3-2B with one tile (256 tokens) and about as
+much text: 362 G in its vision tower, 2 G in the projector, 1.31 G a token in the backbone, 724 G
+together. Or FLOP of vision tower and connector without any backbone: 35.13 G in the ViT-B/16 and
+0.3 G in the connector; 723.6 G in InternVL3's vision tower."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an item embedder.
+
+    Attributes:
+        name: "image tower", "text tower", "connector", "backbone" or "head".
+        multiply_adds: for one item.
+        parameters: all of them, frozen ones too.
+        trained: those that training changes.
+        tokens: the length of its sequence: what a tower emits, a backbone reads, a connector
+            hands on.
+    """
+
+    name: str
+    multiply_adds: int
+    parameters: int
+    trained: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one item with one photo, and where it arises.
+
+    Attributes:
+        parts: in the order of the data's way.
+        lora: multiply-adds of the backbone that are LoRA's.
+        shape: the widths around the connector.
+    """
+
+    parts: tuple[Part, ...]
+    lora: int
+    shape: ConnectorShape
+
+    @property
+    def multiply_adds(self) -> int:
+        """The sum over all parts."""
+        return sum(part.multiply_adds for part in self.parts)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def trained(self) -> int:
+        """The parameters that training changes."""
+        return sum(part.trained for part in self.parts)
+
+    def part(self, name: str) -> Part:
+        """The part of that name."""
+        return next(part for part in self.parts if part.name == name)
+
+    def backbone_tokens_for(self, multiply_adds: float, *, text_tower: bool = True) -> float:
+        """About how many tokens the backbone may read for the whole to cost so many multiply-adds.
+
+        Args:
+            text_tower: count the text tower too.
+        """
+        backbone = self.part("backbone")
+        rest = self.multiply_adds - backbone.multiply_adds
+        rest -= 0 if text_tower else self.part("text tower").multiply_adds
+        return (multiply_adds - rest) / (backbone.multiply_adds / backbone.tokens)
+
+
+def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cost:
+    """Count one item with one photo.
+
+    Args:
+        text_tokens: metadata tokens, special ones apart; cut where text tower and prompt cut.
+
+    Raises:
+        ConfigError: an option breaks a rule.
+        ModelError: an architecture is neither shipped, nor local, nor on a reachable hub.
+    """
+    image = _load_on_meta(config)
+    text = load_text_tower(replace(config.text_tower, random_weights=True))
+    towers = [_image_part(image), _text_part(text, text_tokens)]
+    widths = TowerShape(
+        visual=image.dim,
+        image_global=image.global_dim,
+        text=text.dim,
+        text_global=text.global_dim,
+        shared_space=image.space is not None and image.space == text.space,
+    )
+    with torch.device("meta"):
+        model = EmbedderModel(_random(config), widths)
+    shape = ConnectorShape(**asdict(widths), output=model.backbone.width)
+    visual, metadata = (part.tokens for part in towers)
+    connector = count_connector(config.connector, shape, visual, metadata)
+    length = prompt_length(config.language, connector.tokens, text_tokens)
+    backbone = Part(
+        "backbone", _backbone(model.backbone, length), *_parameters(model.backbone), length
+    )
+    lora = sum(p.numel() for name, p in model.backbone.named_parameters() if "lora_" in name)
+    parts = (*towers, connector, backbone, _head(model))
+    return Cost(parts, lora * length, shape)
+
+
+def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int, text: int) -> Part:
+    """Count one connector.
+
+    Args:
+        visual: P, visual tokens.
+        text: T, text tokens.
+    """
+    with torch.device("meta"):
+        connector = build_connector(config, shape)
+        states = {
+            "visual": torch.empty(1, visual, shape.visual),
+            "visual_mask": torch.empty(1, visual, dtype=torch.bool),
+            "image_global": torch.empty(1, shape.image_global),
+            "text": torch.empty(1, text, shape.text),
+            "text_mask": torch.empty(1, text, dtype=torch.bool),
+            "text_global": torch.empty(1, shape.text_global),
+            "presence": torch.empty(1, 2, dtype=torch.bool),
+        }
+    counts = _parameters(connector)
+    connector.requires_grad_(False)  # the counter's hooks trip over views of trained weights
+    cost = multiply_adds(lambda: connector(**states))
+    return Part("connector", cost, *counts, connector.num_tokens)
+
+
+def multiply_adds(run: Callable[[], object]) -> int:
+    """Multiply-adds of the matrix products and convolutions in `run()`, on any device."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # fused attention on a CPU escapes the counter; as two products it does not
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
+    """Tokens that the backbone reads of an item with `visual` tokens and so much metadata.
+
+    Where the tokenizer is not on this machine, the template's words and punctuation marks and one
+    end token are counted in its place.
+    """
+    text = min(text_tokens, config.prompt.max_tokens)
+    local = packaged_folder(config.name) is not None or Path(config.name).is_dir()
+    if config.kind != "tiny" and not local:
+        template = config.prompt.both.replace("{image}", " ").replace("{text}", " ")
+        return visual + text + len(re.findall(r"\w+|[^\w\s]", template)) + 1
+    tokenizer = load_tokenizer(config)
+    prompt = PromptBuilder(tokenizer, config.prompt, visual).build(["a"], [True])
+    one_text = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    return int(prompt.attention_mask.sum()) - one_text + text
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+def _load_on_meta(config: EmbedderConfig) -> ImageTower:
+    with torch.device("meta"):
+        return load_image_tower(replace(config.image_tower, random_weights=True), device="meta")
+
+
+def _image_part(tower: ImageTower) -> Part:
+    from PIL import Image
+
+    photo = tower.preprocess(Image.new("RGB", (tower.image_size, tower.image_size)))
+    cost = multiply_adds(lambda: tower.encode([photo]))
+    tokens = tower.encode([photo]).tokens.shape[1]
+    return Part("image tower", cost, *_parameters(tower.module), tokens)
+
+
+def _text_part(tower: TextTower, text_tokens: int) -> Part:
+    text = " ".join(["word"] * text_tokens)
+    cost = multiply_adds(lambda: tower.encode([text]))
+    tokens = tower.encode([text]).tokens.shape[1]
+    return Part("text tower", cost, *_parameters(tower.module), tokens)
+
+
+def _backbone(backbone: Backbone, length: int) -> int:
+    table = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
+    embeds = torch.empty(1, length, backbone.width, dtype=table.dtype, device="meta")
+    # a mask of its final form: any other is looked into, and here there is nothing to see
+    mask = torch.zeros(1, 1, length, length, dtype=table.dtype, device="meta")
+    return multiply_adds(lambda: backbone.model(inputs_embeds=embeds, attention_mask=mask))
+
+
+def _head(model: EmbedderModel) -> Part:
+    """Everything of the model that is neither backbone nor connector: linear layers, used once."""
+    own: dict[str, Tensor] = {
+        name: p
+        for name, p in model.named_parameters()
+        if not name.startswith(("backbone.", "connector."))
+    }
+    cost = sum(p.numel() for p in own.values() if p.ndim == 2)
+    count = sum(p.numel() for p in own.values())
+    return Part("head", cost, count, sum(p.numel() for p in own.values() if p.requires_grad), 1)
+
+
+def _parameters(module: nn.Module) -> tuple[int, int]:
+    """All parameters, and the trained ones."""
+    own = list(module.parameters())
+    return sum(p.numel() for p in own), sum(p.numel() for p in own if p.requires_grad)
+
+
+def _random(config: EmbedderConfig) -> EmbedderConfig:
+    return replace(config, language=replace(config.language, random_weights=True))

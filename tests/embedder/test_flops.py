@@ -1,0 +1,178 @@
+"""What is counted is what a person counts with a pencil."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.flops import count_connector, count_cost, multiply_adds, prompt_length
+from tgqformer.language import LanguageConfig
+from tgqformer.presets import load_preset
+
+torch.set_num_threads(1)
+
+SHAPE = ConnectorShape(visual=12, image_global=10, text=8, text_global=6, output=20)
+SMALL = ConnectorConfig(width=16, heads=4, layers=2, anchored=4, exploratory=2)
+P, T, Q, D = 9, 5, 6, 16
+
+
+def tiny(**connector: object) -> EmbedderConfig:
+    config = load_preset("tiny").embedder
+    return replace(config, connector=replace(config.connector, **connector))
+
+
+def counted(kind: str, **options: object) -> int:
+    config = replace(SMALL, kind=kind, **options)
+    return count_connector(config, SHAPE, P, T).multiply_adds
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_products_convolutions_and_attention_count_on_any_device(device):
+    x = torch.empty(2, 3, 4, device=device)
+    assert multiply_adds(lambda: x @ torch.empty(4, 5, device=device)) == 2 * 3 * 4 * 5
+    image = torch.empty(1, 6, 7, 7, device=device)
+    depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6, device=device)
+    assert multiply_adds(lambda: depthwise(image)) == 6 * 9 * 49
+    q, kv = torch.empty(1, 2, 3, 4, device=device), torch.empty(1, 2, 5, 4, device=device)
+    attend = nn.functional.scaled_dot_product_attention
+    assert multiply_adds(lambda: attend(q, kv, kv)) == 2 * 2 * 3 * 5 * 4
+
+
+def test_projectors_by_hand():
+    pooling = Q * P * 12
+    assert counted("linear") == pooling + Q * 12 * 20
+    assert counted("mlp") == pooling + Q * (12 * 20 + 20 * 20)
+    assert counted("mean") == 12 * D + D * Q * 20
+
+
+def attention(queries: int, memory: int, width: int = D) -> int:
+    """Projections of the queries, of the memory, and the two products between them."""
+    return (2 * queries + 2 * memory) * width**2 + 2 * queries * memory * width
+
+
+def ffn(tokens: int) -> int:
+    return 2 * tokens * D * 4 * D
+
+
+def test_q_former_by_hand():
+    memory, out = P * 12 * D, Q * D * 20
+    layer = attention(Q, Q) + ffn(Q)
+    assert counted("qformer") == memory + 2 * layer + attention(Q, P + 1) + out
+    every = counted("qformer", cross_every=1) - counted("qformer")
+    assert every == attention(Q, P + 1)
+
+
+def test_text_conditioned_q_former_by_hand():
+    inputs = P * 12 * D + T * 8 * D
+    last = attention(Q + T, Q + T) + ffn(Q)  # nobody reads the text after it
+    first = attention(Q + T, Q + T) + attention(Q, P + 1) + ffn(Q + T)
+    assert counted("qformer_text") == inputs + first + last + Q * D * 20
+
+
+def test_perceiver_by_hand():
+    layer = attention(Q, P + 1 + Q) + ffn(Q)
+    assert counted("perceiver") == P * 12 * D + 2 * layer + Q * D * 20
+
+
+@pytest.mark.parametrize("kind", sorted(CONNECTORS))
+def test_counted_without_storage_is_counted_with_numbers(kind):
+    config = replace(SMALL, kind=kind)
+    part = count_connector(config, SHAPE, P, T)
+    connector = build_connector(config, SHAPE).requires_grad_(False)
+    states = {
+        "visual": torch.randn(1, P, 12),
+        "visual_mask": torch.ones(1, P, dtype=torch.bool),
+        "image_global": torch.randn(1, 10),
+        "text": torch.randn(1, T, 8),
+        "text_mask": torch.ones(1, T, dtype=torch.bool),
+        "text_global": torch.randn(1, 6),
+        "presence": torch.ones(1, 2, dtype=torch.bool),
+    }
+    assert part.multiply_adds == multiply_adds(lambda: connector(**states))
+    assert part.parameters == part.trained == sum(p.numel() for p in connector.parameters())
+    assert part.tokens == Q
+
+
+def test_the_tiny_preset_by_hand():
+    config = tiny(kind="linear")
+    cost = count_cost(config, text_tokens=7)
+    assert cost.part("image tower").multiply_adds == 16 * 192 * 32 + 32 * 32  # patches, pooling
+    assert cost.part("text tower").multiply_adds == 24 * 24
+    assert cost.part("connector").multiply_adds == 4 * 16 * 32 + 4 * 32 * 64
+
+    template = len("photo: ") + len(" product: ") + 1  # bytes, and the end
+    length = template + 4 + 7
+    assert cost.part("backbone").tokens == length
+    # Qwen3 of two layers: width 64, 4 heads and 2 for keys and values of 16 each, 128 inside
+    sizes = [(64, 64), (64, 32), (64, 32), (64, 64), (64, 128), (64, 128), (128, 64)]
+    linear = sum(i * o for i, o in sizes)
+    lora = sum(4 * (i + o) for i, o in sizes)
+    layer = length * (linear + lora) + 2 * length * length * 64
+    assert cost.part("backbone").multiply_adds == 2 * layer
+    assert cost.part("backbone").trained == 2 * lora
+    assert cost.lora == 2 * length * lora
+    assert cost.multiply_adds == sum(part.multiply_adds for part in cost.parts)
+
+
+def test_the_head_is_everything_beside_backbone_and_connector():
+    from tgqformer.embedder.model import EmbedderModel, TowerShape
+
+    config = tiny()
+    cost = count_cost(config)
+    model = EmbedderModel(config, TowerShape(visual=32, image_global=32, text=24, text_global=24))
+    whole = sum(p.numel() for p in model.parameters())
+    assert sum(cost.part(n).parameters for n in ("backbone", "connector", "head")) == whole
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert cost.trained == trained
+
+
+def test_more_text_costs_more_until_the_prompt_cuts_it():
+    short, long, cut = (count_cost(tiny(), text_tokens=n) for n in (4, 48, 500))
+    assert short.part("backbone").tokens + 44 == long.part("backbone").tokens
+    assert long.part("backbone").tokens == cut.part("backbone").tokens
+    assert short.multiply_adds < long.multiply_adds
+    assert short.part("image tower") == long.part("image tower")
+
+
+def test_the_length_that_meets_a_figure_meets_it():
+    cost = count_cost(tiny(), text_tokens=8)
+    here = cost.part("backbone").tokens
+    assert cost.backbone_tokens_for(cost.multiply_adds) == pytest.approx(here)
+    without = cost.multiply_adds - cost.part("text tower").multiply_adds
+    assert cost.backbone_tokens_for(without, text_tower=False) == pytest.approx(here)
+
+
+def test_a_template_whose_tokenizer_is_not_here_is_counted_in_words():
+    config = LanguageConfig(name="nobody/nothing", random_weights=True)
+    assert prompt_length(config, visual=8, text_tokens=10) == 8 + 10 + 4 + 1
+    assert prompt_length(config, visual=8, text_tokens=999) == 8 + config.prompt.max_tokens + 5
+
+
+def vit_base(tokens: int) -> int:
+    """ViT-B at 16 x 16 pixels a patch, 196 patches."""
+    return 12 * (tokens * 12 * 768**2 + 2 * tokens**2 * 768) + 196 * 768 * 768
+
+
+PROJECTION = 768 * 512  # Chinese-CLIP's class token into the shared space
+POOLING = attention(1, 196, 768) + 2 * 768 * 3072  # SigLIP's: one query over all patches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "tower"),
+    [("paper", vit_base(197) + PROJECTION), ("english", vit_base(196) + POOLING)],
+)
+def test_the_large_presets_are_counted_without_a_hub(name, tower, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cost = count_cost(load_preset(name).embedder)
+    assert cost.part("image tower").multiply_adds == tower
+    per_token = 28 * (1024 * (2048 + 2 * 1024) + 2048 * 1024 + 3 * 1024 * 3072)
+    backbone = cost.part("backbone")
+    frozen = backbone.multiply_adds - cost.lora
+    assert frozen == pytest.approx(backbone.tokens * per_token, rel=0.02)
+    assert backbone.parameters == pytest.approx(0.6e9, rel=0.05)
