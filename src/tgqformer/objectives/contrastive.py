@@ -66,7 +66,7 @@ def image_text_contrast(
         The mean over valid items and both directions; zero where fewer than two are valid.
     """
     if int(valid.sum()) < 2:
-        return (image.sum() + text.sum()) * 0.0
+        return (image.sum() + text.sum()) * scale * 0.0
     image, text = image[valid], text[valid]
     logits = image @ text.T * scale
     if same is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,16 @@ from tgqformer.errors import CatalogError
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+PATIENCE = 20
+"""Random orders of all pairs that are tried in a row before they are said to make no batch."""
+
 
 class PairBatches:
     """Batches of pairs as a function of (seed, step): nothing to save, nothing to restore.
 
     Each epoch is a random order of all pairs. A pair that shares an item with the batch under way
-    waits for a later batch; the pairs left over at the end of an epoch open the next.
+    waits for a later batch; the pairs left over at the end of an epoch open the next. A pair that
+    was left over twice (its item is in every other pair, say) is not queued a third time.
     """
 
     def __init__(self, query: Index, target: Index, batch_size: int, seed: int) -> None:
@@ -29,7 +33,7 @@ class PairBatches:
         self.query, self.target = query, target
         self.batch_size, self.seed = batch_size, seed
         self._plan: list[Index] = []
-        self._epoch = 0
+        self._epoch = self._idle = 0
         self._waiting: deque[int] = deque()
         items = len(np.unique(np.concatenate([query, target])))
         if items < 2 * batch_size:
@@ -48,7 +52,9 @@ class PairBatches:
     def _plan_epoch(self) -> None:
         order = np.random.default_rng([self.seed, self._epoch]).permutation(len(self.query))
         self._epoch += 1
-        pending = deque([*self._waiting, *order.tolist()])
+        left_over = Counter(self._waiting)
+        rest = (row for row in order.tolist() if left_over[row] < 2)
+        pending = deque(order.tolist() if self._idle else [*self._waiting, *rest])
         made = len(self._plan)
         while len(pending) >= self.batch_size:
             rows = self._take(pending)
@@ -56,7 +62,8 @@ class PairBatches:
                 break
             self._plan.append(np.array(rows, dtype=np.int64))
         self._waiting = pending
-        if len(self._plan) == made and len(pending) > 50 * max(len(self.query), self.batch_size):
+        self._idle = 0 if len(self._plan) > made else self._idle + 1
+        if self._idle == PATIENCE:
             raise CatalogError(
                 f"No batch of {self.batch_size} pairs without a shared item can be made from "
                 f"{len(self.query)} training pairs; lower training.batch_size."

@@ -117,9 +117,19 @@ class TrainingConfig:
     report_to: str = "none"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
+        for name in ("steps", "batch_size", "mine_every", "mine_pool", "eval_queries", "eval_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} ({getattr(self, name)}) must be 1 or more.")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} ({getattr(self, name)}) must not be negative.")
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"training.warmup ({self.warmup}) must lie in [0, 1].")
+        if self.hard_negatives and self.workers:
+            raise ConfigError(
+                f"training.workers ({self.workers}) must be 0 with training.hard_negatives: "
+                "loading processes would go on with the negatives of their start."
+            )
         if self.batch_size < 2:
             raise ConfigError(
                 "training.batch_size (1) must be 2 or more: a pair alone has no negatives."
@@ -131,6 +141,21 @@ class TrainingConfig:
                 f"training.alignment_steps ({self.alignment_steps}) must not exceed "
                 f"training.steps ({self.steps})."
             )
+
+
+_NOT_NEGATIVE = (
+    "learning_rate",
+    "language_learning_rate",
+    "weight_decay",
+    "max_grad_norm",
+    "alignment_steps",
+    "hard_negatives",
+    "eval_every",
+    "patience",
+    "save_every",
+    "seed",
+    "workers",
+)
 
 
 @dataclass

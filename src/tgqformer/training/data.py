@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
+from tgqformer.errors import ConfigError
 from tgqformer.training.batches import Index, KnownPositives, PairBatches
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.losses import BatchFacts
@@ -45,6 +46,17 @@ class StepDataset(Dataset[StepBatch]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
+        """Plan the batches of this process.
+
+        Raises:
+            ConfigError: the batch cannot be shared evenly among the processes.
+            CatalogError: the training pairs cannot fill a batch.
+        """
+        if config.batch_size % processes:
+            raise ConfigError(
+                f"training.batch_size ({config.batch_size}) must be a multiple of the number of "
+                f"processes ({processes})."
+            )
         query, target, _ = catalog.pair_indices("train")
         self.embedder, self.catalog, self.config = embedder, catalog, config
         self.rank, self.processes = rank, processes

@@ -7,11 +7,16 @@ whole batch; DistributedDataParallel averages, so the loss is multiplied by thei
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from tgqformer.training.losses import PerItem
+
+T = TypeVar("T")
 
 
 def world() -> tuple[int, int]:
@@ -39,3 +44,14 @@ def _gather(x: Tensor, rank: int, size: int) -> Tensor:
     dist.all_gather(parts, x.detach().contiguous())
     parts[rank] = x
     return torch.cat(parts)
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What the first process makes, in every process: figures that all must agree on."""
+    rank, size = world()
+    if size == 1:
+        return make()
+    box: list[T | None] = [make() if rank == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    assert box[0] is not None
+    return box[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tgqformer.embedder.model import ItemOutput
+from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput
 from tgqformer.objectives import image_text_contrast, info_nce, matryoshka, redundancy
 from tgqformer.training.config import LossConfig
 
@@ -34,15 +34,41 @@ class BatchFacts:
         return BatchFacts(self.pairs, self.known.to(device), self.same_text.to(device))
 
 
-def per_item(output: ItemOutput) -> PerItem:
-    """Flatten a model output into the tensors that the losses need."""
-    out = {"visual": output.visual, "complete": output.complete}
-    out |= {f"scale_{name}": x for name, x in output.scales.items()}
+def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
+    """What `batch_loss` looks at in a model's output, and nothing more.
+
+    Nothing more, because DistributedDataParallel waits for a gradient of every weight behind the
+    outputs, and a weight that no loss asks for must have no gradient in any number of processes:
+    AdamW takes a gradient of zero for a step.
+    """
+    streams, projections = output.connector.streams, output.connector.projections
+    out: PerItem = {}
+    used: list[str] = []
     if output.embedding is not None:
         out["embedding"] = output.embedding
-    out |= {f"stream_{name}": x for name, x in output.connector.streams.items()}
-    out |= {f"agreement_{name}": x for name, x in output.connector.projections.items()}
-    return out
+        used.append("embedding")
+    if config.visual or output.embedding is None:
+        out["visual"] = output.visual
+        used.append("visual")
+    if config.redundancy and {"anchored", "exploratory"} <= streams.keys():
+        out |= {f"stream_{name}": x for name, x in streams.items()}
+    if config.agreement and projections:
+        out |= {f"agreement_{name}": x for name, x in projections.items()}
+        out["complete"] = output.complete
+        used.append("agreement")
+    return out | {f"scale_{name}": output.scales[name] for name in used}
+
+
+class PerItemModel(nn.Module):
+    """An embedder's model that hands out what the losses look at."""
+
+    def __init__(self, model: EmbedderModel, config: LossConfig) -> None:
+        super().__init__()
+        self.model, self.loss = model, config
+
+    def forward(self, batch: ItemBatch, *, connector_only: bool = False) -> PerItem:
+        """[M] items -> name to [M, D]; see `per_item`."""
+        return per_item(self.model(batch, connector_only=connector_only), self.loss)
 
 
 def batch_loss(
@@ -51,6 +77,7 @@ def batch_loss(
     """The weighted sum, and its terms by name (detached).
 
     Args:
+        items: as `per_item` gives them for the same `config`.
         dims: Matryoshka prefixes for the main loss.
 
     Without "embedding" (alignment stage) the visual loss takes its place, with weight 1.
@@ -62,14 +89,13 @@ def batch_loss(
     if "embedding" in items:
         main = _pair_loss(items["embedding"], facts, scales["embedding"], config, dims)
         terms["main"] = (1.0, main)
-    visual_weight = config.visual if "embedding" in items else 1.0
-    if visual_weight:
+    if "visual" in items:
         visual = _pair_loss(items["visual"], facts, scales["visual"], config)
-        terms["visual"] = (visual_weight, visual)
-    if config.redundancy and {"stream_anchored", "stream_exploratory"} <= items.keys():
+        terms["visual"] = (config.visual if "embedding" in items else 1.0, visual)
+    if "stream_anchored" in items:
         r3 = redundancy(items["stream_anchored"], items["stream_exploratory"])
         terms["redundancy"] = (config.redundancy, r3)
-    if config.agreement and "agreement_image" in items:
+    if "agreement_image" in items:
         agreement = image_text_contrast(
             items["agreement_image"],
             items["agreement_text"],
@@ -78,9 +104,7 @@ def batch_loss(
             facts.same_text,
         )
         terms["agreement"] = (config.agreement, agreement)
-    total = sum(
-        (weight * term for weight, term in terms.values()), start=items["visual"].new_zeros(())
-    )
+    total = torch.stack([weight * term for weight, term in terms.values()]).sum()
     return total, {name: term.detach() for name, (_, term) in terms.items()}
 
 

@@ -11,6 +11,7 @@ from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.training.batches import Index
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepDataset
+from tgqformer.training.distributed import from_first
 
 NEIGHBOURS = 50
 SKIPPED = 5
@@ -34,7 +35,7 @@ class HardNegatives:
         if not c.hard_negatives or step < start or (step - start) % c.mine_every:
             return
         if self.mined_at != step:
-            self.dataset.hard, self.mined_at = self._mine(step), step
+            self.dataset.hard, self.mined_at = from_first(lambda: self._mine(step)), step
 
     def _mine(self, step: int) -> Index:
         data = self.dataset

@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.items import Item
-from tgqformer.config import to_dict
+from tgqformer.config import load_yaml, to_dict
 from tgqformer.embedder.item_embedder import ItemEmbedder
-from tgqformer.embedder.model import initialise_head
 from tgqformer.embedder.saving import write_atomically
-from tgqformer.errors import ConfigError
+from tgqformer.errors import ConfigError, StorageError
 from tgqformer.training.config import RunConfig
+from tgqformer.training.start import prepare_model
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
 
@@ -39,7 +37,8 @@ class TrainingResult:
         embedder: the trained embedder, best weights loaded where the run keeps the best.
         out: the run's folder.
         curve: one entry for each log line: "step" and figures.
-        summary: steps, seconds, best step and its figures.
+        summary: steps, seconds (of the last leg, where it was resumed), seed, and the best step
+            with its figures.
     """
 
     embedder: ItemEmbedder
@@ -62,7 +61,8 @@ def train(
 
     Args:
         out: the run's folder.
-        resume: go on from the last whole checkpoint; from the start where there is none.
+        resume: go on from the last whole checkpoint; from the start where there is none. A run
+            that came to its end is handed back as it is.
         progress: show progress bars.
         cache_dir: where tower outputs are kept; None keeps them inside the run's folder.
         device: "cpu", "cuda"; None takes the GPU where there is one.
@@ -72,34 +72,41 @@ def train(
         ConfigError: `out` holds another run and `resume` is off, or its configuration differs.
         CacheError, StorageError: the disk is full or refuses.
     """
+    from tgqformer.training.checkpoints import last_checkpoint
     from tgqformer.training.data import StepDataset
-    from tgqformer.training.trainer import TGQTrainer, last_checkpoint
+    from tgqformer.training.trainer import TGQTrainer
     from tgqformer.training.validation import Validation
 
     out = Path(out)
     catalog.require_items()
     catalog.require_pairs("train")
-    _prepare(out, config, resume)
+    rank, processes = _processes()
+    if rank == 0:  # the others would find what the first has just written
+        _check_folder(out, config, resume)
+    cache_dir, device = cache_dir or out / "cache", device or _own_device()
+    if resume and is_finished(out):
+        return _finished(out, cache_dir, device)
     started = time.time()
     embedder = ItemEmbedder.from_config(
-        config.embedder,
-        cache_dir=cache_dir or out / "cache",
-        device=device,
-        seed=config.training.seed,
+        config.embedder, cache_dir=cache_dir, device=device, seed=config.training.seed
     )
-    embedder.features.fill(catalog.items, progress=progress)
-    checkpoints = out / "checkpoints"
     validation = Validation(catalog, config.training)
-    initialise_head(embedder.model, embedder.batch(_sample(catalog, config)).to(embedder.device))
-    rank, processes = _processes()
     dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
+    if rank == 0:  # what can be refused has been: from here on this is a run
+        _write(out / CONFIG, _config_text(config))
+    embedder.features.fill(catalog.items, progress=progress)
+    prepare_model(embedder, catalog, config.training.seed)
+    checkpoints = out / "checkpoints"
     trainer = TGQTrainer(embedder, dataset, validation, config.training, checkpoints)
     if progress:
         from tgqformer.training.progress import ProgressBar
 
         trainer.add_callback(ProgressBar(config.training))
     last = last_checkpoint(checkpoints) if resume else None
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if last is not None and trainer.has_ended(last):
+        trainer.restore(last)  # it was stopped between its last checkpoint and its summary
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     best = trainer.load_best()
     curve = [dict(entry) for entry in trainer.state.log_history]
     summary = _summary(curve, config, started, best_kept=best)
@@ -123,35 +130,48 @@ def is_finished(out: Path | str) -> bool:
     return (Path(out) / SUMMARY).is_file()
 
 
-def _sample(catalog: Catalog, config: RunConfig, size: int = 256) -> list[Item]:
-    """Random items of the training pairs."""
-    query, target, _ = catalog.pair_indices("train")
-    rows = np.unique(np.concatenate([query, target]))
-    chosen = np.random.default_rng([config.training.seed, 4]).permutation(rows)[:size]
-    return [catalog.items[i] for i in chosen]
-
-
 def _processes() -> tuple[int, int]:
     """(rank, number) of this process, as torchrun and accelerate tell it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _prepare(out: Path, config: RunConfig, resume: bool) -> None:
+def _own_device() -> str:
+    """Each process of a machine has a GPU of its own."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def _finished(out: Path, cache_dir: Path | str, device: str) -> TrainingResult:
+    """What a run that came to its end has left behind."""
+    embedder = ItemEmbedder.from_pretrained(out, cache_dir=cache_dir, device=device)
+    summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    return TrainingResult(embedder, out, read_curve(out), summary)
+
+
+def _check_folder(out: Path, config: RunConfig, resume: bool) -> None:
     """Make the folder, or check that the run in it is this one."""
-    text = yaml.safe_dump(to_dict(config), sort_keys=False)
     path = out / CONFIG
     if path.is_file():
         if not resume:
             raise ConfigError(
                 f"{out} already holds a run; go on with it by --resume, or choose another folder."
             )
-        if yaml.safe_load(path.read_text(encoding="utf-8")) != yaml.safe_load(text):
+        if load_yaml(path) != yaml.safe_load(_config_text(config)):
             raise ConfigError(
                 f"The run in {out} has another configuration ({path.name}); resume it with the "
                 "same options, or choose another folder."
             )
-    out.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The run's folder {out} cannot be made ({error.strerror}); choose another."
+        ) from error
+
+
+def _config_text(config: RunConfig) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def _summary(

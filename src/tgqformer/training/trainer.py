@@ -6,8 +6,6 @@ is replaced by one whose n-th element is the batch of step n, so resuming means 
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,22 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
-from tgqformer.embedder.saving import load_trained, trained_weights, write_atomically
+from tgqformer.embedder.saving import load_trained
+from tgqformer.training import checkpoints
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
-from tgqformer.training.distributed import gather, world
+from tgqformer.training.distributed import from_first, gather, world
 from tgqformer.training.gradient_cache import GradientCache
-from tgqformer.training.losses import PerItem, batch_loss, per_item
+from tgqformer.training.losses import PerItem, PerItemModel, batch_loss
 from tgqformer.training.mining import HardNegatives
 from tgqformer.training.validation import Validation
-
-WEIGHTS = "model.safetensors"
-COMPLETE = "complete.json"
-BEST = "best.safetensors"
 
 
 class TGQTrainer(Trainer):  # type: ignore[misc]
@@ -48,11 +43,17 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         out: Path,
     ) -> None:
         self.embedder, self.config, self.validation = embedder, config, validation
+        self.out = out
         self.mining = HardNegatives(embedder, dataset, config)
         self.terms: dict[str, float] = {}
         super().__init__(
-            model=embedder.model,
-            args=training_arguments(config, out, evaluates=bool(validation)),
+            model=PerItemModel(embedder.model, config.loss),
+            args=training_arguments(
+                config,
+                out,
+                evaluates=bool(validation),
+                on_cpu=embedder.device.type == "cpu",
+            ),
             train_dataset=dataset,
             eval_dataset=dataset if validation else None,  # only says that there is one
             data_collator=_as_inputs,
@@ -75,7 +76,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """AdamW: the backbone at its own rate, no decay on vectors and scalars."""
         if self.optimizer is None:
             groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in self.embedder.model.named_parameters():
                 if parameter.requires_grad:
                     kind = (name.startswith("backbone."), parameter.ndim > 1)
                     groups.setdefault(kind, []).append(parameter)
@@ -109,7 +110,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         def forward(chunk: ItemBatch) -> PerItem:
             with self.autocast_smart_context_manager():
                 out = model(chunk.to(device), connector_only=aligning)
-            return {name: x.float() for name, x in per_item(out).items()}
+            return {name: x.float() for name, x in out.items()}
 
         def loss(items: PerItem) -> Tensor:
             total, terms = batch_loss(gather(items, order), facts, self.config.loss, dims)
@@ -134,7 +135,9 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """Add the loss terms and the temperature to what is logged."""
         if "loss" in logs:
             logs |= {f"loss_{name}": value for name, value in self.terms.items()}
-            logs["temperature"] = float((-self.model.log_scales["embedding"].detach()).exp())
+            logs["temperature"] = float(
+                (-self.embedder.model.log_scales["embedding"].detach()).exp()
+            )
         super().log(logs, start_time)
 
     # -- evaluation ------------------------------------------------------------------------------
@@ -143,21 +146,17 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """H@K on the validation sample; keeps the best weights; stops when patience runs out."""
         step = self.state.global_step
         aligning = step < self.config.alignment_steps
-        figures = self.validation.run(self.embedder, connector_only=aligning)
+        figures = from_first(lambda: self.validation.run(self.embedder, connector_only=aligning))
         metrics = {f"eval_{name}": value for name, value in figures.items()}
-        past = [
-            entry[self.metric]
-            for entry in self.state.log_history
-            if self.metric in entry and entry["step"] >= self.config.alignment_steps
-        ]
+        best = max(self._judged(self.state), default=-1.0)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         if not aligning:
-            if self.args.should_save and metrics[self.metric] > max(past, default=-1.0):
-                self._save_best()
-            if self.config.patience and self._stalled([*past, metrics[self.metric]]):
+            if self.args.should_save and metrics[self.metric] > best:
+                checkpoints.save_best(self.embedder.model, self.out)
+            if self._stalled(self._judged(self.state)):
                 self.control.should_training_stop = True
         return metrics
 
@@ -166,59 +165,67 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """The figure that the best step is chosen by."""
         return f"eval_{self.config.metric}"
 
+    def _judged(self, state: TrainerState) -> list[float]:
+        """The figure at each evaluation after the alignment stage."""
+        return [
+            entry[self.metric]
+            for entry in state.log_history
+            if self.metric in entry and entry["step"] >= self.config.alignment_steps
+        ]
+
     def _stalled(self, history: list[float]) -> bool:
-        since_best = len(history) - 1 - history.index(max(history))
-        return since_best >= self.config.patience
-
-    def _save_best(self) -> None:
-        from safetensors.torch import save_file
-
-        weights = trained_weights(self.model)
-        path = Path(self.args.output_dir) / BEST
-        write_atomically(path, lambda temporary: save_file(weights, temporary))
+        if not self.config.patience or not history:
+            return False
+        return len(history) - 1 - history.index(max(history)) >= self.config.patience
 
     def load_best(self) -> bool:
         """Put the best evaluation's weights into the model; False where there are none."""
-        path = Path(self.args.output_dir) / BEST
+        self.accelerator.wait_for_everyone()  # the first process may still be writing them
+        path = self.out / checkpoints.BEST
         if not (self.config.keep_best and self.validation and path.is_file()):
             return False
-        load_trained(self.model, path)
+        load_trained(self.embedder.model, path)
         return True
 
     # -- checkpoints -----------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """A marker written last tells a whole checkpoint from one cut off by a kill."""
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            self.mining.save(folder)
-            for file in folder.iterdir():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-            text = json.dumps({"step": self.state.global_step})
-            write_atomically(folder / COMPLETE, lambda t: t.write_text(text, encoding="utf-8"))
+        """As transformers does, with the hard negatives, and marked as whole at the end.
+
+        Raises:
+            StorageError: the disk refuses; the last whole checkpoint stays.
+        """
+        step = self.state.global_step
+        folder = self.out / f"checkpoint-{step}"
+        with checkpoints.writing(folder):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process writes its own random state
+            if self.args.should_save:
+                self.mining.save(folder)
+                checkpoints.mark_complete(folder, step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        from safetensors.torch import save_file
-
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(trained_weights(self.model), folder / WEIGHTS)
+        checkpoints.save_weights(self.embedder.model, Path(output_dir or self.out))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_trained(self.model, folder / WEIGHTS)
+        load_trained(self.embedder.model, folder / checkpoints.WEIGHTS)
         self.mining.load(folder)
 
+    def has_ended(self, checkpoint: Path) -> bool:
+        """Whether the run stopped at this checkpoint, by its last step or for want of gain."""
+        state = checkpoints.read_state(checkpoint)
+        return state.global_step >= self.config.steps or self._stalled(self._judged(state))
 
-def last_checkpoint(out: Path) -> Path | None:
-    """The newest whole checkpoint below `out`, or None."""
-    whole = [folder.parent for folder in out.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+    def restore(self, checkpoint: Path) -> None:
+        """Take weights and log of a checkpoint without training on."""
+        self.state = checkpoints.read_state(checkpoint)
+        self._load_from_checkpoint(str(checkpoint))
 
 
-def training_arguments(config: TrainingConfig, out: Path, *, evaluates: bool) -> TrainingArguments:
+def training_arguments(
+    config: TrainingConfig, out: Path, *, evaluates: bool, on_cpu: bool
+) -> TrainingArguments:
     """Our options in transformers' words."""
     evaluates = evaluates and config.eval_every > 0
     save_every = config.save_every or (config.eval_every if evaluates else config.steps)
@@ -237,14 +244,14 @@ def training_arguments(config: TrainingConfig, out: Path, *, evaluates: bool) ->
         save_steps=save_every,
         save_total_limit=2,
         seed=config.seed,
-        bf16=torch.cuda.is_available(),
+        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
         report_to=config.report_to.split(","),
         disable_tqdm=True,
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
         ddp_find_unused_parameters=True,
         dataloader_num_workers=config.workers,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=on_cpu,
     )
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.errors import ConfigError
 from tgqformer.evaluation.metrics import per_query
 from tgqformer.evaluation.ranks import rank_targets
 from tgqformer.training.config import TrainingConfig
@@ -36,6 +37,16 @@ class Validation:
         self.items = [catalog.items[i] for i in self.rows]
         self.query = np.searchsorted(self.rows, chosen)
         self.pairs = np.searchsorted(chosen, query), np.searchsorted(self.rows, target)
+        if self:
+            self._check_metric(config.metric)
+
+    def _check_metric(self, metric: str) -> None:
+        known = self.figures(np.zeros((len(self.rows), 1), dtype=np.float32))
+        names = [*known, *(f"visual_{name}" for name in known)]
+        if metric not in names:
+            raise ConfigError(
+                f"training.metric '{metric}' is unknown; choose one of: {', '.join(names)}."
+            )
 
     def __bool__(self) -> bool:
         return len(self.query) > 0
