@@ -30,11 +30,11 @@ TEXT_TOKENS = 32
 
 REPORTED = {"TGQ-Former": 35.43e9, "InternVL3-2B": 724e9, "Qwen3-VL-4B": 592e9}
 """The paper's figures for one item, by a public summary, which names neither convention nor
-lengths. Two readings fit (ours, reckoned). Multiply-adds of the whole, but for the text tower: 35.4
-G with 16 visual and 20 other tokens in the backbone; InternVL3-2B with one tile (256 tokens) and 14
-others: 362 G in the vision tower, 2 in the projector, 360 in the backbone. Or FLOP of vision tower
-and connector, no backbone: 35.13 G in the ViT-B/16 and 0.30 in the connector; 723.6 G in InternVL3's
-vision tower."""
+lengths. Two readings fit (ours, reckoned). Multiply-adds of the whole, but for the text tower:
+35.4 G with 16 visual and 20 other tokens in the backbone; InternVL3-2B with one tile (256 tokens)
+and 14 others: 362 G in the vision tower, 2 in the projector, 360 in the backbone. Or FLOP of vision
+tower and connector, no backbone: 35.13 G in the ViT-B/16 and 0.30 in the connector; 723.6 G in the
+vision tower of InternVL3."""
 
 
 @dataclass(frozen=True)
