@@ -102,7 +102,7 @@ def test_the_card_tells_figures_and_towers(saved):
     assert told == json.loads((saved / "config.json").read_text())["embedder"]
 
 
-# -- what is said of a bad folder ---------------------------------------------------------------
+# -- what is said of a bad folder -----------------------------------------------------------------
 
 
 def test_no_folder_at_all(tmp_path):

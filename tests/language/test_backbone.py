@@ -37,7 +37,7 @@ def visual(batch: int, width: int = 32, seed: int = 0) -> torch.Tensor:
     return torch.randn(batch, Q, width, generator=torch.Generator().manual_seed(seed))
 
 
-# -- splice and pooling -----------------------------------------------------------------------
+# -- splice and pooling ---------------------------------------------------------------------------
 
 
 def test_splice_puts_each_token_into_its_place():
@@ -77,7 +77,7 @@ def test_pooling_by_hand():
     assert pool(states.bfloat16(), mask, "mean").dtype == torch.float32
 
 
-# -- any family, out of a folder --------------------------------------------------------------
+# -- any family, out of a folder ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_no_dropout_but_loras_own(folder):
         assert torch.equal(backbone(prompt, tokens), backbone(prompt, tokens))
 
 
-# -- random weights ---------------------------------------------------------------------------
+# -- random weights -------------------------------------------------------------------------------
 
 
 def test_random_weights_are_the_same_every_time(folder):
@@ -206,7 +206,7 @@ def test_random_weights_ask_no_hub():
     assert load_tokenizer(config).pad_token_id == 256
 
 
-# -- what cannot be loaded --------------------------------------------------------------------
+# -- what cannot be loaded ------------------------------------------------------------------------
 
 
 def one_sentence(error: BaseException) -> bool:

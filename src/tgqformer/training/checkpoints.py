@@ -32,7 +32,7 @@ WEIGHTS, COMPLETE, BEST = "model.safetensors", "complete.json", "best.safetensor
 def last_checkpoint(out: Path) -> Path | None:
     """The newest whole checkpoint below `out`, or None."""
     whole = [folder.parent for folder in out.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
+    return max(whole, key=_step, default=None)
 
 
 def read_state(folder: Path) -> TrainerState:
@@ -63,6 +63,20 @@ def mark_complete(folder: Path, step: int) -> None:
             os.fsync(opened.fileno())
     text = json.dumps({"step": step})
     write_atomically(folder / COMPLETE, lambda t: t.write_text(text, encoding="utf-8"))
+
+
+def remove_old(out: Path, keep: int = 2) -> None:
+    """Remove all checkpoints but the newest whole ones; a kill in between leaves no false one."""
+    folders = sorted(out.glob("checkpoint-*"), key=_step)
+    whole = [folder for folder in folders if (folder / COMPLETE).is_file()]
+    for folder in folders:
+        if folder not in whole[-keep:]:
+            (folder / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.split("-")[1])
 
 
 @contextmanager

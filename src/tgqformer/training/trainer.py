@@ -203,6 +203,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             if self.args.should_save:
                 self.mining.save(folder)
                 checkpoints.mark_complete(folder, step)
+                checkpoints.remove_old(self.out)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         checkpoints.save_weights(self.embedder.model, Path(output_dir or self.out))
@@ -242,7 +243,6 @@ def training_arguments(
         eval_steps=config.eval_every if evaluates else None,
         save_strategy="steps",
         save_steps=save_every,
-        save_total_limit=2,
         seed=config.seed,
         bf16=not on_cpu and torch.cuda.is_bf16_supported(),
         report_to=config.report_to.split(","),

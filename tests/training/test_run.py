@@ -1,0 +1,256 @@
+"""A run from a catalog to a folder: what it learns, writes, refuses, and does not do twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.config import override
+from tgqformer.embedder import ItemEmbedder
+from tgqformer.errors import CatalogError, ConfigError, StorageError
+from tgqformer.training import is_finished, read_curve, train
+from tgqformer.training.config import TrainingConfig
+from tgqformer.training.validation import Validation
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tokens")
+
+
+@pytest.fixture(scope="module")
+def config(config_of):
+    # three epochs and more: 48 pairs in batches of 8
+    return config_of(steps=24, eval_every=6, learning_rate=0.01, alignment_steps=6)
+
+
+@pytest.fixture(scope="module")
+def result(shop, config, cache, tmp_path_factory):
+    return train(
+        shop, config, tmp_path_factory.mktemp("run") / "run", cache_dir=cache, device="cpu"
+    )
+
+
+def test_it_learns(shop, config, result, cache):
+    judge = Validation(shop, config.training)
+    untrained = ItemEmbedder.from_config(config.embedder, cache_dir=cache, device="cpu")
+    before = judge.run(untrained, connector_only=False)
+    after = judge.run(result.embedder, connector_only=False)
+    assert after["hit@10"] > before["hit@10"] + 0.2
+    losses = [entry["loss"] for entry in result.curve if "loss" in entry]
+    assert losses[-1] < losses[0]
+
+
+def test_the_best_step_is_kept_and_told(shop, config, result):
+    judge = Validation(shop, config.training)
+    figures = judge.run(result.embedder, connector_only=False)
+    told = result.summary["validation"]
+    assert told.keys() == figures.keys()
+    assert {name: round(value, 6) for name, value in figures.items()} == told
+    judged = [e for e in result.curve if "eval_hit@10" in e and e["step"] >= 6]
+    best = max(judged, key=lambda entry: entry["eval_hit@10"])
+    assert (result.summary["step"], told["hit@10"]) == (best["step"], round(best["eval_hit@10"], 6))
+
+
+def test_what_the_folder_holds(result, config):
+    out = result.out
+    assert {p.name for p in out.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "curve.jsonl",
+        "model",
+        "summary.json",
+    }
+    assert is_finished(out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == result.summary
+    assert (summary["steps"], summary["seed"]) == (24, 0)
+    assert summary["seconds"] > 0
+    facts = json.loads((out / "model" / "config.json").read_text())["facts"]
+    assert facts == {"training": summary}
+
+
+def test_what_the_curve_tells(result):
+    assert read_curve(result.out) == result.curve
+    logged = [entry for entry in result.curve if "loss" in entry]
+    assert [entry["step"] for entry in logged] == [10, 20]
+    terms = {"loss_main", "loss_visual", "loss_redundancy", "loss_agreement"}
+    for entry in logged:
+        assert {"grad_norm", "learning_rate", "temperature", *terms} <= entry.keys()
+        assert all(np.isfinite(value) for value in entry.values())
+        assert 0.01 <= entry["temperature"] < 1
+    judged = [entry for entry in result.curve if "eval_hit@10" in entry]
+    assert [entry["step"] for entry in judged] == [6, 12, 18, 24]
+    for entry in judged:
+        assert {"eval_hit@1", "eval_mrr", "eval_visual_hit@10"} <= entry.keys()
+
+
+def test_loading_the_run_gives_the_vectors_of_the_run(result, shop, cache):
+    loaded = ItemEmbedder.from_pretrained(result.out, cache_dir=cache, device="cpu")
+    assert np.array_equal(loaded.encode(shop.items), result.embedder.encode(shop.items))
+
+
+def test_no_tower_is_called_after_the_first_look(result, shop, config, tmp_path):
+    """Three epochs, four evaluations and the end: as many tower calls as one look at the shop."""
+    fresh = ItemEmbedder.from_config(config.embedder, cache_dir=tmp_path / "cold", device="cpu")
+    fresh.features.fill(shop.items)
+    once = fresh.features.tower_calls
+    assert once > 0
+    options = [f"training.{name}=0.3" for name in ("dropout.metadata", "dropout.image")]
+    cold = train(shop, override(config, options), tmp_path / "run", device="cpu")
+    assert cold.embedder.features.tower_calls == once
+    warm = train(
+        shop,
+        override(config, [*options, "training.seed=1"]),
+        tmp_path / "warm",
+        cache_dir=tmp_path / "run" / "cache",
+        device="cpu",
+    )
+    assert warm.embedder.features.tower_calls == 0
+
+
+def test_a_seed_gives_one_run(shop, config_of, cache, tmp_path):
+    small = config_of(steps=3, eval_every=0)
+    same = [train(shop, small, tmp_path / str(i), cache_dir=cache, device="cpu") for i in range(2)]
+    other = train(
+        shop, override(small, ["training.seed=1"]), tmp_path / "2", cache_dir=cache, device="cpu"
+    )
+    a, b, c = ((r.out / "model" / "model.safetensors").read_bytes() for r in [*same, other])
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_without_validation_pairs_the_last_step_counts(
+    shop_of, config_of, cache, tmp_path, keep_best
+):
+    config = config_of(steps=2, keep_best=keep_best)
+    made = train(shop_of(("train",)), config, tmp_path / "run", cache_dir=cache, device="cpu")
+    assert made.summary["steps"] == 2
+    assert "validation" not in made.summary
+    assert is_finished(made.out)
+
+
+@pytest.mark.parametrize("train_mode", ["frozen", "full"])
+def test_other_ways_to_train_the_backbone(shop, config_of, cache, tmp_path, train_mode):
+    config = config_of(f"embedder.language.train={train_mode}", steps=2, eval_every=0)
+    made = train(shop, config, tmp_path / "run", cache_dir=cache, device="cpu")
+    start = ItemEmbedder.from_config(config.embedder, device="cpu").model.backbone
+    moved = any(
+        not np.array_equal(p.detach().numpy(), q.detach().numpy())
+        for p, q in zip(made.embedder.model.backbone.parameters(), start.parameters())
+    )
+    assert moved is (train_mode == "full")
+
+
+def test_early_stopping(shop, config_of, cache, tmp_path):
+    config = config_of(
+        steps=60, eval_every=2, patience=2, learning_rate=0, language_learning_rate=0
+    )
+    made = train(shop, config, tmp_path / "run", cache_dir=cache, device="cpu")
+    assert made.summary["steps"] == 6  # nothing is gained after the first of three evaluations
+    assert made.summary["step"] == 2
+
+
+# -- what is refused, before anything slow --------------------------------------------------------
+
+
+def refused(error, match, catalog, config, out, **options) -> None:
+    with pytest.raises(error, match=match) as caught:
+        train(catalog, config, out, device="cpu", **options)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert not (out / "config.yaml").exists()  # a second try in the same folder is welcome
+
+
+def test_an_empty_catalog(config, tmp_path):
+    refused(CatalogError, "no item", Catalog([]), config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("splits", [(), ("val",)])
+def test_a_catalog_without_training_pairs(shop_of, config, tmp_path, splits):
+    refused(CatalogError, "train", shop_of(splits), config, tmp_path / "run")
+
+
+def test_a_batch_larger_than_the_shop(shop, config_of, tmp_path):
+    config = config_of(batch_size=40)
+    refused(CatalogError, "needs 80 different items", shop, config, tmp_path / "run")
+
+
+def test_a_metric_that_is_not_measured(shop, config_of, tmp_path):
+    config = config_of(metric="hit@7")
+    match = r"training.metric 'hit@7' is unknown; choose one of: .*hit@10"
+    refused(ConfigError, match, shop, config, tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made(shop, config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be made"):
+        train(shop, config, tmp_path / "file" / "run", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("training.learning_rat", "training.learning_rate"),
+        ("training.lr", "training.learning_rate"),
+        ("embedder.connector.anchord", "embedder.connector.anchored"),
+        ("training.loss.redundency", "training.loss.redundancy"),
+        ("trainig.steps", "training.steps"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(config, key, nearest):
+    with pytest.raises(ConfigError, match=f"unknown option '{key}'; did you mean '{nearest}'"):
+        override(config, [f"{key}=1"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 1),
+        ("chunk_size", 0),
+        ("learning_rate", -1.0),
+        ("warmup", 1.5),
+        ("alignment_steps", 301),
+        ("eval_every", -1),
+        ("mine_every", 0),
+        ("patience", -1),
+    ],
+)
+def test_a_wrong_option_is_named(option, value):
+    with pytest.raises(ConfigError, match=rf"training\.{option} \({value}\)"):
+        replace(TrainingConfig(), **{option: value})
+
+
+@pytest.mark.parametrize("name", ["loss.visual", "loss.redundancy", "dropout.image"])
+def test_a_wrong_weight_or_share_is_named(config, name):
+    with pytest.raises(ConfigError, match=rf"training\.{name} \(-1.0\)"):
+        override(config, [f"training.{name}=-1"])
+
+
+def test_hard_negatives_need_the_main_process():
+    with pytest.raises(ConfigError, match=r"training.workers \(2\) must be 0"):
+        TrainingConfig(hard_negatives=1, workers=2)
+
+
+# -- on a drawn shop ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_tiny_preset_learns_on_a_storefront(config_of, tmp_path):
+    from tgqformer.storefront import draw_storefront
+
+    shop = draw_storefront(tmp_path / "shop", items=400, noise="clean", size=64, workers=1)
+    config = config_of(steps=150, batch_size=32, eval_every=50, eval_queries=200)
+    made = train(shop, config, tmp_path / "run", device="cpu")
+    judge = Validation(shop, config.training)
+    untrained = ItemEmbedder.from_config(config.embedder, device="cpu")
+    before = judge.run(untrained, connector_only=False)["hit@10"]
+    assert made.summary["validation"]["hit@10"] > before + 0.05
