@@ -183,7 +183,7 @@ def test_c_abstractor_asks_for_a_square_grid(states):
         connector("cabstractor")(**states(visual=7))
 
 
-# -- pooling -------------------------------------------------------------------------------------
+# -- pooling --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
