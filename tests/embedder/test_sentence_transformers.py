@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,15 +142,3 @@ def test_what_is_no_item_is_named(given):
 
     with pytest.raises(CatalogError, match="input 4 (has the unknown key 'titel'|is a int)"):
         as_item(given, "input 4")
-
-
-def test_tgqformer_itself_imports_none_of_it(saved: Path):
-    code = (
-        "import sys\n"
-        "from tgqformer.catalog.items import Item\n"
-        "from tgqformer.embedder import ItemEmbedder\n"
-        "import tgqformer.training.run\n"
-        f"ItemEmbedder.from_pretrained({str(saved)!r}, device='cpu').encode([Item('a', 'lamp')])\n"
-        "assert 'sentence_transformers' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,12 +1,19 @@
-"""Train and write down every step's gradient; by torchrun in two processes, or in one.
+"""Train in two processes (gloo), or in one, and write down every step's gradient.
 
-torchrun --nproc-per-node 2 processes.py CATALOG OUT CONFIGS.json
+    python processes.py CATALOG OUT CONFIGS.json
+
+The two are forked after the imports and told of one another as torchrun tells its processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +59,41 @@ def train_and_watch(catalog: Path, out: Path, configs: dict[str, Any]) -> None:
             trainer_module.TGQTrainer = original
 
 
+def fork(rank: int, size: int, port: int) -> int:
+    """Start one process of the group."""
+    child = os.fork()
+    if child:
+        return child
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    try:
+        train_and_watch(
+            Path(sys.argv[1]), Path(sys.argv[2]), json.loads(Path(sys.argv[3]).read_text())
+        )
+        torch.distributed.destroy_process_group()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def main() -> None:
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    children = [fork(rank, 2, port) for rank in range(2)]
+    ended = [os.waitpid(-1, 0)[1] for _ in children[:1]]
+    if any(ended):  # the other would wait for it for half an hour
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+    sys.exit(any([*ended, os.waitpid(-1, 0)[1]]))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    text = Path(sys.argv[3]).read_text()
-    train_and_watch(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(text))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    main()

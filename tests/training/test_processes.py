@@ -48,10 +48,9 @@ def runs(configs, shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Folders of the runs in one process and in two."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "configs.json").write_text(json.dumps(configs))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     arguments = [str(shop_folder), str(folder / "two"), str(folder / "configs.json")]
     done = subprocess.run(
-        [*command, str(SCRIPT), *arguments],
+        [sys.executable, str(SCRIPT), *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
