@@ -93,6 +93,8 @@ def writing(folder: Path) -> Iterator[None]:
             raise  # torch.save has no error of its own for a disk that refuses
         shutil.rmtree(folder, ignore_errors=True)
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        if isinstance(error, RuntimeError):
+            reason = "the disk is full or refuses"
         raise StorageError(
             f"The checkpoint {folder} cannot be written ({reason}); free some space and go on "
             "with --resume."
