@@ -1,0 +1,1 @@
+"""Methods against each other on the same catalogs, at equal budget and with equal tuning."""
