@@ -1,31 +1,22 @@
-"""Figures as inline SVG that take their colours from the page, light or dark.
-
-matplotlib draws with stand-in colours, which are then replaced by the CSS variables of
-`report.css`; models differ in marker and line style too, never in colour alone.
-"""
+"""The figures of one evaluation: the training curve, and dots with intervals."""
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.intervals import Interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_INK, _FAINT = "#010101", "#020202"
-_SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305", "#030306")
-_MARKERS = ("o", "s", "D", "^", "v", "P")
-_DASHES = ("--", ":", "-.")
-_WIDTH = 4.4  # inches: small, so that the text stays legible when a phone scales the figure down
+from tgqformer.evaluation.report.drawing import (
+    DASHES,
+    MARKERS,
+    SERIES,
+    drawing,
+    legend_above,
+    plain,
+    svg_text,
+)
 
 
 def curve_figure(
@@ -51,10 +42,10 @@ def curve_figure(
     panels = [panel for panel, there in (("loss", loss), ("hits", hits)) if there]
     if not panels:
         return ""
-    with _figure(height=2.1 * len(panels) + 0.3) as figure:
+    with drawing(height=2.1 * len(panels) + 0.3) as figure:
         axes = dict(zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]))
         if loss:
-            axes["loss"].plot(*zip(*loss), color=_SERIES[0], linewidth=1.6)
+            axes["loss"].plot(*zip(*loss), color=SERIES[0], linewidth=1.6)
             axes["loss"].set_ylabel("training loss")
         if hits:
             for number, (name, points) in enumerate(hits.items()):
@@ -62,30 +53,30 @@ def curve_figure(
                 axes["hits"].plot(
                     steps,
                     [100 * v for v in values],
-                    color=_SERIES[-number],
-                    marker=_MARKERS[number],
+                    color=SERIES[-number],
+                    marker=MARKERS[number],
                     markersize=4,
                     linewidth=1.6,
                     label=name,
                 )
             for number, (name, level) in enumerate(levels.items()):
-                style = _DASHES[number % len(_DASHES)]
+                style = DASHES[number % len(DASHES)]
                 place = models.index(name) if name in models else number + 3
-                colour = _SERIES[place % len(_SERIES)]
+                colour = SERIES[place % len(SERIES)]
                 axes["hits"].axhline(
-                    100 * level, color=colour, linestyle=style, label=_plain(name, 44)
+                    100 * level, color=colour, linestyle=style, label=plain(name, 44)
                 )
             axes["hits"].set_ylim(bottom=0)
             axes["hits"].set_ylabel(f"{metric_label(metric)}, validation, %")
             if len(hits) + len(levels) > 1:
-                _legend_above(axes["hits"])
+                legend_above(axes["hits"])
         axes[panels[-1]].set_xlabel("step")
         text = [f"Training curve over {len(loss) or len(curve)} log entries."]
         for name, points in hits.items():
             step, best = max(points, key=lambda point: point[1])
             text.append(f"{metric_label(metric)} of the {name}: best {best:.1%} at step {step:g}.")
         text += [f"{name}: {level:.1%}." for name, level in levels.items()]
-        return _svg(figure, " ".join(text), "curve")
+        return svg_text(figure, " ".join(text), "curve")
 
 
 def interval_figure(rows: Mapping[str, Mapping[str, Interval]], label: str, name: str) -> str:
@@ -96,10 +87,10 @@ def interval_figure(rows: Mapping[str, Mapping[str, Interval]], label: str, name
         name: tells this figure's SVG ids from those of others on the page.
     """
     models = list(next(iter(rows.values())))
-    with _figure(height=0.75 + len(rows) * (0.13 + 0.15 * len(models))) as figure:
+    with drawing(height=0.75 + len(rows) * (0.13 + 0.15 * len(models))) as figure:
         axes = figure.subplots()
         for number, model in enumerate(models):
-            colour = _SERIES[number % len(_SERIES)]
+            colour = SERIES[number % len(SERIES)]
             offset = (number - (len(models) - 1) / 2) * min(0.22, 0.8 / len(models))
             found = {height + offset: row[model] for height, row in enumerate(rows.values())}
             for height, one in found.items():
@@ -111,20 +102,20 @@ def interval_figure(rows: Mapping[str, Mapping[str, Interval]], label: str, name
                 [100 * one.value for one in found.values()],
                 list(found),
                 color=colour,
-                marker=_MARKERS[number % len(_MARKERS)],
+                marker=MARKERS[number % len(MARKERS)],
                 markersize=5,
                 linestyle="",
-                label=_plain(model, 44),
+                label=plain(model, 44),
             )
-        axes.set_yticks(range(len(rows)), [_plain(row) for row in rows])
+        axes.set_yticks(range(len(rows)), [plain(row) for row in rows])
         axes.set_ylim(len(rows) - 0.45, -0.55)
         axes.set_xlim(left=0)
-        _legend_above(axes)
+        legend_above(axes)
         text = "; ".join(
             f"{row}: " + ", ".join(f"{m} {100 * i.value:.1f}" for m, i in intervals.items())
             for row, intervals in rows.items()
         )
-        return _svg(figure, f"{label}, percent. {text}.", name)
+        return svg_text(figure, f"{label}, percent. {text}.", name)
 
 
 def _series(curve: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
@@ -135,63 +126,3 @@ def _series(curve: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, f
         for k in keys
         if "step" in row and isinstance(row.get(k), (int, float)) and math.isfinite(row[k])
     ]
-
-
-@contextmanager
-def _figure(height: float) -> Iterator[Figure]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    colours = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor"), _INK)
-    colours |= {"ytick.labelcolor": _INK, "legend.labelcolor": _INK}
-    colours |= dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _FAINT)
-    style: dict[Any, Any] = {
-        **colours,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-        "font.size": 9,
-        "grid.linewidth": 0.5,
-        "legend.frameon": False,
-        "svg.fonttype": "none",
-        # The page's text is HTML, so a dollar sign in a name is no formula.
-        "text.parse_math": False,
-    }
-    with matplotlib.rc_context(style):
-        yield Figure(figsize=(_WIDTH, height))
-
-
-def _legend_above(axes: Any) -> None:
-    _, labels = axes.get_legend_handles_labels()
-    columns = 2 if max(map(len, labels)) <= 28 else 1
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1, fontsize=8
-    )
-
-
-def _plain(text: str, longest: int = 22) -> str:
-    # matplotlib leaves names that begin with an underscore out of legends, and breaks at newlines.
-    line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split()).lstrip("_") or "–"
-    return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
-def _svg(figure: Figure, description: str, name: str) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        # The browser has the glyphs that matplotlib's own font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Several figures share a page, and with it the names of their parts.
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = svg.replace(_INK, "var(--ink)").replace(_FAINT, "var(--faint)")
-    for number, colour in enumerate(_SERIES):
-        svg = svg.replace(colour, f"var(--series-{number})")
-    label = html.escape(description, quote=True)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

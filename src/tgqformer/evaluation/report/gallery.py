@@ -87,16 +87,16 @@ def gallery_rows(
     place = {int(row): position for position, row in enumerate(pool)}
     index = ExactIndex([catalog.items[row].item_id for row in pool], stored[pool])
     scores, rows = index.search(stored[drawn], k, exclude=[place.get(row, -1) for row in drawn])
-    notes = _notes([catalog.items[row] for row in drawn], catalog)
+    notes = noise_notes([catalog.items[row] for row in drawn], catalog)
     gallery = []
     for row, found, values, note in zip(drawn, rows, scores, notes):
         right = set(target[query == row].tolist())
         neighbours = [
-            _cell(catalog.items[pool[r]], score=float(s), right=int(pool[r]) in right)
+            gallery_cell(catalog.items[pool[r]], score=float(s), right=int(pool[r]) in right)
             for r, s in zip(found, values)
             if r >= 0
         ]
-        gallery.append(GalleryRow(_cell(catalog.items[row]), tuple(neighbours), note))
+        gallery.append(GalleryRow(gallery_cell(catalog.items[row]), tuple(neighbours), note))
     return gallery
 
 
@@ -116,11 +116,15 @@ def thumbnail(item: Item) -> bytes | None:
     return None
 
 
-def _cell(item: Item, *, score: float | None = None, right: bool | None = None) -> GalleryCell:
+def gallery_cell(
+    item: Item, *, score: float | None = None, right: bool | None = None
+) -> GalleryCell:
+    """`item` as it is shown: first readable photo, title, category."""
     return GalleryCell(thumbnail(item), item.title, item.category, score, right)
 
 
-def _notes(items: Sequence[Item], catalog: Catalog) -> list[str]:
+def noise_notes(items: Sequence[Item], catalog: Catalog) -> list[str]:
+    """The noise regime of each item, "" where the catalog's labels tell none."""
     described = describe_queries(items, catalog.labels)
     if "noise" not in described.columns:
         return [""] * len(items)

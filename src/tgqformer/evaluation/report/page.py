@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tgqformer.errors import ConfigError
@@ -12,8 +11,8 @@ from tgqformer.evaluation.compare import compare, hangs_on_ties, metric_label, p
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.evaluation.report.figures import curve_figure, interval_figure
 from tgqformer.evaluation.report.gallery import GalleryRow
+from tgqformer.evaluation.report.template import write_page
 from tgqformer.evaluation.result import Evaluation
-from tgqformer.retrieval.atomic import write_text
 
 _MOST_ROWS = 24
 _TITLES = {
@@ -59,20 +58,12 @@ def write_report(
         ConfigError: nothing to report, or evaluations that cannot be compared.
         StorageError: the file cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
     if not evaluations:
         raise ConfigError("there is nothing to report; name at least one evaluation.")
-    environment = Environment(
-        loader=PackageLoader("tgqformer.evaluation.report", "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["format_count"] = "{:,}".format
     model = evaluations[0]
-    page = environment.get_template("report.html").render(
+    write_page(
+        path,
+        "report.html",
         title=title,
         intro=intro,
         model=model,
@@ -89,8 +80,6 @@ def write_report(
         facts=[(name, str(value)) for name, value in (facts or {}).items()],
         next_steps=next_steps,
     )
-    # A lone surrogate in a title has no UTF-8; it is shown as a question mark.
-    write_text(Path(path), page.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _summary(evaluations: Sequence[Evaluation], headline: str) -> list[dict[str, str]]:
