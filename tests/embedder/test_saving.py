@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
-from tgqformer.embedder.saving import write_atomically
 from tgqformer.errors import ModelError, StorageError
 
 FILES = {
@@ -162,20 +160,6 @@ def edit(folder: Path, **changes: object) -> None:
 
 
 # -- a disk that refuses --------------------------------------------------------------------------
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(StorageError, match=r"file cannot be written \(No space left"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_leaves_the_old_folder(saved, items, vectors, tmp_path):

@@ -1,57 +1,18 @@
-"""Writing files so that a kill or a full disk never leaves half of one."""
+"""Tables and photos of a catalog on disk, written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from tgqformer.errors import StorageError
+from tgqformer.files import atomic_path
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 """The formats of a catalog's tables, best first."""
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which takes its name once the block has ended well.
-
-    Raises:
-        StorageError: the file cannot be written (no folder, no permission, disk full, ...).
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _not_written(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -67,7 +28,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
             f"{path} has the suffix {path.suffix!r}; tables are written as "
             f"{', '.join(TABLE_SUFFIXES)}."
         )
-    with atomic_path(path) as temporary:
+    with atomic_path(path, refusals=(pl.exceptions.PolarsError,)) as temporary:
         if path.suffix == ".parquet":
             frame.rechunk().write_parquet(temporary, compression="zstd", row_group_size=65_536)
         elif path.suffix == ".jsonl":
@@ -93,21 +54,3 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def _umask() -> int:
-    # The only portable way to read it sets it; in a process with threads that would be a race.
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    except (OSError, ValueError):
-        pass
-    return 0o022
-
-
-def _not_written(path: Path, error: Exception) -> StorageError:
-    reason = (error.strerror if isinstance(error, OSError) else None) or error
-    return StorageError(
-        f"{path} cannot be written ({reason}); free some space or choose another folder."
-    )

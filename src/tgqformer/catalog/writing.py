@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tgqformer.catalog.files import (
-    TABLE_SUFFIXES,
-    atomic_path,
-    link_or_copy,
-    write_bytes,
-    write_table,
-)
+from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import image_suffix
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ImageError, StorageError
+from tgqformer.files import atomic_path, write_bytes
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog

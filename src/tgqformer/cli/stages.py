@@ -33,7 +33,7 @@ class Stages:
 
     def finish(self, name: str, inputs: Mapping[str, Any], **facts: Any) -> None:
         """Record a stage as done, with facts about it, by temporary file and rename."""
-        from tgqformer.retrieval.atomic import write_text
+        from tgqformer.files import write_text
 
         entry = {"digest": digest(inputs), "inputs": plain(inputs), **plain(facts)}
         self._record[name] = entry

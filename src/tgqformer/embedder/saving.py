@@ -9,10 +9,7 @@ modules.json        lets sentence-transformers load the folder
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,8 @@ import tgqformer
 from tgqformer.config import from_dict, to_dict
 from tgqformer.embedder.card import model_card
 from tgqformer.embedder.config import EmbedderConfig
-from tgqformer.errors import ConfigError, ModelError, StorageError
+from tgqformer.errors import ConfigError, ModelError
+from tgqformer.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from tgqformer.embedder.item_embedder import ItemEmbedder
@@ -89,12 +87,6 @@ def load_trained(model: nn.Module, path: Path) -> None:
 
 def save_embedder(embedder: ItemEmbedder, path: Path) -> None:
     """Write the folder; each file by temporary file, fsync and rename, weights before config."""
-    from safetensors.torch import save_file
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(path, error) from error
     towers = embedder.features
     config = {
         "format": FORMAT,
@@ -105,11 +97,11 @@ def save_embedder(embedder: ItemEmbedder, path: Path) -> None:
         "facts": embedder.facts,
     }
     weights = trained_weights(embedder.model)
-    write_atomically(path / WEIGHTS, lambda temporary: save_file(weights, temporary))
+    write_weights(weights, path / WEIGHTS)
     for name, content in SENTENCE_TRANSFORMERS.items():
-        _write_text(path / name, json.dumps(content, indent=2))
-    _write_text(path / CARD, model_card(embedder.config, embedder.facts, _count(weights)))
-    _write_text(path / CONFIG, json.dumps(config, indent=2))
+        write_text(path / name, json.dumps(content, indent=2))
+    write_text(path / CARD, model_card(embedder.config, embedder.facts, _count(weights)))
+    write_text(path / CONFIG, json.dumps(config, indent=2))
 
 
 def load_embedder(
@@ -184,36 +176,13 @@ def resolve(path: Path | str, revision: str | None = None) -> Path:
         ) from error
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary file beside `path`, fsync, rename. A failure leaves the old file.
-
-    Raises:
-        StorageError: where the disk refuses.
-    """
+def write_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file, whole or not at all; StorageError where it cannot be."""
     from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise _refused(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _refused(path: Path, error: Exception) -> StorageError:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return StorageError(
-        f"{path} cannot be written ({reason}); free some space or choose another folder."
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    with atomic_path(path, refusals=(SafetensorError,)) as temporary:
+        save_file(weights, temporary)
 
 
 def _count(weights: dict[str, Tensor]) -> int:

@@ -12,7 +12,7 @@ import polars as pl
 
 from tgqformer.errors import StorageError
 from tgqformer.evaluation.intervals import Interval
-from tgqformer.retrieval.atomic import atomic_path, write_text
+from tgqformer.files import atomic_path, write_text
 
 _SUMMARY = "evaluation.json"
 _QUERIES = "queries.parquet"
@@ -99,7 +99,7 @@ class Evaluation:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write evaluation.json and queries.parquet; StorageError where they cannot be."""
         root = Path(folder)
-        with atomic_path(root / _QUERIES) as temporary:
+        with atomic_path(root / _QUERIES, refusals=(pl.exceptions.PolarsError,)) as temporary:
             self.per_query.write_parquet(temporary)
         write_text(root / _SUMMARY, self.to_json() + "\n")
 

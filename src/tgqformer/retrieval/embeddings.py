@@ -18,7 +18,7 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from tgqformer.errors import StorageError
-from tgqformer.retrieval.atomic import atomic_path
+from tgqformer.files import atomic_path
 from tgqformer.retrieval.quantize import Precision, Stored, dequantize
 from tgqformer.retrieval.scores import Vectors
 

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.errors import ConfigError
+from tgqformer.files import write_bytes
 from tgqformer.storefront.photo import take_photo
 from tgqformer.storefront.streams import stream
 from tgqformer.storefront.style import Look
@@ -81,7 +81,7 @@ def _draw_chunk(
         records: list[dict[str, Any]] = json.loads(done.read_text())
         return records
     records = [_draw(job, folder, size, seed) for job in jobs]
-    _write(done, json.dumps(records).encode())
+    write_bytes(done, json.dumps(records).encode(), sync=False)
     return records
 
 
@@ -90,7 +90,8 @@ def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
     buffer = io.BytesIO()
     photo.image.save(buffer, "JPEG", quality=_QUALITY, subsampling=_SUBSAMPLING)
     data = buffer.getvalue()
-    _write(folder / "images" / f"{job.item_id}.jpg", data)
+    # thousands of waits for the disk would take minutes
+    write_bytes(folder / "images" / f"{job.item_id}.jpg", data, sync=False)
     return {
         "item_id": job.item_id,
         "product_box": list(photo.product_box),
@@ -98,10 +99,3 @@ def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
         "overlays": photo.overlays,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent; no fsync, thousands of which would take minutes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)

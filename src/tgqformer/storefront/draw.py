@@ -17,9 +17,10 @@ import polars as pl
 
 from tgqformer import __version__
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.files import write_bytes, write_table
+from tgqformer.catalog.files import write_table
 from tgqformer.catalog.progress import track
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.files import write_bytes
 from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
 from tgqformer.storefront.listing import describe_product, make_item, make_labels
 from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
@@ -134,6 +135,9 @@ def draw_storefront(
             f"{out} cannot be written ({error.strerror or error}); free some space or choose "
             "another folder, and run the same command again to go on."
         ) from error
+    except StorageError as error:
+        told = str(error).removesuffix(".")
+        raise StorageError(f"{told}, and run the same command again to go on.") from error
     return Catalog.load(out)
 
 

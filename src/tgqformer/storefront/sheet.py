@@ -8,9 +8,9 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.files import atomic_path
 from tgqformer.catalog.images import decode_image
 from tgqformer.corruption.canvas import font
+from tgqformer.files import atomic_path
 from tgqformer.storefront.regimes import REGIMES
 
 

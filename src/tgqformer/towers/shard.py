@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.files import sync_folder
+
 DTYPES: dict[str, Any] = {
     "U8": np.uint8,
     "I32": np.int32,
@@ -127,16 +129,6 @@ def write_shard(
 
 def _crc(array: npt.NDArray[Any]) -> int:
     return zlib.crc32(array.data)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _map(path: Path) -> dict[str, npt.NDArray[Any]]:

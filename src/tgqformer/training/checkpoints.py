@@ -23,8 +23,9 @@ from torch import nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from tgqformer.embedder.saving import trained_weights, write_atomically
+from tgqformer.embedder.saving import trained_weights, write_weights
 from tgqformer.errors import StorageError
+from tgqformer.files import write_text
 
 WEIGHTS, COMPLETE, BEST = "model.safetensors", "complete.json", "best.safetensors"
 
@@ -52,8 +53,7 @@ def save_best(model: nn.Module, out: Path) -> None:
     Raises:
         StorageError: the disk refuses; the best before stays.
     """
-    weights = trained_weights(model)
-    write_atomically(out / BEST, lambda temporary: save_file(weights, temporary))
+    write_weights(trained_weights(model), out / BEST)
 
 
 def mark_complete(folder: Path, step: int) -> None:
@@ -61,8 +61,7 @@ def mark_complete(folder: Path, step: int) -> None:
     for file in folder.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-    text = json.dumps({"step": step})
-    write_atomically(folder / COMPLETE, lambda t: t.write_text(text, encoding="utf-8"))
+    write_text(folder / COMPLETE, json.dumps({"step": step}))
 
 
 def remove_old(out: Path, keep: int = 2) -> None:

@@ -21,8 +21,8 @@ import yaml
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.config import load_yaml, to_dict
 from tgqformer.embedder.item_embedder import ItemEmbedder
-from tgqformer.embedder.saving import write_atomically
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.files import write_text
 from tgqformer.training.config import RunConfig
 from tgqformer.training.start import prepare_model
 
@@ -93,7 +93,7 @@ def train(
     validation = Validation(catalog, config.training)
     dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
     if rank == 0:  # what can be refused has been: from here on this is a run
-        _write(out / CONFIG, _config_text(config))
+        write_text(out / CONFIG, _config_text(config))
     embedder.features.fill(catalog.items, progress=progress)
     prepare_model(embedder, catalog, config.training.seed)
     checkpoints = out / "checkpoints"
@@ -114,8 +114,8 @@ def train(
     if trainer.is_world_process_zero():
         embedder.facts = {"training": summary}
         embedder.save_pretrained(out / "model")
-        _write(out / CURVE, "".join(json.dumps(entry) + "\n" for entry in curve))
-        _write(out / SUMMARY, json.dumps(summary, indent=2))
+        write_text(out / CURVE, "".join(json.dumps(entry) + "\n" for entry in curve))
+        write_text(out / SUMMARY, json.dumps(summary, indent=2))
     return TrainingResult(embedder, out, curve, summary)
 
 
@@ -197,7 +197,3 @@ def _summary(
             if name.startswith("eval_")
         }
     return summary
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -1,0 +1,91 @@
+"""Writing files so that a kill, a full disk or a power cut never leaves half of one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tgqformer.errors import StorageError
+
+_REMEDIES = {
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "choose another folder",
+    errno.EEXIST: "choose another folder",
+    errno.ENOTDIR: "choose another folder",
+    errno.EFBIG: "raise the size limit of this process or choose another folder",
+}
+
+
+@contextmanager
+def atomic_path(
+    path: str | os.PathLike[str],
+    *,
+    refusals: tuple[type[Exception], ...] = (),
+    sync: bool = True,
+) -> Iterator[Path]:
+    """Yield a hidden path beside `path` to write to, which takes its name once the block has ended.
+
+    Whatever goes wrong in the block, the temporary file is removed and an older `path` stays as it
+    was. Missing parent folders are made.
+
+    Args:
+        refusals: what the library that writes raises where the disk refuses, beside OSError.
+        sync: wait until file and folder are on the disk. Without it the file is still whole or
+            absent after a kill, though not after a power cut; for thousands of small ones.
+
+    Raises:
+        StorageError: the file cannot be written (no permission, disk full, ...).
+    """
+    final = Path(path)
+    # A name of its own for each writer: two that write one file both end with a whole one.
+    temporary = final.with_name(f".{final.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if sync:
+            _sync(temporary)
+        temporary.replace(final)
+        if sync:
+            sync_folder(final.parent)
+    except (OSError, *refusals) as error:
+        raise _not_written(final, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes, *, sync: bool = True) -> None:
+    """Write a file whole or not at all; StorageError where it cannot be."""
+    with atomic_path(path, sync=sync) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all; StorageError where it cannot be."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last through a power cut, where the file system can."""
+    with suppress(OSError):
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _not_written(path: Path, error: Exception) -> StorageError:
+    number = getattr(error, "errno", None)
+    # pyarrow's OSErrors carry the number too, but a long message of their own.
+    reason = os.strerror(number) if number else " ".join(str(error).split())[:120]
+    remedy = _REMEDIES.get(number or 0, "free some space or choose another folder")
+    return StorageError(f"{path} cannot be written ({reason}); {remedy}.")
