@@ -41,6 +41,7 @@ def atomic_path(
         StorageError: the file cannot be written (no permission, disk full, ...).
     """
     final = Path(path)
+    refused: tuple[type[Exception], ...] = (OSError, *refusals)
     # A name of its own for each writer: two that write one file both end with a whole one.
     temporary = final.with_name(f".{final.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -51,7 +52,7 @@ def atomic_path(
         temporary.replace(final)
         if sync:
             sync_folder(final.parent)
-    except (OSError, *refusals) as error:
+    except refused as error:
         raise _not_written(final, error) from error
     finally:
         with suppress(OSError):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tgqformer.retrieval.atomic import write_text
+from tgqformer.files import write_text
 
 _PACKAGE = "tgqformer.evaluation.report"
 
