@@ -57,7 +57,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved, tmp_path):
     [
         ["language.train=full"],
         ["language.train=frozen"],
-        ["connector.anchoring=guide", "visual_residual=true", "matryoshka=8,16"],
+        ["connector.anchoring=guide", "frozen_view=4", "matryoshka=8,16"],
         ["image_tower.name=shared", "text_tower.name=shared", "language.pooling=mean"],
     ],
 )

@@ -21,9 +21,6 @@ class EmbedderConfig:
         language: the backbone and its prompt.
         dims: D, the width of an embedding.
         matryoshka: prefixes of the embedding that are trained to stand on their own.
-        visual_residual: add a linear view of the connector's streams to the head's output (ours):
-            visual evidence reaches the embedding from the first step on, beside its way through
-            the backbone.
         frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
             (`frozen_view.py`, ours); 0 leaves it out.
         frozen_share: how much of a cosine comes from that view.
@@ -36,7 +33,6 @@ class EmbedderConfig:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
-    visual_residual: bool = False
     frozen_view: int = 0
     frozen_share: float = 0.5
     max_images: int = 1

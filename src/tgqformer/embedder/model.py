@@ -137,8 +137,7 @@ class EmbedderModel(nn.Module):
             t.presence,
             return_attention=return_attention,
         )
-        visual = self._visual(out)
-        unit = F.normalize(visual, dim=-1)
+        unit = F.normalize(self._visual(out), dim=-1)
         scales = {
             name: log.exp().clamp(max=MAX_SCALE).expand(len(unit), 1)
             for name, log in self.log_scales.items()
@@ -147,8 +146,6 @@ class EmbedderModel(nn.Module):
         if connector_only:
             return ItemOutput(None, unit, out, complete, scales)
         state = self.head(self.backbone(batch.prompt, out.tokens))
-        if self.config.visual_residual:
-            state = state + visual * t.presence[:, :1].to(visual.dtype)
         embedding = F.normalize(state, dim=-1)
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
