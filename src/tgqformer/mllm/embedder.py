@@ -1,0 +1,132 @@
+"""`MLLMEmbedder`: items in, vectors out, by a vision-language model from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.progress import track
+from tgqformer.catalog.protocols import Vectors
+from tgqformer.catalog.text import item_text
+from tgqformer.errors import ConfigError, ImageError
+from tgqformer.mllm.config import MLLMConfig
+from tgqformer.mllm.network import MLLMModel, load_mllm_settings
+from tgqformer.mllm.processing import ChatProcessor
+
+
+class MLLMEmbedder:
+    """A vision-language model behind `encode`: an `Embedder` for evaluation and search.
+
+    Attributes:
+        config: what it is made of.
+        chat: makes model input of photos and metadata.
+        model: network, LoRA and head.
+        broken: id of an item to the reason why a photo of it was passed over.
+        facts: figures and provenance, saved with it.
+    """
+
+    def __init__(self, config: MLLMConfig, chat: ChatProcessor, model: MLLMModel) -> None:
+        self.config, self.chat, self.model = config, chat, model
+        self.broken: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
+
+    @classmethod
+    def from_config(
+        cls, config: MLLMConfig, *, device: str | None = None, seed: int = 0
+    ) -> MLLMEmbedder:
+        """Build an untrained one: the published weights, LoRA that changes nothing, a random head.
+
+        Args:
+            device: "cpu", "cuda", ...; None takes the GPU where there is one.
+            seed: of the random weights; the caller's random state is left as it was.
+
+        Raises:
+            ModelError: network or processor cannot be loaded.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        chat = ChatProcessor(config, load_mllm_settings(config).model_type)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = MLLMModel(config, device)
+        return cls(config, chat, model.to(device).eval())
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str, *, device: str | None = None) -> MLLMEmbedder:
+        """Load a folder that `save_pretrained` or `train_mllm` wrote.
+
+        Raises:
+            ModelError: where the folder is none of ours or does not fit its network.
+        """
+        from tgqformer.mllm.saving import load_mllm
+
+        return load_mllm(cls, Path(path), device=device)
+
+    def save_pretrained(self, path: Path | str) -> None:
+        """Write config and trained weights (safetensors); the frozen ones are named, not written."""
+        from tgqformer.mllm.saving import save_mllm
+
+        save_mllm(self, Path(path))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.model.head.weight.device
+
+    def batch(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """Model input for B items, on the CPU. Of several photos the first that can be read."""
+        return self.chat.batch([self._photo(item) for item in items], [*map(item_text, items)])
+
+    def encode(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 8,
+        progress: bool = False,
+        dims: int | None = None,
+    ) -> Vectors:
+        """Embed N items.
+
+        Args:
+            batch_size: items in one forward pass.
+            progress: show a progress bar.
+            dims: keep the first so many dimensions, renormalised; None keeps all.
+
+        Returns:
+            [N, dims] float32 unit rows.
+
+        Raises:
+            ConfigError: `dims` is not within 1 and the model's own.
+        """
+        dims = self.config.dims if dims is None else dims
+        if not 1 <= dims <= self.config.dims:
+            raise ConfigError(f"dims ({dims}) must lie within 1 and {self.config.dims}.")
+        vectors = np.empty((len(items), dims), dtype=np.float32)
+        self.model.eval()
+        starts = range(0, len(items), batch_size)
+        for start in track(starts, total=len(starts), text="embedding", show=progress):
+            part = items[start : start + batch_size]
+            with torch.inference_mode():
+                out = self.model(self.to_device(self.batch(part)))[:, :dims]
+                out = torch.nn.functional.normalize(out, dim=-1)
+            vectors[start : start + len(part)] = out.float().cpu().numpy()
+        return vectors
+
+    def to_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same input where the model lives."""
+        return {name: x.to(self.device) for name, x in inputs.items()}
+
+    def _photo(self, item: Item) -> Image.Image | None:
+        for ref in item.images:
+            try:
+                return decode_image(ref, size_hint=round(self.config.max_pixels**0.5))
+            except ImageError as error:
+                self.broken[item.item_id] = str(error)
+        return None
