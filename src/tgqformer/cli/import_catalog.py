@@ -30,6 +30,12 @@ KINDS = ("table", "amazon2018", "amazon2023", "abo", "myntra", "grocery")
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of this KIND."
 )
 @click.option("--options", is_flag=True, help="List the options of this KIND.")
+@click.option(
+    "--download-images",
+    is_flag=True,
+    help='Then fetch the photos whose URLs the source holds; "tgqformer download-images OUT" does '
+    "the same later, and has options.",
+)
 @quiet_option
 @json_option
 def import_catalog(
@@ -39,6 +45,7 @@ def import_catalog(
     columns: tuple[str, ...],
     assignments: tuple[str, ...],
     options: bool,
+    download_images: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -66,10 +73,18 @@ def import_catalog(
     if "progress" in known:
         values.setdefault("progress", not quiet)
     catalog = importer(source, out, **values)
+    told: dict[str, Any] = {}
+    if download_images:
+        from tgqformer.cli.download_images import fetch
+
+        if not as_json:
+            click.echo(f"Imported {catalog.summary()}")
+        catalog, told["photos"] = fetch(out, as_json=as_json, progress=not quiet)
     if as_json:
-        print_json({"path": out, **catalog.describe()})
+        print_json({"path": out, **catalog.describe(), **told})
         return
-    click.echo(f"Imported {catalog.summary()}")
+    if not download_images:
+        click.echo(f"Imported {catalog.summary()}")
     click.echo(f"Next: tgqformer validate {out}")
 
 
