@@ -1,4 +1,4 @@
-"""Amazon Berkeley Objects (Collins et al., CVPR 2022): 147,702 listings with photos, no pairs.
+"""Amazon Berkeley Objects (Collins et al., CVPR 2022): 147,702 listings with photos.
 
 The layout as its archives unpack::
 
@@ -8,23 +8,26 @@ The layout as its archives unpack::
 
 Texts are lists of ``{"language_tag": "en_US", "value": "..."}``. One product may be listed in
 several marketplaces under one item_id; the listing in the wanted language stands for it.
+There are no pairs; `pair_by` makes some (see groups.py).
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import finish, plain
+from tgqformer.catalog.importers.groups import Groups
+from tgqformer.catalog.importers.parts import Split, finish, plain
 from tgqformer.catalog.progress import byte_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.tables import json_lines, rows_table
-from tgqformer.errors import CatalogError
+from tgqformer.errors import CatalogError, ConfigError
 
 _ATTRIBUTES = ("color", "material", "style", "pattern", "finish_type", "fabric_type", "item_shape")
+_HIDEABLE = ("item_name", "brand", "node", "product_type", *_ATTRIBUTES)
 
 
 def import_abo(
@@ -34,7 +37,14 @@ def import_abo(
     language: str = "en",
     size: str = "small",
     max_images: int = 4,
+    pair_by: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+    max_group: int = 200,
     limit: int | None = None,
+    split: Split = "cold",
+    val: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
     strict: bool = False,
     progress: bool = False,
 ) -> Catalog:
@@ -46,11 +56,18 @@ def import_abo(
         language: the tag that texts should begin with; others are used where it is missing.
         size: "small" or "original", the folder of the photos.
         max_images: of a listing the main photo and so many more at most, this in all.
+        pair_by: fields of a listing, as "brand" and "model_name"; products that agree in all of
+            them become pairs. None for no pairs.
+        hidden: fields that no model is shown, "item_name" (the title), "brand", "node" (the
+            category) and the attributes; they are kept as labels.
+        max_group: products are not paired where more than so many agree.
         limit: stop after so many listings.
+        split, val, test, seed: for the pairs; see parts.finish.
         strict, progress: see parts.finish.
 
     Raises:
         CatalogError: a file is missing or cannot be read.
+        ConfigError: hidden names what cannot be hidden.
     """
     folder = source / "listings" / "metadata"
     files = sorted((*folder.glob("listings_*.json.gz"), *folder.glob("listings_*.json")))
@@ -58,6 +75,9 @@ def import_abo(
         raise CatalogError(
             f"{folder} holds no listings_*.json.gz; unpack abo-listings.tar in {source}."
         )
+    for name in hidden:
+        if name not in _HIDEABLE:
+            raise ConfigError(f"{shown(name)} cannot be hidden; use one of {', '.join(_HIDEABLE)}.")
     quarantine = Quarantine()
     paths = _image_paths(source)
     chosen: dict[str, tuple[bool, int, dict[str, Any]]] = {}
@@ -71,6 +91,8 @@ def import_abo(
         # The first listing in the wanted language stands, or else the first of all.
         if item_id not in chosen or (native and not chosen[item_id][0]):
             chosen[item_id] = (native, number, entry)
+
+    groups = Groups(pair_by, max_group)
 
     def rows() -> Iterator[tuple[int, Any]]:
         for item_id, (_, number, entry) in chosen.items():
@@ -88,16 +110,36 @@ def import_abo(
                         f"images.csv knows no image {shown(image_id)}; fetch the metadata anew",
                         "value dropped",
                     )
-            yield number, {**_row(entry, language), "images": images}
+            groups.add(item_id, [_text(entry.get(name), language) for name in pair_by])
+            told = {name: value for name, value in entry.items() if name not in hidden}
+            yield number, {**_row(told, language), "images": images}
         yield from rest
 
     tables = {"items": rows_table(rows(), "items", quarantine)}
     labels = (
-        {"item_id": item_id, "domain": entry.get("domain_name"), "country": entry.get("country")}
+        {
+            "item_id": item_id,
+            "domain": entry.get("domain_name"),
+            "country": entry.get("country"),
+            **{name: _hidden_text(entry, name, language) for name in hidden},
+        }
         for item_id, (_, _, entry) in chosen.items()
     )
     tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
-    return finish(tables, out, quarantine, root=source.absolute(), strict=strict, progress=progress)
+    if pair_by:
+        tables["pairs"] = groups.table(quarantine)
+    return finish(
+        tables,
+        out,
+        quarantine,
+        root=source.absolute(),
+        split=split if pair_by else "none",
+        val=val,
+        test=test,
+        seed=seed,
+        strict=strict,
+        progress=progress,
+    )
 
 
 def _listings(
@@ -146,6 +188,12 @@ def _category(entry: dict[str, Any], language: str) -> list[str]:
             return path[1:] if path[0] == "Categories" else path
     kind = _text(entry.get("product_type"), language)
     return [kind.replace("_", " ").capitalize()] if kind else []
+
+
+def _hidden_text(entry: dict[str, Any], name: str, language: str) -> str:
+    if name == "node":
+        return " > ".join(_category(entry, language))
+    return _text(entry.get(name), language)
 
 
 def _text(values: Any, language: str) -> str:

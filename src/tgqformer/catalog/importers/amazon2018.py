@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import (
-    Links,
-    Split,
-    amount,
-    finish,
-    photos_by_stem,
-    plain,
-    strings,
-)
-from tgqformer.catalog.quarantine import Quarantine
-from tgqformer.catalog.tables import json_lines, rows_table
+from tgqformer.catalog.importers.amazon import Product, import_products
+from tgqformer.catalog.importers.parts import Split, amount, plain, strings
 
 RELATIONS = ("also_buy", "also_view")
 """The links that may become pairs, by their names of 2018."""
 
 _OLD_NAMES = {"also_buy": ("also_bought", "bought_together"), "also_view": ("also_viewed",)}
 _MAX_CATEGORY_CHARS = 80
+_PAGE_SCRIPT = (
+    "title",
+    "page script in title",
+    "the title holds a piece of a page's script, as in some thousand rows of this data set; "
+    "nothing can be done",
+)
 
 
 def import_amazon2018(
@@ -38,6 +35,7 @@ def import_amazon2018(
     out: Path,
     *,
     images: Path | None = None,
+    paired: bool = False,
     relations: Sequence[str] = RELATIONS,
     max_targets: int = 10,
     limit: int | None = None,
@@ -50,9 +48,9 @@ def import_amazon2018(
 ) -> Catalog:
     """Import one category's metadata file.
 
-    Photos are not downloaded: their URLs are kept in the labels (column `image_urls`, the best
-    resolution first), and photos named ``<asin>.jpg`` in the folder `images` are taken. Where two
-    relations name one pair, its weight is 2.
+    Photos are not downloaded: their URLs are kept in the labels (column `image_urls`), for
+    `tgqformer download-images`, and photos named ``<asin>.jpg`` in the folder `images` are taken.
+    Where two relations name one pair, its weight is 2.
 
     Args:
         source: ``meta_*.json.gz``, or the same unpacked.
@@ -60,56 +58,32 @@ def import_amazon2018(
         images: a folder with the photos.
         relations: which links become pairs, of RELATIONS.
         max_targets: of each relation of a product only the first so many count.
+        paired: leave out the products that no pair names.
         limit: read only so many lines.
         split, val, test, seed, strict, progress: see parts.finish.
 
     Raises:
         CatalogError: the file cannot be read.
     """
-    quarantine = Quarantine()
-    photos = photos_by_stem(images)
-    links = Links()
-    urls: dict[str, list[str]] = {}
 
-    def rows() -> Iterator[tuple[int, Any]]:
-        lines = json_lines(source, "items", quarantine, parse=_parse, progress=progress)
-        for number, entry in lines:
-            if limit is not None and number > limit:
-                return
-            if not isinstance(entry, dict):
-                yield number, entry
-                continue
-            row = _row(entry)
-            if "getTime" in row["title"]:
-                quarantine.add(
-                    "items",
-                    number,
-                    row["item_id"],
-                    "title",
-                    "page script in title",
-                    "the title holds a piece of a page's script, as in some thousand rows of this "
-                    "data set; nothing can be done",
-                )
-                continue
-            asin = row["item_id"]
-            if asin in photos:
-                row["images"] = [photos[asin]]
-            if isinstance(asin, str) and asin not in urls:
-                urls[asin] = strings(
-                    entry.get("imageURLHighRes") or entry.get("imageURL") or entry.get("imUrl")
-                )
-                for relation in relations:
-                    links.add(asin, _linked(entry, relation)[:max_targets])
-            yield number, row
+    def read(entry: dict[str, Any]) -> Product:
+        row = _row(entry)
+        found = entry.get("imageURLHighRes") or entry.get("imageURL") or entry.get("imUrl")
+        return Product(
+            row,
+            strings(found),
+            [_linked(entry, relation)[:max_targets] for relation in relations],
+            _PAGE_SCRIPT if "getTime" in row["title"] else None,
+        )
 
-    tables = {"items": rows_table(rows(), "items", quarantine)}
-    tables["pairs"] = links.table(urls, quarantine)
-    labels = ({"item_id": asin, "image_urls": found} for asin, found in urls.items())
-    tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
-    return finish(
-        tables,
+    return import_products(
+        source,
         out,
-        quarantine,
+        read,
+        parse=_parse,
+        images=images,
+        paired=paired,
+        limit=limit,
         split=split,
         val=val,
         test=test,

@@ -8,22 +8,12 @@ pairs then come from the reviews, which name user, parent_asin and timestamp: se
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import (
-    Links,
-    Split,
-    amount,
-    finish,
-    photos_by_stem,
-    plain,
-    strings,
-)
-from tgqformer.catalog.quarantine import Quarantine
-from tgqformer.catalog.tables import json_lines, rows_table
+from tgqformer.catalog.importers.amazon import Product, import_products
+from tgqformer.catalog.importers.parts import Split, amount, plain, strings
 
 _MAX_ATTRIBUTES = 20
 # Ranks, dates and parcels say nothing of the product.
@@ -44,6 +34,7 @@ def import_amazon2023(
     out: Path,
     *,
     images: Path | None = None,
+    paired: bool = False,
     max_targets: int = 20,
     limit: int | None = None,
     split: Split = "random",
@@ -55,49 +46,34 @@ def import_amazon2023(
 ) -> Catalog:
     """Import one category's metadata file.
 
-    Photos are not downloaded: their URLs are kept in the labels (column `image_urls`, main photo
-    first, best resolution); photos named ``<parent_asin>.jpg`` in the folder `images` are taken.
+    Photos are not downloaded: their URLs are kept in the labels (column `image_urls`, the main
+    photo first), for `tgqformer download-images`; photos named ``<parent_asin>.jpg`` in the folder
+    `images` are taken.
 
     Args:
         source: ``meta_*.jsonl.gz``, or the same unpacked.
         out: the catalog's folder, which is written.
         images: a folder with the photos.
         max_targets: of a product's `bought_together` only the first so many count.
+        paired: leave out the products that no pair names.
         limit: read only so many lines.
         split, val, test, seed, strict, progress: see parts.finish.
 
     Raises:
         CatalogError: the file cannot be read.
     """
-    quarantine = Quarantine()
-    photos = photos_by_stem(images)
-    links = Links()
-    urls: dict[str, list[str]] = {}
 
-    def rows() -> Iterator[tuple[int, Any]]:
-        for number, entry in json_lines(source, "items", quarantine, progress=progress):
-            if limit is not None and number > limit:
-                return
-            if not isinstance(entry, dict):
-                yield number, entry
-                continue
-            row = _row(entry)
-            asin = row["item_id"]
-            if asin in photos:
-                row["images"] = [photos[asin]]
-            if isinstance(asin, str) and asin not in urls:
-                urls[asin] = _image_urls(entry.get("images"))
-                links.add(asin, strings(entry.get("bought_together"))[:max_targets])
-            yield number, row
+    def read(entry: dict[str, Any]) -> Product:
+        linked = strings(entry.get("bought_together"))[:max_targets]
+        return Product(_row(entry), _image_urls(entry.get("images")), [linked])
 
-    tables = {"items": rows_table(rows(), "items", quarantine)}
-    tables["pairs"] = links.table(urls, quarantine)
-    labels = ({"item_id": asin, "image_urls": found} for asin, found in urls.items())
-    tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
-    return finish(
-        tables,
+    return import_products(
+        source,
         out,
-        quarantine,
+        read,
+        images=images,
+        paired=paired,
+        limit=limit,
         split=split,
         val=val,
         test=test,

@@ -1,4 +1,4 @@
-"""Myntra fashion ("Fashion Product Images", Kaggle): 44,000 products, a photo each, no pairs.
+"""Myntra fashion ("Fashion Product Images", Kaggle): 44,000 products, a photo each.
 
 The layout::
 
@@ -9,21 +9,24 @@ The layout::
 
 Some rows of styles.csv have commas in the product's name and no quotes around it; as the name is
 the last column, what is over belongs to it.
+
+There are no pairs; `pair_by` makes some (see groups.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import finish, photos_by_stem, plain
+from tgqformer.catalog.importers.groups import Groups
+from tgqformer.catalog.importers.parts import Split, finish, photos_by_stem, plain
 from tgqformer.catalog.progress import byte_lines
-from tgqformer.catalog.quarantine import CLEARED, Quarantine
+from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
-from tgqformer.errors import CatalogError
+from tgqformer.errors import CatalogError, ConfigError
 
 _CATEGORY = ("masterCategory", "subCategory", "articleType")
 _ATTRIBUTES = {
@@ -39,7 +42,14 @@ def import_myntra(
     source: Path,
     out: Path,
     *,
+    pair_by: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+    max_group: int = 200,
     limit: int | None = None,
+    split: Split = "cold",
+    val: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
     strict: bool = False,
     progress: bool = False,
 ) -> Catalog:
@@ -48,31 +58,48 @@ def import_myntra(
     Args:
         source: the folder that holds `styles.csv` and `images`.
         out: the catalog's folder, which is written.
+        pair_by: columns of styles.csv; products that agree in all of them become pairs. None for
+            no pairs.
+        hidden: columns that no model is shown; they are kept as labels.
+        max_group: products are not paired where more than so many agree.
         limit: read only so many rows.
+        split, val, test, seed: for the pairs; see parts.finish.
         strict, progress: see parts.finish.
 
     Raises:
         CatalogError: styles.csv is missing or has other columns.
+        ConfigError: pair_by or hidden names no column.
     """
     table = source / "styles.csv"
     if not table.is_file():
         raise CatalogError(f"{source} holds no styles.csv; name the folder of the unpacked data.")
     quarantine = Quarantine()
     photos = photos_by_stem(source / "images")
+    groups = Groups(pair_by, max_group)
+    labels: list[dict[str, str]] = []
 
     def rows() -> Iterator[tuple[int, Any]]:
         for number, fields in _records(table, quarantine, progress):
             if limit is not None and number > limit:
                 return
             item_id = fields["id"]
+            for column in (*pair_by, *hidden):
+                if column not in fields or column == "id":
+                    raise ConfigError(
+                        f"{shown(column)} is no column to pair or hide by; use one of "
+                        f"{', '.join(name for name in fields if name != 'id')}."
+                    )
+            groups.add(item_id, [_known(fields[column]) for column in pair_by])
+            labels.append({"item_id": item_id, **{name: fields[name] for name in hidden}})
+            told = {name: value for name, value in fields.items() if name not in hidden}
             row = {
                 "item_id": item_id,
-                "title": plain(fields["productDisplayName"]),
-                "category": [fields[name] for name in _CATEGORY if fields.get(name)],
+                "title": plain(told.get("productDisplayName")),
+                "category": [told[name] for name in _CATEGORY if told.get(name)],
                 "attributes": {
-                    name: fields[column]
+                    name: told[column]
                     for column, name in _ATTRIBUTES.items()
-                    if fields.get(column) not in (None, "", "NA")
+                    if _known(told.get(column))
                 },
                 **_style(source / "styles" / f"{item_id}.json"),
             }
@@ -91,7 +118,22 @@ def import_myntra(
             yield number, row
 
     tables = {"items": rows_table(rows(), "items", quarantine)}
-    return finish(tables, out, quarantine, root=source.absolute(), strict=strict, progress=progress)
+    if hidden:
+        tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
+    if pair_by:
+        tables["pairs"] = groups.table(quarantine)
+    return finish(
+        tables,
+        out,
+        quarantine,
+        root=source.absolute(),
+        split=split if pair_by else "none",
+        val=val,
+        test=test,
+        seed=seed,
+        strict=strict,
+        progress=progress,
+    )
 
 
 def _records(
@@ -124,6 +166,10 @@ def _records(
         if len(name) > 1 and name[0] == name[-1] == '"':
             fields[-1] = name[1:-1].replace('""', '"')
         yield number, dict(zip(header, fields))
+
+
+def _known(value: str | None) -> str:
+    return "" if value in (None, "NA") else str(value)
 
 
 def _text(line: bytes) -> str:

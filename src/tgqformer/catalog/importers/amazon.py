@@ -1,0 +1,120 @@
+"""What the Amazon importers share: from a metadata file, one product a line, to a catalog."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.importers.parts import Links, Split, finish, photos_by_stem
+from tgqformer.catalog.quarantine import Quarantine
+from tgqformer.catalog.tables import Table, json_lines, rows_table
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One line of a metadata file.
+
+    Attributes:
+        row: the item's fields, unchecked.
+        urls: of its photos, the main one first, each in the best resolution.
+        links: for each relation the products that it leads to.
+        fault: (field, rule, reason) where the product is to be left out.
+    """
+
+    row: dict[str, Any]
+    urls: list[str]
+    links: Sequence[Sequence[str]]
+    fault: tuple[str, str, str] | None = None
+
+
+def import_products(
+    source: Path,
+    out: Path,
+    read: Callable[[dict[str, Any]], Product],
+    *,
+    parse: Callable[[str], Any] = json.loads,
+    images: Path | None,
+    paired: bool,
+    limit: int | None,
+    split: Split,
+    val: float,
+    test: float,
+    seed: int,
+    strict: bool,
+    progress: bool,
+) -> Catalog:
+    """Import a metadata file whose lines `parse` and `read` turn into products.
+
+    Photos named ``<item id>.jpg`` in the folder `images` are taken; the URLs of the others stay in
+    the labels (column `image_urls`), where `tgqformer download-images` finds them. Of a product
+    that comes twice the first line counts. With `paired` only products that some pair names stay.
+
+    Args:
+        images, paired, limit: as for the importers.
+        split, val, test, seed, strict, progress: see parts.finish.
+
+    Raises:
+        CatalogError: the file cannot be read.
+    """
+    quarantine = Quarantine()
+    photos = photos_by_stem(images)
+    links = Links()
+    urls: dict[str, list[str]] = {}
+
+    def rows() -> Iterator[tuple[int, Any]]:
+        lines = json_lines(source, "items", quarantine, parse=parse, progress=progress)
+        for number, entry in lines:
+            if limit is not None and number > limit:
+                return
+            if not isinstance(entry, dict):
+                yield number, entry
+                continue
+            product = read(entry)
+            asin = product.row["item_id"]
+            if product.fault is not None:
+                quarantine.add("items", number, asin, *product.fault)
+                continue
+            if asin in photos:
+                product.row["images"] = [photos[asin]]
+            if isinstance(asin, str) and asin not in urls:
+                urls[asin] = product.urls
+                for targets in product.links:
+                    links.add(asin, targets)
+            yield number, product.row
+
+    items = rows_table(rows(), "items", quarantine)
+    pairs = links.table(urls, quarantine)
+    if paired:
+        items = _paired(items, pairs)
+    left = set(items.columns.get("item_id", ()))
+    labels = ({"item_id": asin, "image_urls": urls[asin]} for asin in urls if asin in left)
+    tables = {"items": items, "pairs": pairs}
+    tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
+    return finish(
+        tables,
+        out,
+        quarantine,
+        split=split,
+        val=val,
+        test=test,
+        seed=seed,
+        strict=strict,
+        progress=progress,
+    )
+
+
+def _paired(items: Table, pairs: Table) -> Table:
+    """Keep the rows that a pair names, and those without an id, which are for the quarantine."""
+    named = {*pairs.columns["query_id"], *pairs.columns["target_id"]}
+    keep = [not isinstance(i, str) or i in named for i in items.columns.get("item_id", ())]
+    columns: dict[str, pl.Series | list[Any]] = {
+        name: list(compress(values, keep)) for name, values in items.columns.items()
+    }
+    return Table(items.name, items.rows[keep] if keep else items.rows, columns)
