@@ -155,3 +155,16 @@ def test_offline_embeds(random_weights):
 @pytest.mark.parametrize("name", HUB)
 def test_presets_of_the_hub_embed_with_random_weights(name):
     build_and_encode(load_preset(name, random_weights=True))
+
+
+def test_a_file_may_change_a_preset(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: tiny\nembedder: {connector: {width: 64}}\ntraining: {steps: 7}\n")
+    config, base = load_preset(str(path)), load_preset("tiny")
+    assert (config.embedder.connector.width, config.training.steps) == (64, 7)
+    base.embedder.connector.width, base.training.steps = 64, 7
+    assert config == base
+    for wrong in ("tinny", "7", "[tiny]", str(path)):
+        path.write_text(f"base: {wrong}\n")
+        with pytest.raises(ConfigError, match="is no preset; choose one of offline"):
+            load_preset(str(path))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tgqformer.errors import ConfigError
 
@@ -21,12 +22,15 @@ def preset_names() -> list[str]:
 def load_preset(name: str, *, random_weights: bool = False) -> RunConfig:
     """The run configuration of a preset, or of a YAML file where `name` ends in .yaml.
 
+    A file that says ``base: english`` changes that preset and keeps the rest of it; without a base
+    it starts from the defaults.
+
     Args:
         random_weights: build towers and backbone from their configs alone, with no trained weight
             and no hub: to count and to time, not to embed.
 
     Raises:
-        ConfigError: no preset has that name.
+        ConfigError: no preset has that name, or the file holds what is no option.
     """
     from pathlib import Path
 
@@ -34,7 +38,9 @@ def load_preset(name: str, *, random_weights: bool = False) -> RunConfig:
     from tgqformer.training.config import RunConfig
 
     if name.endswith((".yaml", ".yml")):
-        config = from_dict(RunConfig, load_yaml(Path(name)))
+        changes = load_yaml(Path(name))
+        base = changes.pop("base", None)
+        config = from_dict(RunConfig, changes if base is None else _merged(_base(base), changes))
     elif name in preset_names():
         with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
             config = from_dict(RunConfig, load_yaml(path))
@@ -45,3 +51,20 @@ def load_preset(name: str, *, random_weights: bool = False) -> RunConfig:
         parts = ("image_tower", "text_tower", "language")
         config = override(config, [f"embedder.{part}.random_weights=true" for part in parts])
     return config
+
+
+def _base(name: object) -> dict[str, Any]:
+    from tgqformer.config import to_dict
+
+    if not isinstance(name, str) or name not in preset_names():
+        raise ConfigError(f"base {name!r} is no preset; choose one of {', '.join(preset_names())}.")
+    return to_dict(load_preset(name))
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
