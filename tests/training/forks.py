@@ -155,7 +155,7 @@ def main() -> None:
         seconds = whole(configs[name], name)
         kills = killed_at_random(configs[name], f"{name} killed", seconds, 2)
         told[name] = {"kills": kills, "seconds": seconds}
-    told["saving"] = {"kills": killed_while_saving(configs["plain"], "saving", [2, 5, 9])}
+    told["saving"] = {"kills": killed_while_saving(configs["plain"], "saving", [3, 8, 15, 13])}
     died = wait(fork(dying_before_the_summary(training(configs["rich"], "summary"))))
     assert wait(fork(training(configs["rich"], "summary"))) == 0
     told["summary"] = {"kills": int(died == signal.SIGKILL)}

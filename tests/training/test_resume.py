@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def configs(config_of: Callable[..., RunConfig]) -> dict[str, RunConfig]:
         "plain": config_of(LORA_DROPOUT, steps=8, eval_every=4),
         "rich": config_of(
             LORA_DROPOUT,
+            "embedder.frozen_view=8",
             steps=24,
             batch_size=4,
             eval_every=2,
@@ -87,12 +89,20 @@ def judged(run: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in e.items() if k == "step" or k.startswith("eval_")} for e in kept]
 
 
+def unfinished(run: Path, copy: Path) -> Path:
+    """A copy of a finished run as it was before its last checkpoint."""
+    shutil.copytree(run, copy)
+    (copy / "summary.json").unlink()
+    shutil.rmtree(last_checkpoint(copy / "checkpoints"))
+    return copy
+
+
 @pytest.mark.parametrize(
     ("scenario", "unbroken", "kills"),
     [
         ("plain killed", "plain", 2),
         ("rich killed", "rich", 2),
-        ("saving", "plain", 3),
+        ("saving", "plain", 4),
         ("summary", "rich", 1),
     ],
 )
@@ -161,6 +171,23 @@ def test_a_finished_run_is_handed_back(shop: Catalog, configs, told, out, monkey
     assert all(torch.equal(model[name], x) for name, x in own.items())
 
 
+def test_a_resumed_run_takes_its_start_from_the_checkpoint(
+    shop: Catalog, configs, told, out, tmp_path, monkeypatch
+):
+    """What is computed before the first step is in the checkpoint, and not computed again."""
+
+    def never(*args: object) -> None:
+        raise AssertionError("prepared again")
+
+    monkeypatch.setattr("tgqformer.training.run.prepare_model", never)
+    run = unfinished(out / "rich", tmp_path / "run")
+    with pytest.raises(AssertionError, match="prepared again"):
+        train(shop, configs["rich"], tmp_path / "new", device="cpu", cache_dir=out / "cache")
+    train(shop, configs["rich"], run, resume=True, device="cpu", cache_dir=out / "cache")
+    a, b = weights(out / "rich"), weights(run)
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
 # -- nothing unsafe is read -----------------------------------------------------------------------
 
 
@@ -171,12 +198,7 @@ class Evil:
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
 def test_a_planted_pickle_does_not_run(shop, configs, told, out, tmp_path, name):
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(out / "plain", run)
-    (run / "summary.json").unlink()
-    shutil.rmtree(last_checkpoint(run / "checkpoints"))
+    run = unfinished(out / "plain", tmp_path / "run")
     earlier = last_checkpoint(run / "checkpoints")
     torch.save(Evil(), earlier / name)
     with pytest.raises(Exception, match="[Ww]eights.only") as caught:

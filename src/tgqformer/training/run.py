@@ -95,14 +95,15 @@ def train(
     if rank == 0:  # what can be refused has been: from here on this is a run
         write_text(out / CONFIG, _config_text(config))
     embedder.features.fill(catalog.items, progress=progress)
-    prepare_model(embedder, catalog, config.training.seed)
     checkpoints = out / "checkpoints"
+    last = last_checkpoint(checkpoints) if resume else None
+    if last is None:  # a checkpoint holds what would be computed here
+        prepare_model(embedder, catalog, config.training.seed)
     trainer = TGQTrainer(embedder, dataset, validation, config.training, checkpoints)
     if progress:
         from tgqformer.training.progress import ProgressBar
 
         trainer.add_callback(ProgressBar(config.training))
-    last = last_checkpoint(checkpoints) if resume else None
     if last is not None and trainer.has_ended(last):
         trainer.restore(last)  # it was stopped between its last checkpoint and its summary
     else:

@@ -13,18 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState
 
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
 from tgqformer.training import checkpoints
+from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
 from tgqformer.training.distributed import from_first, gather, world
 from tgqformer.training.gradient_cache import GradientCache
 from tgqformer.training.losses import PerItem, PerItemModel, batch_loss
 from tgqformer.training.mining import HardNegatives
+from tgqformer.training.optimizer import make_optimizer
 from tgqformer.training.validation import Validation
 
 
@@ -73,25 +75,9 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW: the backbone at its own rate, no decay on vectors and scalars."""
+        """Ours (`optimizer.py`), made once."""
         if self.optimizer is None:
-            groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-            for name, parameter in self.embedder.model.named_parameters():
-                if parameter.requires_grad:
-                    kind = (name.startswith("backbone."), parameter.ndim > 1)
-                    groups.setdefault(kind, []).append(parameter)
-            c = self.config
-            self.optimizer = torch.optim.AdamW(
-                [
-                    {
-                        "params": parameters,
-                        "lr": c.language_learning_rate if language else c.learning_rate,
-                        "weight_decay": c.weight_decay if matrix else 0.0,
-                    }
-                    for (language, matrix), parameters in groups.items()
-                ],
-                betas=(0.9, 0.98),
-            )
+            self.optimizer = make_optimizer(self.embedder.model, self.config)
         return self.optimizer
 
     # -- a step ----------------------------------------------------------------------------------
@@ -222,37 +208,6 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """Take weights and log of a checkpoint without training on."""
         self.state = checkpoints.read_state(checkpoint)
         self._load_from_checkpoint(str(checkpoint))
-
-
-def training_arguments(
-    config: TrainingConfig, out: Path, *, evaluates: bool, on_cpu: bool
-) -> TrainingArguments:
-    """Our options in transformers' words."""
-    evaluates = evaluates and config.eval_every > 0
-    save_every = config.save_every or (config.eval_every if evaluates else config.steps)
-    return TrainingArguments(
-        output_dir=str(out),
-        max_steps=config.steps,
-        per_device_train_batch_size=1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=max(1, round(config.warmup * config.steps)),
-        max_grad_norm=config.max_grad_norm,
-        logging_steps=min(10, config.steps),
-        eval_strategy="steps" if evaluates else "no",
-        eval_steps=config.eval_every if evaluates else None,
-        save_strategy="steps",
-        save_steps=save_every,
-        seed=config.seed,
-        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
-        report_to=config.report_to.split(","),
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        logging_nan_inf_filter=False,
-        ddp_find_unused_parameters=True,
-        dataloader_num_workers=config.workers,
-        use_cpu=on_cpu,
-    )
 
 
 def _as_inputs(batch: list[StepBatch]) -> dict[str, StepBatch]:

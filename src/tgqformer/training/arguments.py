@@ -1,0 +1,47 @@
+"""Our options of a run in the words of transformers' `Trainer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from tgqformer.training.config import TrainingConfig
+
+
+def training_arguments(
+    config: TrainingConfig, out: Path, *, evaluates: bool, on_cpu: bool
+) -> TrainingArguments:
+    """What `Trainer` is told of a run.
+
+    Args:
+        out: where checkpoints go.
+        evaluates: there are validation pairs.
+        on_cpu: keep off a GPU that is there, and in float32.
+    """
+    evaluates = evaluates and config.eval_every > 0
+    save_every = config.save_every or (config.eval_every if evaluates else config.steps)
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=config.steps,
+        per_device_train_batch_size=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=max(1, round(config.warmup * config.steps)),
+        max_grad_norm=config.max_grad_norm,
+        logging_steps=min(10, config.steps),
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=config.eval_every if evaluates else None,
+        save_strategy="steps",
+        save_steps=save_every,
+        seed=config.seed,
+        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
+        report_to=config.report_to.split(","),
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=True,
+        dataloader_num_workers=config.workers,
+        use_cpu=on_cpu,
+    )

@@ -1,0 +1,28 @@
+"""The optimiser of a run: which weights learn how fast, and which decay."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tgqformer.training.config import TrainingConfig
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW over what is trained: the backbone at its own rate, no decay on vectors and scalars."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = (name.startswith("backbone."), parameter.ndim > 1)
+            groups.setdefault(kind, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": config.language_learning_rate if language else config.learning_rate,
+                "weight_decay": config.weight_decay if matrix else 0.0,
+            }
+            for (language, matrix), parameters in groups.items()
+        ],
+        betas=(0.9, 0.98),
+    )
