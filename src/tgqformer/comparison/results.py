@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from tgqformer.errors import StorageError
 from tgqformer.evaluation.intervals import Interval
-from tgqformer.retrieval.atomic import write_text
+from tgqformer.files import write_text
 
 VERSION = 1
 FILE = "results.json"
@@ -98,11 +98,13 @@ class RobustnessResult:
         kind: "overlays", "clutter" or "overlays+clutter" (all together).
         severity: 0 (as they are) to 1.
         metrics: "hit@10", ... -> figure.
+        gain: metric -> our gain over this method; empty for ours.
     """
 
     kind: str
     severity: float
     metrics: dict[str, Figure]
+    gain: dict[str, Gain] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,10 @@ class CellResult:
     """One training run.
 
     Attributes:
-        method, learning_rate, seed: which one.
+        method, learning_rate, seed: which one; a frozen method, which trains nothing, has one cell
+            at rate 0 and seed 0.
         state: "done", "failed" or "pending".
-        seconds: of training and evaluation, over all legs of the run.
+        seconds: of training and evaluation; of the last leg, where it was resumed.
         folder: relative to the comparison's folder.
         chosen: its rate is the method's, so it is judged on the test queries.
         curve: {"step", "loss" or "hit@10", ...} of each log line with figures on validation.
@@ -285,7 +288,9 @@ def _method(data: dict[str, Any]) -> MethodResult:
             "steps_to_90": tuple(data["steps_to_90"]),
             "catalogs": {k: _catalog(v) for k, v in data["catalogs"].items()},
             "robustness": tuple(
-                RobustnessResult(**{**p, "metrics": _figures(p["metrics"])})
+                RobustnessResult(
+                    p["kind"], p["severity"], _figures(p["metrics"]), _gains(p["gain"])
+                )
                 for p in data["robustness"]
             ),
             "gates": tuple(_gate(g) for g in data["gates"]),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def train(
     progress: bool = False,
     cache_dir: Path | str | None = None,
     device: str | None = None,
+    build: Callable[..., ItemEmbedder] = ItemEmbedder.from_config,
 ) -> TrainingResult:
     """Train an embedder on the "train" pairs of a catalog.
 
@@ -66,6 +68,8 @@ def train(
         progress: show progress bars.
         cache_dir: where tower outputs are kept; None keeps them inside the run's folder.
         device: "cpu", "cuda"; None takes the GPU where there is one.
+        build: makes the untrained embedder, called as `ItemEmbedder.from_config` is; an experiment
+            may read items in another way. A finished run is handed back as a plain embedder.
 
     Raises:
         CatalogError: no items or no training pairs.
@@ -87,9 +91,7 @@ def train(
     if resume and is_finished(out):
         return _finished(out, cache_dir, device)
     started = time.time()
-    embedder = ItemEmbedder.from_config(
-        config.embedder, cache_dir=cache_dir, device=device, seed=config.training.seed
-    )
+    embedder = build(config.embedder, cache_dir=cache_dir, device=device, seed=config.training.seed)
     validation = Validation(catalog, config.training)
     dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
     if rank == 0:  # what can be refused has been: from here on this is a run

@@ -1,0 +1,185 @@
+"""``tgqformer compare``: every method at equal budget, trained, tuned and judged alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from tgqformer.cli.options import preset_option, set_option
+from tgqformer.cli.output import json_option, print_json, quiet_option, show
+
+if TYPE_CHECKING:
+    from tgqformer.comparison.plan import Plan
+    from tgqformer.comparison.results import Results
+
+N = TypeVar("N", int, float)
+V = TypeVar("V", int, str)
+
+
+@click.command(short_help="Compare connectors at equal budget, tuning included.")
+@click.argument(
+    "catalog_path", metavar="[CATALOG]", required=False, type=click.Path(path_type=Path)
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Its folder.")
+@preset_option
+@set_option
+@click.option(
+    "--connectors",
+    default="all",
+    show_default=True,
+    help='Methods by name, joined by commas; "all" is every rival. A wrong name lists them.',
+)
+@click.option("--ablations", is_flag=True, help="TGQ-Former without each of its parts, too.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Joined by commas.")
+@click.option(
+    "--sweep",
+    help="Peak learning rates of connector and head that each method is tried at with the first "
+    "seed; by default 0.3, 1 and 3 times the preset's.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME=CATALOG",
+    help="Judge the trained models on this catalog too; may be given often.",
+)
+@click.option(
+    "--robustness/--no-robustness",
+    default=True,
+    show_default=True,
+    help="Judge corrupted queries too, by kind and severity.",
+)
+@click.option("--robustness-queries", default=300, show_default=True, type=click.IntRange(1))
+@click.option("--quick", is_flag=True, help="A small form of it; draws a shop where none is named.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Runs at a time; by default one for each core or GPU."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep the towers' output here.")
+@click.option("--device", help="cpu, cuda, ...; by default the GPU where there is one.")
+@quiet_option
+@json_option
+def compare(
+    catalog_path: Path | None,
+    out: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    connectors: str,
+    ablations: bool,
+    seeds: str,
+    sweep: str | None,
+    also: tuple[str, ...],
+    robustness: bool,
+    robustness_queries: int,
+    quick: bool,
+    jobs: int | None,
+    cache: Path | None,
+    device: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train every method on CATALOG with the same steps, batches and sweep, and judge them alike.
+
+    Each method is trained at each rate of the sweep with the first seed; the best rate by the run's
+    own validation figure is kept for the other seeds, and its runs are judged on the test queries.
+    A comparison that was stopped, or killed, goes on by the same command and ends alike. Exit code
+    1 tells that a run has failed; the others are still compared.
+    """
+    from tgqformer.comparison import run as runner
+    from tgqformer.comparison.methods import find_methods
+    from tgqformer.comparison.plan import Plan, default_sweep
+    from tgqformer.comparison.show import failures
+
+    if quick:
+        assignments = (*runner.QUICK_STEPS, *assignments)
+        connectors = _unless_given("connectors", connectors, ",".join(runner.QUICK_METHODS))
+        seeds = _unless_given("seeds", seeds, "0")
+        robustness_queries = _unless_given(
+            "robustness_queries", robustness_queries, runner.QUICK_QUERIES
+        )
+    elif catalog_path is None:
+        raise click.UsageError("CATALOG is missing; name a catalog's folder, or give --quick.")
+    rates = _numbers("--sweep", sweep, float) if sweep else default_sweep(preset, assignments)
+    if quick and not sweep:
+        rates = rates[1:2]
+    runs, threads = _share(jobs, device)
+    names = tuple(find_methods(connectors.split(","), ablations=ablations))
+    if catalog_path is None:
+        from tgqformer.storefront import draw_storefront
+
+        catalog_path = out / "shop"  # drawn once, then found again
+        draw_storefront(
+            catalog_path, items=runner.QUICK_ITEMS, noise="market", seed=0, progress=not quiet
+        )
+    plan = Plan(
+        out=out,
+        catalogs=_catalogs(catalog_path, also),
+        preset=preset,
+        assignments=assignments,
+        methods=names,
+        seeds=_numbers("--seeds", seeds, int),
+        sweep=rates,
+        conditions=ablations,
+        robustness=robustness,
+        robustness_queries=robustness_queries,
+        jobs=runs,
+        threads=threads,
+        cache=cache,
+        device=device,
+    )
+    results = runner.compare(plan, progress=not quiet)
+    if as_json:
+        print_json(results.to_dict())
+    else:
+        _print(plan, results)
+    return 1 if failures(results) else 0
+
+
+def _print(plan: Plan, results: Results) -> None:
+    from tgqformer.comparison.show import failures, rich_table
+
+    show(rich_table(results))
+    for line in failures(results):
+        click.echo(line, err=True)
+    click.echo(f"All figures: {plan.out / 'results.json'}")
+
+
+def _numbers(option: str, text: str, kind: type[N]) -> tuple[N, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(
+            f"{option} is {text!r}, but must be numbers joined by commas."
+        ) from None
+
+
+def _catalogs(main: Path, also: Sequence[str]) -> dict[str, Path]:
+    """Name to path, the one that is trained on first; it goes by its folder's name."""
+    found = {re.sub(r"[^\w.-]+", "-", main.resolve().name).lstrip(".") or "catalog": main}
+    for entry in also:
+        name, equals, path = entry.partition("=")
+        if not equals or not path or name in found:
+            raise click.UsageError(
+                f"--also {entry!r} must be NAME=CATALOG, with a name that no other catalog has."
+            )
+        found[name] = Path(path)
+    return found
+
+
+def _share(jobs: int | None, device: str | None) -> tuple[int, int]:
+    """(processes at a time, threads of each)."""
+    from tgqformer.cli import machine
+
+    cores = machine.cores()
+    if jobs is None:
+        on_gpu = machine.gpus() if device is None else not device.startswith("cpu")
+        jobs = 1 if on_gpu else cores
+    return jobs, max(1, cores // jobs)
+
+
+def _unless_given(name: str, value: V, other: V) -> V:
+    source = click.get_current_context().get_parameter_source(name)
+    return other if source is ParameterSource.DEFAULT else value

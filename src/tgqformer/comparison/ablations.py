@@ -1,0 +1,95 @@
+"""What TGQ-Former is without each of its parts, and with other metadata.
+
+ABLATIONS are trained, each with the sweep and the seeds of every other method. CONDITIONS train
+nothing: the model of ours is judged with other metadata than it was trained with.
+"""
+
+from __future__ import annotations
+
+from tgqformer.comparison.metadata import Metadata
+from tgqformer.comparison.methods import Method
+
+_C = "embedder.connector"
+
+
+def _without(label: str, *overrides: str, note: str = "") -> Method:
+    return Method(label, "ablation", overrides, note)
+
+
+def _queries(anchored: int, exploratory: int) -> Method:
+    return _without(
+        f"{anchored} + {exploratory} queries",
+        f"{_C}.anchored={anchored}",
+        f"{_C}.exploratory={exploratory}",
+        note="anchored + exploratory",
+    )
+
+
+def _trained_with(metadata: Metadata) -> Method:
+    return Method(f"{metadata.label}, trained so", "ablation", (), metadata.note, metadata)
+
+
+SHUFFLED = Metadata(
+    "shuffled for the connector",
+    shuffle=True,
+    note="the connector is guided by another item's metadata; the backbone reads the right one",
+)
+SHUFFLED_BOTH = Metadata(
+    "shuffled for both", shuffle=True, backbone=True, note="connector and backbone are misled"
+)
+TITLE_ONLY = Metadata(
+    "title only for the connector", fields=("title",), note="the backbone reads all"
+)
+CATEGORY_ONLY = Metadata(
+    "category only for the connector", fields=("category",), note="the backbone reads all"
+)
+NO_METADATA = Metadata(
+    "no metadata for the connector", fields=(), note="the backbone reads all of it"
+)
+
+CONDITIONS: dict[str, Metadata] = {
+    "judged_title": TITLE_ONLY,
+    "judged_category": CATEGORY_ONLY,
+    "judged_no_metadata": NO_METADATA,
+    "judged_shuffled": SHUFFLED,
+    "judged_shuffled_both": SHUFFLED_BOTH,
+}
+
+ABLATIONS: dict[str, Method] = {
+    "no_anchored": _without(
+        "no anchored queries",
+        f"{_C}.anchored=0",
+        f"{_C}.exploratory={{tokens}}",
+        note="as many queries, all exploratory",
+    ),
+    "no_exploratory": _without(
+        "no exploratory queries",
+        f"{_C}.anchored={{tokens}}",
+        f"{_C}.exploratory=0",
+        note="as many queries, all anchored",
+    ),
+    "no_gates": _without("no gates", f"{_C}.anchored_gate=false", f"{_C}.exploratory_gate=false"),
+    "anchored_gate_only": _without("anchored gate only", f"{_C}.exploratory_gate=false"),
+    "exploratory_gate_only": _without("exploratory gate only", f"{_C}.anchored_gate=false"),
+    "no_agreement": _without(
+        "no agreement input",
+        f"{_C}.agreement_input=false",
+        note="the anchored gate does not see how far photo and metadata agree",
+    ),
+    "no_regulariser": _without(
+        "no regulariser", "training.loss.redundancy=0", note="the streams may say the same"
+    ),
+    "mixed_streams": _without(
+        "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
+    ),
+    "queries_2_2": _queries(2, 2),
+    "queries_4_4": _queries(4, 4),
+    "queries_8_8": _queries(8, 8),
+    "queries_6_2": _queries(6, 2),
+    "queries_2_6": _queries(2, 6),
+    "trained_title": _trained_with(TITLE_ONLY),
+    "trained_category": _trained_with(CATEGORY_ONLY),
+    "trained_no_metadata": _trained_with(NO_METADATA),
+    "trained_shuffled": _trained_with(SHUFFLED),
+    "trained_shuffled_both": _trained_with(SHUFFLED_BOTH),
+}

@@ -1,0 +1,142 @@
+"""One cell: a training run and, where its rate is the method's, all its test figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.protocols import Embedder, Vectors
+from tgqformer.comparison.corrupted import draw_queries
+from tgqformer.comparison.frozen import FrozenEmbedder
+from tgqformer.comparison.gates import measure_gates
+from tgqformer.comparison.metadata import builder, with_metadata
+from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.prepare import corrupted_queries, load_features, query_items
+from tgqformer.comparison.state import CELL, GATES, ROBUSTNESS, RUN, Job, missing, read_cell
+from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.evaluation.evaluate import evaluate
+from tgqformer.files import atomic_path, write_text
+from tgqformer.training.run import train
+
+TOLD = ("hit@10", "hit@1", "hit@50", "mrr", "visual_hit@10")
+"""Validation figures that curves are made of, beside the one that the run is chosen by."""
+
+
+def run_cell(plan: Plan, cell: Cell, *, judge: bool) -> None:
+    """Train, and judge on what is missing; cell.json comes last.
+
+    Raises:
+        TGQFormerError: any of training or evaluation; what is done stays.
+    """
+    folder = plan.path(cell)
+    catalog = Catalog.load(plan.catalogs[plan.main])
+    embedder, facts = _embedder(plan, cell, catalog)
+    started = time.monotonic()
+    wanted = missing(plan, Job(cell, judge))
+    for part in wanted:
+        _make(plan, cell, catalog, embedder, part)
+    before = read_cell(plan, cell).get("judged_seconds", 0.0)
+    judged = round(before + time.monotonic() - started, 1)
+    facts |= {"judged_seconds": judged, "seconds": round(facts.get("seconds", 0.0) + judged, 1)}
+    write_text(folder / CELL, json.dumps(facts, indent=1))
+
+
+def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, Any]]:
+    """The trained embedder, or the frozen towers, and what is known of the run."""
+    method = plan.chosen[cell.method]
+    if method.frozen:
+        return FrozenEmbedder(method.label, load_features(plan), method.frozen), {}
+    run, config = plan.path(cell) / RUN, plan.config(cell)
+    result = train(
+        catalog,
+        config,
+        run,
+        resume=True,
+        cache_dir=plan.cache_dir,
+        device=plan.device,
+        build=builder(method.metadata, catalog.items),
+    )
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    facts = {
+        "seconds": result.summary["seconds"],
+        "validation": result.summary.get("validation", {}),
+        "curve": _curve(result.curve, config.training.metric),
+    }
+    return result.embedder, facts
+
+
+def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) -> None:
+    """Make one of the files that `state.parts` names."""
+    folder, method = plan.path(cell), plan.chosen[cell.method]
+    kind, *names = part.split("/")
+    if kind == "test":
+        other = catalog if names[0] == plan.main else Catalog.load(plan.catalogs[names[0]])
+        own = with_metadata(embedder, method.metadata, other.items)
+        _judge(own, other, method.label, folder / "test" / names[0])
+    elif kind == "conditions":
+        metadata = plan.conditions_of(cell.method)[names[0]]
+        other = catalog if names[1] == plan.main else Catalog.load(plan.catalogs[names[1]])
+        misled = with_metadata(embedder, metadata, other.items)
+        _judge(misled, other, metadata.label, folder / "conditions" / names[0] / names[1])
+    elif part in (ROBUSTNESS, GATES):
+        some = draw_queries(catalog, plan.robustness_queries)
+        own = with_metadata(embedder, method.metadata, catalog.items)
+        make = _robustness if part == ROBUSTNESS else _gates
+        make(plan, own, some, folder / part)
+
+
+def _judge(embedder: Embedder, catalog: Catalog, name: str, folder: Path) -> None:
+    # intervals over the queries of one seed are of no use here: `statistics` draws over both
+    evaluate(embedder, catalog, name=name, bootstrap=0).save(folder)
+
+
+def _robustness(plan: Plan, embedder: Embedder, catalog: Catalog, path: Path) -> None:
+    """One row for each kind, severity and query; kind "clean" at severity 0."""
+    items = query_items(catalog)
+    rows = np.array([catalog.index[item.item_id] for item in items])
+    needed = np.union1d(catalog.pool_indices("test"), rows)
+    found = embedder.encode([catalog.items[row] for row in needed])
+    clean: Vectors = np.zeros((len(catalog), found.shape[1]), dtype=np.float32)
+    clean[needed] = found
+    judge = partial(evaluate, clean, catalog, bootstrap=0)
+    tables = [_rows(judge(query_vectors=clean).per_query, "clean", 0.0)]
+    for (kind, severity), them in corrupted_queries(plan, items).items():
+        asking = clean.copy()
+        asking[rows] = embedder.encode(them)
+        tables.append(_rows(judge(query_vectors=asking).per_query, kind, severity))
+    with atomic_path(path) as temporary:
+        pl.concat(tables).write_parquet(temporary)
+
+
+def _rows(table: pl.DataFrame, kind: str, severity: float) -> pl.DataFrame:
+    figures = [name for name in table.columns if name.startswith("hit@") or name == "mrr"]
+    return table.select(
+        pl.lit(kind).alias("kind"), pl.lit(severity).alias("severity"), "query_id", *figures
+    )
+
+
+def _gates(plan: Plan, embedder: ItemEmbedder, catalog: Catalog, path: Path) -> None:
+    items = query_items(catalog)
+    found = measure_gates(embedder, items, corrupted_queries(plan, items))
+    write_text(path, json.dumps([asdict(each) for each in found], indent=1))
+
+
+def _curve(log: Sequence[dict[str, Any]], metric: str) -> list[dict[str, float]]:
+    """The log lines that tell a loss or a figure on validation, by plain names."""
+    told = {f"eval_{name}": name for name in (metric, *TOLD)} | {"loss": "loss"}
+    lines = []
+    for entry in log:
+        known = {told[name]: float(value) for name, value in entry.items() if name in told}
+        if known:
+            lines.append({"step": entry["step"], **known})
+    return lines

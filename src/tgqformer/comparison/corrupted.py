@@ -1,0 +1,78 @@
+"""The same corrupted queries for every method, made once and kept on disk.
+
+As sellers do, each photo gets a few kinds of its own: two overlays, or two kinds of clutter, or
+both together. One item has the same kinds at every severity, only stronger. The files stay, so that
+the token cache, which knows photos by their bytes, has each of them encoded once for all methods.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tgqformer.catalog.catalog import Catalog, Indices
+from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.corruption import CLUTTER, OVERLAYS
+from tgqformer.evaluation.robustness import corrupt_item
+from tgqformer.files import write_bytes
+
+KINDS = ("overlays", "clutter", "overlays+clutter")
+SEVERITIES = (0.25, 0.5, 0.75, 1.0)
+SEED = 3
+
+
+def draw_queries(catalog: Catalog, most: int, split: str = "test") -> Catalog:
+    """The catalog with the pairs of at most so many queries of a split, drawn once for all."""
+    query = np.unique(catalog.pair_indices(split)[0])
+    chosen: Indices = np.random.default_rng(SEED).permutation(query)[:most]
+    kept = (pl.col("split") == split) & pl.col("query").is_in(np.sort(chosen).tolist())
+    return catalog.with_pairs(catalog.pair_table.filter(kept))
+
+
+def corrupted_items(
+    items: Sequence[Item], kind: str, severity: float, folder: Path, *, max_images: int = 1
+) -> list[Item]:
+    """The items with corrupted photos, as files below `folder`; drawn where they are not there.
+
+    Args:
+        kind: one of KINDS.
+        severity: above 0, to 1.
+        max_images: photos of each item that a model looks at; the others are left out.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    return [
+        _item(item, kind, severity, folder / kind / f"{severity:g}", max_images) for item in items
+    ]
+
+
+def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:
+    seen = replace(item, images=item.images[:most])
+    name = sha256(item.item_id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    paths = [folder / f"{name}-{number}.png" for number in range(len(seen.images))]
+    if not all(path.is_file() for path in paths):
+        drawn = corrupt_item(seen, _kinds(item, kind), severity, SEED)
+        for path, photo in zip(paths, drawn.images, strict=True):
+            # a photo that cannot be read stays what it was: no bytes were drawn
+            if isinstance(photo, bytes):
+                write_bytes(path, photo, sync=False)
+    photos: list[ImageRef] = [
+        path if path.is_file() else own for path, own in zip(paths, seen.images, strict=True)
+    ]
+    return replace(seen, images=tuple(photos))
+
+
+def _kinds(item: Item, kind: str) -> list[str]:
+    """The item's own kinds: clutter first, as it is there before anyone lays anything over it."""
+    stream = zlib.crc32(item.item_id.encode("utf-8", "surrogatepass"))
+    rng = np.random.default_rng([SEED, stream])
+    clutter = rng.permutation(list(CLUTTER))[:2].tolist()
+    overlays = rng.permutation(list(OVERLAYS))[:2].tolist()
+    return (clutter if "clutter" in kind else []) + (overlays if "overlays" in kind else [])

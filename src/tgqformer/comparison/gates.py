@@ -1,0 +1,82 @@
+"""What the gates say of clean, corrupted, wrong and missing photos and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tgqformer.catalog.items import Item
+from tgqformer.comparison.ablations import SHUFFLED
+from tgqformer.comparison.metadata import with_metadata
+from tgqformer.comparison.results import GateFigure, GateResult
+from tgqformer.embedder.item_embedder import ItemEmbedder
+
+Values = npt.NDArray[np.float64]
+BATCH = 64
+
+
+def measure_gates(
+    embedder: ItemEmbedder,
+    items: Sequence[Item],
+    corrupted: dict[tuple[str, float], list[Item]],
+) -> list[GateResult]:
+    """Every condition for the same items; [] where the connector has neither gate nor agreement.
+
+    Args:
+        items: as they are.
+        corrupted: kind and severity -> the same items with corrupted photos.
+    """
+    clean = _measure(embedder, items, "clean")
+    if clean == GateResult("clean", 0.0):
+        return []
+    shuffled = with_metadata(embedder, SHUFFLED, items)
+    return [
+        clean,
+        *(_measure(embedder, them, kind, level) for (kind, level), them in corrupted.items()),
+        _measure(shuffled, items, "shuffled metadata"),
+        _measure(embedder, [replace(item, images=()) for item in items], "no photo"),
+        _measure(embedder, [_bare(item) for item in items], "no metadata"),
+    ]
+
+
+def _bare(item: Item) -> Item:
+    return replace(item, title="", brand="", category="", attributes={})
+
+
+def _measure(
+    embedder: ItemEmbedder, items: Sequence[Item], condition: str, severity: float = 0.0
+) -> GateResult:
+    found: dict[str, list[Values]] = {}
+    embedder.features.fill(items)
+    for start in range(0, len(items), BATCH):
+        for name, values in _gates(embedder, items[start : start + BATCH]).items():
+            found.setdefault(name, []).append(values)
+    figures = {name: _figure(np.concatenate(values)) for name, values in found.items()}
+    return GateResult(condition, severity, **figures)
+
+
+@torch.inference_mode()
+def _gates(embedder: ItemEmbedder, items: Sequence[Item]) -> dict[str, Values]:
+    """Name to [B, C]: the gates' channels, and the agreement's one."""
+    embedder.model.eval()
+    batch = embedder.batch(items).to(embedder.device)
+    connector, towers = embedder.model.connector, batch.towers
+    gates = embedder.model(batch, connector_only=True).connector.gates
+    known = {name: gates[name] for name in ("anchored", "exploratory") if name in gates}
+    agreement = getattr(connector, "agreement", None)
+    if agreement is not None:
+        cosine, _ = agreement(towers.image_global, towers.text_global, towers.presence)
+        known["agreement"] = cosine
+    return {name: x.float().cpu().double().numpy() for name, x in known.items()}
+
+
+def _figure(values: Values) -> GateFigure:
+    return GateFigure(
+        mean=float(values.mean()),
+        magnitude=float(np.abs(values).mean()),
+        spread=float(values.mean(axis=1).std()),
+    )

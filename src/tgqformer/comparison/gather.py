@@ -1,0 +1,292 @@
+"""From the cells on disk to `Results`: also from a comparison that is not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tgqformer.comparison import results as r
+from tgqformer.comparison import statistics
+from tgqformer.comparison.corrupted import KINDS
+from tgqformer.comparison.methods import OURS
+from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.prepare import COSTS, FACTS
+from tgqformer.comparison.state import (
+    EVALUATION,
+    GATES,
+    ROBUSTNESS,
+    cells,
+    chosen_rate,
+    error,
+    is_judged,
+    is_trained,
+    read_cell,
+    read_json,
+    validation,
+)
+from tgqformer.errors import ConfigError
+
+TOLD = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
+GAINS = ("hit@1", "hit@10", "hit@50", "hit@100")
+PARTS = ("anchored", "exploratory", "agreement")
+DIMENSIONS = ("category", "noise", "missing")
+
+Tables = dict[int, pl.DataFrame]
+"""Seed -> one row for each query, sorted by query."""
+
+
+def gather(plan: Plan) -> r.Results:
+    """Everything that the cells have found so far.
+
+    Raises:
+        ConfigError: two methods were asked different queries.
+        StorageError, OSError: a cell cannot be read.
+    """
+    facts = read_json(plan.out / FACTS)
+    return r.Results(
+        version=r.VERSION,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=plan.command(),
+        preset=plan.preset,
+        overrides=plan.assignments,
+        steps=plan.base.training.steps,
+        seeds=plan.seeds,
+        sweep=plan.sweep,
+        metric=plan.base.training.metric,
+        catalogs={
+            name: r.CatalogFacts(*(facts[name][key] for key in ("items", "queries", "pool")))
+            for name in plan.catalogs
+            if name in facts
+        },
+        methods=_methods(plan),
+        cells=tuple(_cell(plan, cell) for method in plan.chosen for cell in cells(plan, method)),
+        ours=OURS,
+    )
+
+
+def _cell(plan: Plan, cell: Cell) -> r.CellResult:
+    known, why = read_cell(plan, cell), error(plan, cell)
+    chosen = chosen_rate(plan, cell.method) == cell.rate
+    done = is_judged(plan, cell) if chosen else is_trained(plan, cell)
+    state: r.State = "failed" if why is not None else "done" if done else "pending"
+    return r.CellResult(
+        method=cell.method,
+        learning_rate=cell.rate,
+        seed=cell.seed,
+        state=state,
+        seconds=known.get("seconds", 0.0),
+        folder=cell.folder.as_posix(),
+        chosen=chosen,
+        curve=tuple(known.get("curve", [])),
+        validation=known.get("validation", {}),
+        command=plan.command(cell),
+        error=why or "",
+    )
+
+
+# -- methods -------------------------------------------------------------------------------------
+
+
+def _methods(plan: Plan) -> dict[str, r.MethodResult]:
+    costs = read_json(plan.out / COSTS)
+    ours = {name: _tables(plan, OURS, f"test/{name}") for name in plan.catalogs}
+    ours_corrupted = _robustness_tables(plan, OURS)
+    found = {}
+    for name, method in plan.chosen.items():
+        rate = chosen_rate(plan, name)
+        sweep = [] if method.frozen else [Cell(name, x, plan.seeds[0]) for x in plan.sweep]
+        judged = [read_cell(plan, cell) for cell in _winners(plan, name) if not method.frozen]
+        found[name] = r.MethodResult(
+            label=method.label,
+            group=method.group,
+            overrides=method.assignments(plan.base),
+            note=method.note,
+            learning_rate=None if method.frozen else rate,
+            sweep={
+                repr(cell.rate): validation(plan, cell)
+                for cell in sweep
+                if is_trained(plan, cell) and np.isfinite(validation(plan, cell))
+            },
+            **costs.get(name, {}),
+            steps_to_90=_steps_to_90(plan, judged),
+            catalogs=_catalogs(plan, name, "test/{catalog}", ours),
+            robustness=_robustness(_robustness_tables(plan, name), ours_corrupted, name != OURS),
+            gates=_gates(plan, name),
+        )
+        found |= _conditions(plan, name, ours, costs)
+    return found
+
+
+def _conditions(
+    plan: Plan, name: str, ours: dict[str, Tables], costs: dict[str, Any]
+) -> dict[str, r.MethodResult]:
+    """The trained model of a method, judged with other metadata."""
+    return {
+        condition: r.MethodResult(
+            label=f"{metadata.label}, judged so",
+            group="condition",
+            overrides=plan.chosen[name].assignments(plan.base),
+            note=f"the trained model of ours; {metadata.note}",
+            learning_rate=chosen_rate(plan, name),
+            **costs.get(name, {}),
+            catalogs=_catalogs(plan, name, f"conditions/{condition}/{{catalog}}", ours),
+        )
+        for condition, metadata in plan.conditions_of(name).items()
+    }
+
+
+def _winners(plan: Plan, method: str) -> list[Cell]:
+    rate = chosen_rate(plan, method)
+    return [] if rate is None else [c for c in cells(plan, method) if c.rate == rate]
+
+
+def _steps_to_90(plan: Plan, judged: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    metric = plan.base.training.metric
+    steps = [statistics.steps_to(0.9, known.get("curve", []), metric) for known in judged]
+    return tuple(step for step in steps if step is not None)
+
+
+# -- figures -------------------------------------------------------------------------------------
+
+
+def _tables(plan: Plan, method: str, part: str) -> Tables:
+    """The per-query tables of the seeds that have them; of a frozen method, for every seed."""
+    if method not in plan.chosen:
+        return {}
+    found = {
+        cell.seed: pl.read_parquet(plan.path(cell) / part / "queries.parquet").sort("query_id")
+        for cell in _winners(plan, method)
+        if (plan.path(cell) / part / EVALUATION).is_file()
+    }
+    if plan.chosen[method].frozen and found:
+        return dict.fromkeys(plan.seeds, found[0])
+    return found
+
+
+def _catalogs(
+    plan: Plan, method: str, part: str, ours: dict[str, Tables]
+) -> dict[str, r.CatalogResult]:
+    is_ours = part.startswith("test/") and method == OURS
+    found = {}
+    for catalog in plan.catalogs:
+        tables = _tables(plan, method, part.format(catalog=catalog))
+        if not tables:
+            continue
+        against = {} if is_ours else ours[catalog]
+        frozen = bool(plan.chosen[method].frozen)
+        own = {min(tables): tables[min(tables)]} if frozen else tables
+        found[catalog] = r.CatalogResult(
+            metrics=statistics.figures(_stack(own.values(), TOLD), TOLD),
+            breakdown=_breakdown(own, tables, against),
+            gain=_gain(tables, against),
+        )
+    return found
+
+
+def _gain(tables: Tables, ours: Tables) -> dict[str, r.Gain]:
+    """Ours minus these, over the seeds that both have."""
+    seeds = sorted(tables.keys() & ours.keys())
+    if not seeds:
+        return {}
+    asked = ours[seeds[0]]["query_id"]
+    if any(not each[seed]["query_id"].equals(asked) for each in (ours, tables) for seed in seeds):
+        raise ConfigError(
+            "two methods were asked different queries; the catalog has changed under the "
+            "comparison, so choose another --out."
+        )
+    names = [name for name in GAINS if name in ours[seeds[0]].columns]
+    mine, other = (_stack([each[s] for s in seeds], names) for each in (ours, tables))
+    return statistics.gains(mine, other, names)
+
+
+def _breakdown(own: Tables, tables: Tables, ours: Tables) -> dict[str, dict[str, r.GroupResult]]:
+    first = next(iter(own.values()))
+    found: dict[str, dict[str, r.GroupResult]] = {}
+    for dimension in DIMENSIONS:
+        if dimension not in first.columns or first[dimension].n_unique() < 2:
+            continue
+        counts = first[dimension].value_counts().sort("count", dimension, descending=[True, False])
+        found[dimension] = {
+            value: r.GroupResult(
+                queries,
+                statistics.figures(_stack(_only(own, dimension, value).values(), GAINS), GAINS),
+                _gain(_only(tables, dimension, value), _only(ours, dimension, value)),
+            )
+            for value, queries in counts.iter_rows()
+        }
+    return found
+
+
+def _only(tables: Tables, dimension: str, value: str) -> Tables:
+    return {seed: table.filter(pl.col(dimension) == value) for seed, table in tables.items()}
+
+
+def _stack(tables: Iterable[pl.DataFrame], names: Sequence[str]) -> statistics.Table:
+    """[S, M, C]."""
+    return np.stack([table.select(names).to_numpy().astype(np.float64) for table in tables])
+
+
+# -- robustness and gates ------------------------------------------------------------------------
+
+
+def _robustness_tables(plan: Plan, method: str) -> Tables:
+    if method not in plan.chosen:
+        return {}
+    found = {
+        cell.seed: pl.read_parquet(plan.path(cell) / ROBUSTNESS).sort("query_id")
+        for cell in _winners(plan, method)
+        if (plan.path(cell) / ROBUSTNESS).is_file()
+    }
+    return dict.fromkeys(plan.seeds, found[0]) if plan.chosen[method].frozen and found else found
+
+
+def _robustness(tables: Tables, ours: Tables, rival: bool) -> tuple[r.RobustnessResult, ...]:
+    if not tables:
+        return ()
+    first = next(iter(tables.values()))
+    names = [name for name in (*GAINS, "mrr") if name in first.columns]
+    levels = sorted(first["severity"].unique().to_list())
+    return tuple(
+        r.RobustnessResult(
+            kind,
+            level,
+            statistics.figures(_stack(_at(tables, kind, level).values(), names), names),
+            _gain(_at(tables, kind, level), _at(ours, kind, level)) if rival else {},
+        )
+        for kind in KINDS
+        for level in levels
+    )
+
+
+def _at(tables: Tables, kind: str, level: float) -> Tables:
+    known = (pl.col("kind") == (kind if level else "clean")) & (pl.col("severity") == level)
+    return {seed: table.filter(known) for seed, table in tables.items()}
+
+
+def _gates(plan: Plan, method: str) -> tuple[r.GateResult, ...]:
+    """Each condition's figures, averaged over the seeds."""
+    runs = [read_json(plan.path(cell) / GATES) for cell in _winners(plan, method)]
+    runs = [run for run in runs if run]
+    return tuple(
+        r.GateResult(
+            rows[0]["condition"],
+            rows[0]["severity"],
+            *(
+                _mean([row[name] for row in rows])
+                for name in ("anchored", "exploratory", "agreement")
+            ),
+        )
+        for rows in zip(*runs)
+    )
+
+
+def _mean(found: Sequence[dict[str, float] | None]) -> r.GateFigure | None:
+    told = [each for each in found if each is not None]
+    if not told:
+        return None
+    names = ("mean", "magnitude", "spread")
+    return r.GateFigure(*(float(np.mean([each[name] for each in told])) for name in names))

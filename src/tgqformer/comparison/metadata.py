@@ -1,0 +1,102 @@
+"""Other metadata than an item's own, for the connector alone or for the backbone too.
+
+Where a connector that is guided by wrong or poorer metadata finds as much as before, the guidance
+does not guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.text import TEXT_FIELDS, item_text
+from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.embedder.model import ItemBatch
+
+SEED = 5
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What takes the place of the items' own metadata.
+
+    Attributes:
+        label: as tables show it.
+        fields: of which the text is made; none of them is no metadata at all.
+        shuffle: each item that has a text is given another one's.
+        backbone: the backbone reads it too, not only the connector.
+        note: one sentence.
+    """
+
+    label: str
+    fields: tuple[str, ...] = TEXT_FIELDS
+    shuffle: bool = False
+    backbone: bool = False
+    note: str = ""
+
+    def texts(self, items: Sequence[Item]) -> dict[str, str]:
+        """Item id to text; the same for the same items in the same order."""
+        told = {item.item_id: item_text(item, fields=self.fields) for item in items}
+        if self.shuffle:
+            known = [item_id for item_id, text in told.items() if text]
+            order = np.random.default_rng(SEED).permutation(len(known))
+            moved = {known[i]: told[known[j]] for i, j in zip(order, np.roll(order, 1))}
+            told |= moved
+        return told
+
+
+class OtherMetadata(ItemEmbedder):
+    """An embedder that reads `given` texts; an item whose metadata is hidden stays without.
+
+    Attributes:
+        given: item id to text; items that are not in it keep their own.
+        backbone: the backbone reads them too.
+    """
+
+    def __init__(self, embedder: ItemEmbedder, given: dict[str, str], *, backbone: bool) -> None:
+        """The model of `embedder`, shared with it; `given` is encoded at once."""
+        super().__init__(embedder.config, embedder.features, embedder.model)
+        self.given, self.backbone, self.facts = given, backbone, embedder.facts
+        self.features.fill([], texts=sorted(set(given.values())))
+
+    def batch(
+        self,
+        items: Sequence[Item],
+        *,
+        texts: Sequence[str] | None = None,
+        prompt_texts: Sequence[str] | None = None,
+    ) -> ItemBatch:
+        """As `ItemEmbedder.batch`, the connector's texts exchanged, and the backbone's if asked."""
+        own = [self.text(item) for item in items] if texts is None else texts
+        prompts = own if prompt_texts is None else prompt_texts
+        given = [self.given.get(item.item_id, text) for item, text in zip(items, own, strict=True)]
+        read = [new if old else "" for old, new in zip(own, given, strict=True)]
+        if self.backbone:
+            prompts = [new if old else "" for old, new in zip(prompts, given, strict=True)]
+        return super().batch(items, texts=read, prompt_texts=prompts)
+
+
+def builder(metadata: Metadata | None, items: Sequence[Item]) -> Callable[..., ItemEmbedder]:
+    """`ItemEmbedder.from_config`, or one that reads other metadata."""
+    if metadata is None:
+        return ItemEmbedder.from_config
+    return partial(_build, metadata, items)
+
+
+def _build(metadata: Metadata, items: Sequence[Item], *args: Any, **options: Any) -> ItemEmbedder:
+    embedder = ItemEmbedder.from_config(*args, **options)
+    return with_metadata(embedder, metadata, items)
+
+
+def with_metadata(
+    embedder: ItemEmbedder, metadata: Metadata | None, items: Sequence[Item]
+) -> ItemEmbedder:
+    """`embedder` reading the `metadata` of `items`; itself where there is none."""
+    if metadata is None:
+        return embedder
+    return OtherMetadata(embedder, metadata.texts(items), backbone=metadata.backbone)

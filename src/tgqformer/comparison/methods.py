@@ -1,0 +1,137 @@
+"""Which methods are compared: each a name and what it changes of the preset.
+
+An assignment may hold `{tokens}`, the number of visual tokens of the preset (K + L), so that every
+method hands on as many as ours. A Q-Former of two layers that looks at the photo in every second
+one, as published, looks once, while ours looks in every layer: the rivals here look in every layer
+too, the stronger reading; the published one is named beside them and not part of "all".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tgqformer.comparison.metadata import Metadata
+from tgqformer.config import override
+from tgqformer.errors import ConfigError
+from tgqformer.training.config import RunConfig
+
+Group: TypeAlias = Literal["ours", "rival", "simple", "frozen", "ablation"]
+
+OURS = "tgqformer"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        label: as tables show it.
+        group: "frozen" methods are not trained.
+        overrides: assignments over the preset, as for --set.
+        note: one sentence on what it is.
+        metadata: what its metadata is in training and in evaluation, where not the items' own.
+        frozen: of a frozen method, the towers whose vectors stand side by side.
+    """
+
+    label: str
+    group: Group
+    overrides: tuple[str, ...] = ()
+    note: str = ""
+    metadata: Metadata | None = None
+    frozen: tuple[Literal["image", "text"], ...] = ()
+
+    def assignments(self, config: RunConfig) -> tuple[str, ...]:
+        """`overrides` with the preset's number of tokens put in."""
+        return tuple(a.format(tokens=config.embedder.connector.tokens) for a in self.overrides)
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """The configuration of this method over a preset's.
+
+        Raises:
+            ConfigError: an assignment is unknown here, or breaks a rule.
+        """
+        return override(config, self.assignments(config))
+
+
+def _kind(name: str, *more: str) -> tuple[str, ...]:
+    return (f"embedder.connector.kind={name}", *more)
+
+
+_EVERY_LAYER = "embedder.connector.cross_every=1"
+_EVERY_SECOND = "embedder.connector.cross_every=2"
+
+METHODS: dict[str, Method] = {
+    OURS: Method("TGQ-Former", "ours", _kind("tgqformer"), "anchored and exploratory, gated"),
+    "notellm2": Method(
+        "NoteLLM-2", "rival", _kind("notellm2"), "a Q-Former of six layers, three looks"
+    ),
+    "qformer_text": Method(
+        "Q-Former + text",
+        "rival",
+        _kind("qformer_text", _EVERY_LAYER),
+        "InstructBLIP's: queries and metadata share self-attention; a look in every layer",
+    ),
+    "qformer": Method(
+        "Q-Former",
+        "rival",
+        _kind("qformer", _EVERY_LAYER),
+        "BLIP-2's, without text; a look in every layer",
+    ),
+    "perceiver": Method("Perceiver resampler", "rival", _kind("perceiver"), "Flamingo's"),
+    "cabstractor": Method("C-Abstractor", "rival", _kind("cabstractor"), "Honeybee's"),
+    "mlp": Method("MLP projector", "rival", _kind("mlp"), "LLaVA's, over pooled regions"),
+    "linear": Method("linear projector", "rival", _kind("linear"), "over pooled regions"),
+    "mean": Method("mean pooling", "simple", _kind("mean"), "the mean of the photo's tokens"),
+    "frozen_text": Method(
+        "text (frozen)", "frozen", note="the text tower's vector", frozen=("text",)
+    ),
+    "frozen_image": Method(
+        "photo (frozen)", "frozen", note="the image tower's vector", frozen=("image",)
+    ),
+    "frozen_both": Method(
+        "photo + text (frozen)", "frozen", note="the two side by side", frozen=("image", "text")
+    ),
+}
+"""What `--connectors all` compares, in the order of the tables."""
+
+PUBLISHED: dict[str, Method] = {
+    "qformer_published": Method(
+        "Q-Former, as published",
+        "rival",
+        _kind("qformer", _EVERY_SECOND),
+        "a look in every second layer",
+    ),
+    "qformer_text_published": Method(
+        "Q-Former + text, as published",
+        "rival",
+        _kind("qformer_text", _EVERY_SECOND),
+        "a look in every second layer",
+    ),
+}
+"""Readings of a rival that are weaker than the one in METHODS; compared when named."""
+
+
+def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:
+    """Methods by name; "all" stands for METHODS, and `ablations` adds those of ours.
+
+    Raises:
+        ConfigError: a name is unknown, or there is none.
+    """
+    from tgqformer.comparison.ablations import ABLATIONS
+
+    known = METHODS | PUBLISHED | ABLATIONS
+    chosen: dict[str, Method] = {}
+    for name in [name.strip() for name in names if name.strip()]:
+        if name != "all" and name not in known:
+            raise ConfigError(
+                f"method '{name}' is unknown; choose from all, {', '.join(known)}, joined by "
+                "commas."
+            )
+        chosen |= METHODS if name == "all" else {name: known[name]}
+    if ablations:
+        chosen |= {OURS: METHODS[OURS]} | ABLATIONS
+    if not chosen:
+        raise ConfigError('no method is named; give --connectors names, or "all".')
+    return chosen

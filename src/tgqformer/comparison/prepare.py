@@ -1,0 +1,149 @@
+"""What all cells share, made once before them: corrupted photos, tower outputs, costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.text import item_text
+from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items, draw_queries
+from tgqformer.comparison.methods import Method
+from tgqformer.comparison.plan import Plan
+from tgqformer.comparison.state import read_json
+from tgqformer.embedder.flops import Part, count_cost
+from tgqformer.errors import ConfigError, TGQFormerError
+from tgqformer.files import write_text
+from tgqformer.towers.features import ItemFeatures
+from tgqformer.towers.load import load_image_tower, load_text_tower
+from tgqformer.towers.memory import keep_large_buffers
+
+COSTS, FACTS = "costs.json", "catalogs.json"
+
+
+def load_features(plan: Plan) -> ItemFeatures:
+    """The frozen towers over the comparison's token cache."""
+    import torch
+
+    keep_large_buffers()
+    config = plan.base.embedder
+    device = plan.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return ItemFeatures(
+        load_image_tower(config.image_tower, device=device),
+        load_text_tower(config.text_tower, device=device),
+        plan.cache_dir,
+        max_images=config.max_images,
+    )
+
+
+def prepare(plan: Plan) -> None:
+    """Check the catalogs, draw the corrupted photos, fill the token cache, count the costs.
+
+    Raises:
+        CatalogError: a catalog cannot be read, or has no pairs to train or to judge on.
+        ConfigError: a catalog is not the one that this comparison began with.
+        ModelError, CacheError, StorageError: the towers, or the disk.
+    """
+    catalogs = {name: Catalog.load(path) for name, path in plan.catalogs.items()}
+    catalogs[plan.main].require_pairs("train")
+    for catalog in catalogs.values():
+        catalog.require_pairs("test")
+    _write_facts(plan, catalogs)
+    _count_costs(plan)
+    features = load_features(plan)
+    for name, catalog in catalogs.items():
+        _tell(f"encoding {name}, {len(catalog):,} items")
+        features.fill(catalog.items)
+    others = [method.metadata for method in plan.chosen.values() if method.metadata]
+    others += [each for method in plan.chosen for each in plan.conditions_of(method).values()]
+    for metadata in others:
+        for catalog in catalogs.values():
+            features.fill([], texts=set(metadata.texts(catalog.items).values()))
+    if plan.robustness:
+        items = query_items(draw_queries(catalogs[plan.main], plan.robustness_queries))
+        for them in corrupted_queries(plan, items).values():
+            features.fill(them)
+
+
+def query_items(catalog: Catalog, split: str = "test") -> list[Item]:
+    """The items that a split's queries are, in the order of the catalog."""
+    return [catalog.items[row] for row in np.unique(catalog.pair_indices(split)[0])]
+
+
+def corrupted_queries(plan: Plan, items: list[Item]) -> dict[tuple[str, float], list[Item]]:
+    """Kind and severity -> the items with corrupted photos; {} where it is not asked for."""
+    if not plan.robustness:
+        return {}
+    folder, most = plan.out / "corrupted", plan.base.embedder.max_images
+    return {
+        (kind, severity): corrupted_items(items, kind, severity, folder, max_images=most)
+        for kind in KINDS
+        for severity in SEVERITIES
+    }
+
+
+def _write_facts(plan: Plan, catalogs: dict[str, Catalog]) -> None:
+    facts = read_json(plan.out / FACTS)
+    for name, catalog in catalogs.items():
+        found = {
+            "items": len(catalog),
+            "queries": len(np.unique(catalog.pair_indices("test")[0])),
+            "pool": len(catalog.pool_indices("test")),
+            "digest": _digest(catalog),
+        }
+        if facts.get(name, found) != found:
+            raise ConfigError(
+                f"catalog '{name}' is not the one that the comparison in {plan.out} began with; "
+                "bring it back, or choose another --out."
+            )
+        facts[name] = found
+    write_text(plan.out / FACTS, json.dumps(facts, indent=1))
+
+
+def _digest(catalog: Catalog) -> str:
+    """Of ids, metadata and pairs; photos are known by their bytes in the token cache."""
+    digest = hashlib.sha256()
+    for item in catalog.items:
+        digest.update(f"{item.item_id}\0{item_text(item)}\0".encode("utf-8", "surrogatepass"))
+    digest.update(catalog.pair_table.select("query", "target", "split").write_csv().encode())
+    return digest.hexdigest()[:16]
+
+
+def _count_costs(plan: Plan) -> None:
+    """What each method costs; one that cannot be counted goes without."""
+    costs = read_json(plan.out / COSTS)
+    for name, method in plan.chosen.items():
+        if name not in costs and not method.frozen:
+            _tell(f"counting {name}")
+            try:
+                cost = count_cost(method.configure(plan.base).embedder)
+            except TGQFormerError as error:
+                _tell(f"{name} is not counted: {error}")
+                continue
+            costs[name] = {
+                "multiply_adds": cost.multiply_adds,
+                "parameters": cost.parameters,
+                "trained_parameters": cost.trained,
+                "visual_tokens": cost.part("connector").tokens,
+            }
+            parts = {part.name: part for part in cost.parts}
+            costs |= {n: _frozen_cost(m, parts) for n, m in plan.chosen.items() if m.frozen}
+    write_text(plan.out / COSTS, json.dumps(costs, indent=1))
+
+
+def _frozen_cost(method: Method, parts: dict[str, Part]) -> dict[str, int]:
+    towers = [parts[f"{name} tower"] for name in method.frozen]
+    return {
+        "multiply_adds": sum(tower.multiply_adds for tower in towers),
+        "parameters": sum(tower.parameters for tower in towers),
+        "trained_parameters": 0,
+        "visual_tokens": 0,
+    }
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

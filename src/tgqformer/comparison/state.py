@@ -1,0 +1,139 @@
+"""What of a comparison is on disk, and what can be done next.
+
+Everything is read from the folder, so that a comparison which was stopped, or killed, knows where
+it was, and one that is done only reads its figures again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tgqformer.comparison.plan import Cell, Plan
+
+CELL, ERROR, RUN = "cell.json", "error.txt", "run"
+ROBUSTNESS, GATES = "robustness.parquet", "gates.json"
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell, and whether it is to be judged on the test queries after its training."""
+
+    cell: Cell
+    judge: bool
+
+
+def cells(plan: Plan, method: str) -> list[Cell]:
+    """The cells of a method that are certain: the sweep, and all seeds once its rate is chosen."""
+    if plan.chosen[method].frozen:
+        return [Cell(method, 0.0, 0)]
+    first, *others = plan.seeds
+    sweep = [Cell(method, rate, first) for rate in plan.sweep]
+    rate = chosen_rate(plan, method)
+    return sweep + ([] if rate is None else [Cell(method, rate, seed) for seed in others])
+
+
+def chosen_rate(plan: Plan, method: str) -> float | None:
+    """The rate with the best validation figure; None while a run of the sweep is not settled.
+
+    The lower of two equal ones. A run that failed is passed over, and one that found no figure
+    counts as the worst; where all failed there is none.
+    """
+    if plan.chosen[method].frozen:
+        return 0.0
+    if len(plan.sweep) == 1:
+        return plan.sweep[0]
+    sweep = [Cell(method, rate, plan.seeds[0]) for rate in sorted(plan.sweep)]
+    if any(not is_trained(plan, cell) and error(plan, cell) is None for cell in sweep):
+        return None
+    found = {cell.rate: validation(plan, cell) for cell in sweep if is_trained(plan, cell)}
+    return max(found, key=lambda rate: found[rate]) if found else None
+
+
+def validation(plan: Plan, cell: Cell) -> float:
+    """The figure that the sweep goes by; minus infinity where the run has none."""
+    value = read_cell(plan, cell).get("validation", {}).get(plan.base.training.metric)
+    return value if isinstance(value, float) and math.isfinite(value) else -math.inf
+
+
+def jobs(plan: Plan) -> Iterator[Job]:
+    """What can be done now, in the order in which it is best done; failed ones are left out.
+
+    First seeds of all methods come before the others, so that a comparison that is stopped early
+    has something to say of each.
+    """
+    for judge_only in (True, False):
+        for method in plan.chosen:
+            rate = chosen_rate(plan, method)
+            for cell in cells(plan, method):
+                first = plan.chosen[method].frozen or cell.seed == plan.seeds[0]
+                job = Job(cell, cell.rate == rate)
+                if first == judge_only and error(plan, cell) is None and missing(plan, job):
+                    yield job
+
+
+def missing(plan: Plan, job: Job) -> list[str]:
+    """The parts of a job that are not there yet; "cell.json" ends every job."""
+    folder = plan.path(job.cell)
+    wanted = [*(parts(plan, job.cell.method) if job.judge else []), CELL]
+    return [part for part in wanted if not (folder / part).is_file()]
+
+
+def parts(plan: Plan, method: str) -> list[str]:
+    """The files that judging a cell leaves, in the order in which they are made."""
+    found = [f"test/{name}/{EVALUATION}" for name in plan.catalogs]
+    if plan.robustness:
+        found.append(ROBUSTNESS)
+    if not plan.chosen[method].frozen:
+        found.append(GATES)
+    return found + [
+        f"conditions/{condition}/{name}/{EVALUATION}"
+        for condition in plan.conditions_of(method)
+        for name in plan.catalogs
+    ]
+
+
+def is_trained(plan: Plan, cell: Cell) -> bool:
+    """Whether the cell's run, and what it is to be judged on at once, came to its end."""
+    return (plan.path(cell) / CELL).is_file()
+
+
+def is_judged(plan: Plan, cell: Cell) -> bool:
+    """Whether the cell has all its test figures."""
+    return not missing(plan, Job(cell, judge=True))
+
+
+def read_cell(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """The cell's cell.json, {} where there is none."""
+    found: dict[str, Any] = read_json(plan.path(cell) / CELL)
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, {} where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def error(plan: Plan, cell: Cell) -> str | None:
+    """Why the cell failed, None where it did not."""
+    path = plan.path(cell) / ERROR
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def forget_errors(plan: Plan) -> None:
+    """Let every failed cell be tried again."""
+    for path in plan.out.glob(f"cells/*/*/*/{ERROR}"):
+        path.unlink()
+
+
+def steps_done(plan: Plan, cell: Cell) -> int:
+    """Steps of a run that are safe on disk."""
+    if is_trained(plan, cell):
+        return plan.base.training.steps
+    found = (plan.path(cell) / RUN / "checkpoints").glob("checkpoint-*/complete.json")
+    return max((int(path.parent.name.split("-")[1]) for path in found), default=0)
