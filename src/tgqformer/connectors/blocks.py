@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgqformer.connectors.positions import GridPositions
+
 
 class Attention(nn.Module):
     """Multi-head attention of queries [B, Q, D] over a memory [B, M, D]."""
@@ -31,6 +33,8 @@ class Attention(nn.Module):
             weights: also return the attention averaged over heads, [B, Q, M].
         """
         q = self._split(self.query(queries))  # [B, Q, D] -> [B, H, Q, D/H]
+        if not weights and self._folds(queries.shape[1], memory.shape[1]):
+            return self._folded(q, memory, mask), None
         k = self._split(self.key(memory))
         v = self._split(self.value(memory))
         if not weights:
@@ -42,11 +46,42 @@ class Attention(nn.Module):
         attention = scores.softmax(dim=-1)  # [B, H, Q, M]
         return self.out(self._join(attention @ v)), attention.mean(dim=1)
 
+    def _folds(self, queries: int, memory: int) -> bool:
+        """Whether keys and values cost more than attending to the memory itself does."""
+        width = self.key.in_features
+        return queries * (self.heads * memory + width) < memory * width
+
+    def _folded(self, q: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """The same sum in another order: (q W_k) m and W_v (a m), in place of q (W_k m), a (W_v m).
+
+        For few queries over many tokens this is several times cheaper, as in multi-head latent
+        attention (DeepSeek-V2, arXiv 2405.04434, section 2.1.2). q: [B, H, Q, D/H].
+        """
+        heads, width = self.heads, memory.shape[-1]
+        key = self.key.weight.view(heads, -1, width)  # [H, D/H, D]
+        value = self.value.weight.view(heads, -1, width)
+        asks = _by_head(q * q.shape[-1] ** -0.5, key)  # [B, H, Q, D]
+        scores = asks.flatten(1, 2) @ memory.transpose(-1, -2)  # [B, H Q, M]: one memory for all
+        scores = scores.view(*asks.shape[:-1], -1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        seen = scores.softmax(dim=-1).flatten(1, 2) @ memory  # [B, H Q, D]
+        seen = _by_head(seen.view(asks.shape), value.transpose(-1, -2))  # [B, H, Q, D/H]
+        mixed: Tensor = self.out(self._join(seen) + self.value.bias)
+        return mixed
+
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _join(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(-2)
+
+
+def _by_head(x: Tensor, weight: Tensor) -> Tensor:
+    """[B, H, Q, I], [H, I, O] -> [B, H, Q, O]: one product a head, no copy of the weights a row."""
+    batch, heads, queries, _ = x.shape
+    mixed = x.transpose(0, 1).flatten(1, 2) @ weight  # [H, B Q, O]
+    return mixed.view(heads, batch, queries, -1).transpose(0, 1)
 
 
 class FeedForward(nn.Sequential):
@@ -106,15 +141,23 @@ class Memory(nn.Module):
     token gives attention somewhere to rest, and keeps an item without photo or text finite.
     """
 
-    def __init__(self, input_width: int, width: int) -> None:
+    def __init__(self, input_width: int, width: int, *, photo_tokens: int | None = None) -> None:
+        """Build it.
+
+        Args:
+            photo_tokens: tokens of a photo, to add their positions; None adds none.
+        """
         super().__init__()
         self.input_norm = nn.LayerNorm(input_width)
         self.project = nn.Linear(input_width, width)
         self.null = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.norm = nn.LayerNorm(width)
+        self.positions = GridPositions(photo_tokens, width) if photo_tokens else None
 
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """[B, P, Di], [B, P] -> memory [B, P + 1, D] and mask [B, 1, 1, P + 1]; null comes last."""
         projected = self.project(self.input_norm(tokens))
+        if self.positions is not None:
+            projected = projected + self.positions(tokens.shape[1])
         memory = torch.cat([projected, self.null.expand(len(tokens), -1, -1)], dim=1)
         return self.norm(memory), F.pad(mask, (0, 1), value=True)[:, None, None, :]

@@ -33,6 +33,8 @@ class ConnectorConfig:
         agreement_input: show the image-text agreement to the anchored gate.
         agreement_width: width of the learned agreement projections, where the towers share no
             space.
+        positions: tell where each visual token lies in its photo (ours), where the tower's tokens
+            are a grid; for every connector whose queries attend to them.
         cross_every: the rivals "qformer", "qformer_text" and "notellm2" look at the photo in the
             first layer and every so many layers after it; 2 is published, 1 is TGQ-Former's own.
         notellm2_layers: layers of the rival "notellm2", in place of `layers`; 6 is published.
@@ -52,6 +54,7 @@ class ConnectorConfig:
     exploratory_gate: bool = True
     agreement_input: bool = True
     agreement_width: int = 128
+    positions: bool = True
     cross_every: int = 2
     notellm2_layers: int = 6
 
@@ -91,6 +94,7 @@ class ConnectorShape:
         text_global: Dtg, width of the global text vector.
         output: D, width of the backbone's input embeddings.
         shared_space: the two global vectors live in one space, so their cosine is meaningful.
+        photo_tokens: visual tokens of a photo; None where it varies from photo to photo.
     """
 
     visual: int
@@ -99,3 +103,4 @@ class ConnectorShape:
     text_global: int
     output: int
     shared_space: bool = False
+    photo_tokens: int | None = None

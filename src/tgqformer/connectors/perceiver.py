@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import Attention, Memory
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.rival import Rival
 
 
@@ -86,7 +87,7 @@ class Perceiver(Rival):
     def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__(config, config.width)
         c, width = config, config.width
-        self.memory = Memory(shape.visual, width)
+        self.memory = Memory(shape.visual, width, photo_tokens=photo_grid(config, shape))
         self.stack = PerceiverStack(
             c.tokens,
             width,

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import Attention, FeedForward, Memory
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.rival import Rival
 
 EPSILON = 1e-12  # of BERT's layer norms
@@ -154,7 +155,7 @@ class QFormer(Rival):
         super().__init__(config, config.width)
         c = config
         self.queries = nn.Parameter(torch.randn(c.tokens, c.width) * 0.02)
-        self.memory = Memory(shape.visual, c.width)
+        self.memory = Memory(shape.visual, c.width, photo_tokens=photo_grid(config, shape))
         self.stack = PostNormStack(
             c.width, c.heads, layers or c.layers, c.ffn, c.dropout, c.cross_every, text=text
         )

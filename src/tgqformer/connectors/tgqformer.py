@@ -17,6 +17,7 @@ from tgqformer.connectors.base import Connector, ConnectorOutput
 from tgqformer.connectors.blocks import Memory, QFormerLayer
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.gates import ReliabilityGate, modulate
+from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries
 
 
@@ -30,7 +31,7 @@ class TGQFormer(Connector):
         self.num_tokens = c.anchored + c.exploratory
         sizes = {"anchored": c.anchored, "exploratory": c.exploratory}
         self.stream_names = tuple(name for name, size in sizes.items() if size)
-        self.memory = Memory(shape.visual, width)
+        self.memory = Memory(shape.visual, width, photo_tokens=photo_grid(config, shape))
         self.anchored = (
             AnchoredQueries(shape.text, width, c.heads, c.anchored) if c.anchored else None
         )
