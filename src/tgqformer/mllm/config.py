@@ -59,7 +59,7 @@ class MLLMConfig:
 
 @dataclass
 class MLLMTraining:
-    """Options of `train_mllm`; what it shares with `TrainingConfig` has the same names and defaults.
+    """Options of `train_mllm`: names and defaults of `TrainingConfig`, as far as they go.
 
     Attributes:
         steps: optimiser steps.

@@ -70,7 +70,7 @@ class MLLMEmbedder:
         return load_mllm(cls, Path(path), device=device)
 
     def save_pretrained(self, path: Path | str) -> None:
-        """Write config and trained weights (safetensors); the frozen ones are named, not written."""
+        """Write config and trained weights (safetensors); frozen ones are named, not written."""
         from tgqformer.mllm.saving import save_mllm
 
         save_mllm(self, Path(path))
