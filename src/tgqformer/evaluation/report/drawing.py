@@ -27,6 +27,7 @@ WIDTH = 4.4
 
 @contextmanager
 def drawing(height: float) -> Iterator[Figure]:
+    """A figure of WIDTH by `height` inches, to be drawn on and given to `svg_text` in the body."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -51,21 +52,30 @@ def drawing(height: float) -> Iterator[Figure]:
         yield Figure(figsize=(WIDTH, height))
 
 
-def legend_above(axes: Any) -> None:
+def legend_above(axes: Any, columns: int | None = None) -> None:
+    """A legend over the panel, in two columns unless its names are long or `columns` is given."""
     _, labels = axes.get_legend_handles_labels()
-    columns = 2 if max(map(len, labels)) <= 28 else 1
+    if columns is None:
+        columns = 2 if max(map(len, labels)) <= 28 else 1
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1, fontsize=8
     )
 
 
 def plain(text: str, longest: int = 22) -> str:
+    """One line of at most `longest` letters that matplotlib takes as it is."""
     # matplotlib leaves names that begin with an underscore out of legends, and breaks at newlines.
     line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split()).lstrip("_") or "–"
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def svg_text(figure: Figure, description: str, name: str) -> str:
+    """The figure as an inline <svg>.
+
+    Args:
+        description: what it shows, for those who cannot see it.
+        name: tells its ids from those of other figures on the page.
+    """
     import matplotlib
 
     buffer = io.StringIO()

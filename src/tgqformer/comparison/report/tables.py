@@ -1,0 +1,203 @@
+"""The rows of the page's tables, formatted; the template only sets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tgqformer.comparison.report.curves import corruption_kinds
+from tgqformer.comparison.report.standing import (
+    COMPARED,
+    chosen_cells,
+    figure_of,
+    gain_over,
+    interval,
+    label,
+    names,
+    ranked,
+)
+from tgqformer.comparison.report.words import (
+    gain_points,
+    gain_relative,
+    rate,
+    short_count,
+    value_and_bounds,
+)
+from tgqformer.comparison.results import Figure, Results
+from tgqformer.evaluation.compare import metric_label
+
+SEVERITY = 0.75
+"""Where the share of the clean figure that is kept is told."""
+
+
+def headline_rows(
+    results: Results, catalog: str, metrics: Sequence[str], metric: str
+) -> list[dict[str, Any]]:
+    """A row for each compared method, best first; those without figures at the end."""
+    order = ranked(results, catalog, metric)
+    best = {m: _best(results, order, catalog, m) for m in metrics}
+    rows = []
+    for name in [*order, *(n for n in names(results, COMPARED) if n not in order)]:
+        cells = []
+        for m in metrics:
+            figure = figure_of(results, name, catalog, m)
+            gain = gain_over(results, name, catalog, m)
+            value, bounds = shown(figure)
+            cells.append(
+                {
+                    "value": value,
+                    "bounds": bounds,
+                    "best": figure is not None and figure.value == best[m],
+                    "gain": "" if gain is None else gain_points(gain),
+                }
+            )
+        rows.append(
+            {
+                "name": label(results, name),
+                "note": results.methods[name].note,
+                "ours": name == results.ours,
+                "state": "" if name in order else state(results, name),
+                "cells": cells,
+            }
+        )
+    return rows
+
+
+def gain_rows(
+    results: Results, catalog: str, metrics: Sequence[str], rival: str
+) -> list[tuple[str, str, str]]:
+    """(figure, points ahead, relative gain) of ours over one rival."""
+    found = [(m, gain_over(results, rival, catalog, m)) for m in metrics]
+    return [
+        (metric_label(m), gain_points(gain), gain_relative(gain))
+        for m, gain in found
+        if gain is not None
+    ]
+
+
+def tuning_rows(results: Results) -> list[dict[str, Any]]:
+    """What was tuned for each method and how much, and what it costs."""
+    rows = []
+    for name, method in results.methods.items():
+        if method.group == "condition":
+            continue
+        tried = sorted(method.sweep.items(), key=lambda one: float(one[0]))
+        steps = method.steps_to_90
+        rows.append(
+            {
+                "name": method.label,
+                "ours": name == results.ours,
+                "rate": "–" if method.learning_rate is None else rate(method.learning_rate),
+                "sweep": [
+                    (
+                        rate(float(one)),
+                        f"{100 * value:.1f}",
+                        method.learning_rate is not None and float(one) == method.learning_rate,
+                    )
+                    for one, value in tried
+                ],
+                "seeds": len(chosen_cells(results, name)),
+                "state": state(results, name),
+                "steps_to_90": _span(steps),
+                "tokens": _count(method.visual_tokens),
+                "multiply_adds": _short(method.multiply_adds),
+                "trained": _short(method.trained_parameters),
+            }
+        )
+    return rows
+
+
+def kept_rows(results: Results, metric: str) -> list[dict[str, Any]]:
+    """The share of the clean figure that each method keeps at SEVERITY, for each kind."""
+    kinds = corruption_kinds(results)
+    rows = []
+    for name in names(results):
+        cells = [kept(results, name, kind, metric) for kind in kinds]
+        if any(cell is not None for cell in cells):
+            gains = {
+                p.kind: gain_points(p.gain[metric])
+                for p in results.methods[name].robustness
+                if p.severity == SEVERITY and metric in p.gain
+            }
+            rows.append(
+                {
+                    "name": label(results, name),
+                    "ours": name == results.ours,
+                    "cells": [
+                        ("–", "", "")
+                        if c is None
+                        else (f"{100 * c[0]:.0f} %", f"{100 * c[1]:.1f} left", gains.get(kind, ""))
+                        for c, kind in zip(cells, kinds)
+                    ],
+                    "order": (cells[-1] or (0.0, 0.0))[1],
+                }
+            )
+    return sorted(rows, key=lambda row: -row["order"])
+
+
+def kept(results: Results, name: str, kind: str, metric: str) -> tuple[float, float] | None:
+    """(share of the clean figure that is kept at SEVERITY, the figure there)."""
+    at = {
+        p.severity: p.metrics[metric].value
+        for p in results.methods[name].robustness
+        if p.kind == kind and metric in p.metrics
+    }
+    if not at.get(0.0) or SEVERITY not in at:
+        return None
+    return at[SEVERITY] / at[0.0], at[SEVERITY]
+
+
+def gate_rows(results: Results) -> list[dict[str, Any]]:
+    """What the gates of ours say under each condition."""
+    method = results.methods.get(results.ours)
+    return [
+        {
+            "condition": f"{gate.condition} {gate.severity:g}" if gate.severity else gate.condition,
+            "cells": [
+                ("–", "")
+                if one is None
+                else (f"{one.mean:+.3f}", f"± {one.spread:.3f}, |·| {one.magnitude:.3f}")
+                for one in (gate.anchored, gate.exploratory, gate.agreement)
+            ],
+        }
+        for gate in (method.gates if method else ())
+    ]
+
+
+def state(results: Results, name: str) -> str:
+    """ "pending", "2 of 3 runs", "failed", or "" where all of a method is done."""
+    if results.methods[name].group in ("frozen", "condition"):
+        return "" if results.methods[name].catalogs else "pending"
+    cells = [cell for cell in results.cells if cell.method == name]
+    done = sum(cell.state == "done" for cell in cells)
+    failed = sum(cell.state == "failed" for cell in cells)
+    if not cells or not done:
+        return "failed" if failed else "pending"
+    if done == len(cells):
+        return ""
+    return f"{done} of {len(cells)} runs" + (f", {failed} failed" if failed else "")
+
+
+def shown(figure: Figure | None) -> tuple[str, str]:
+    """("85.1", "[82.9, 87.0]"); a dash where nothing is measured."""
+    return ("–", "") if figure is None else value_and_bounds(interval(figure))
+
+
+def _best(results: Results, order: Sequence[str], catalog: str, metric: str) -> float | None:
+    found = [figure_of(results, name, catalog, metric) for name in order]
+    return max((figure.value for figure in found if figure is not None), default=None)
+
+
+def _span(steps: Sequence[int]) -> str:
+    if not steps:
+        return "–"
+    mean = round(sum(steps) / len(steps))
+    return f"{mean:,}" if min(steps) == max(steps) else f"{mean:,} ({min(steps):,}–{max(steps):,})"
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _short(value: int | None) -> str:
+    return "–" if value is None else short_count(value)
