@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "tgqformer.cli.compare:compare",
     "embed": "tgqformer.cli.embed:embed",
     "similar": "tgqformer.cli.similar:similar",
+    "neighbors": "tgqformer.cli.neighbors:neighbors",
     "index": "tgqformer.cli.index:index",
     "flops": "tgqformer.cli.flops:flops",
     "presets": "tgqformer.cli.presets:presets",

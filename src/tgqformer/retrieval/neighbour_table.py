@@ -1,0 +1,182 @@
+"""The table of all neighbours, on disk: block by block, so that a killed search goes on.
+
+While the search runs, rows and scores lie in two plain arrays in a hidden folder beside the table,
+and a block counts as done once its name stands in `done`. The table itself appears whole, by
+rename, and the folder goes.
+
+The table is Parquet: `item_id`, `neighbours` (a list of ids, best first) and `scores` (a list of
+float32, of the same length), one row for each item, in the order of the embeddings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tgqformer.errors import StorageError
+from tgqformer.files import atomic_path, write_text
+from tgqformer.retrieval.embeddings import Embeddings
+from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
+from tgqformer.retrieval.scores import blocks
+
+_GROUP = 4096  # items in a row group of the table
+
+
+@dataclass(frozen=True)
+class NeighbourTable:
+    """A table that was read: `neighbours[i]` and `scores[i]` are those of `ids[i]`, best first."""
+
+    ids: list[str]
+    neighbours: list[list[str]]
+    scores: list[npt.NDArray[np.float32]]
+
+
+def write_neighbours(
+    embeddings: Embeddings,
+    out: str | os.PathLike[str],
+    k: int,
+    *,
+    rules: Rules | None = None,
+    relevance: float = 1.0,
+    block: int = 2048,
+) -> Iterator[tuple[int, int]]:
+    """Search block by block and write the table; run the iterator to its end.
+
+    A second start with the same embeddings and options goes on where the first was stopped; with
+    others it begins anew.
+
+    Args:
+        out: the Parquet file.
+        k, rules, relevance, block: see `NeighbourSearch`.
+
+    Yields:
+        (blocks done, blocks in all).
+
+    Raises:
+        ConfigError: an option is out of its range.
+        StorageError: codes do not fit the vectors, or the disk refuses.
+    """
+    final = Path(out)
+    vectors = embeddings.as_float32()
+    search = NeighbourSearch(vectors, k, rules=rules, relevance=relevance, block=block)
+    plan = _plan(embeddings, search)
+    folder = final.with_name(f".{final.name}.work")
+    try:
+        work = _Work(folder, plan, (len(vectors), k))
+        todo = search.blocks()
+        for number, rows in enumerate(todo):
+            if number not in work.done:
+                scores, found = search.search(rows)
+                work.put(number, rows, scores, found)
+            yield number + 1, len(todo)
+        _write(final, embeddings.ids, work, plan)
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written ({error.strerror or error}); free some space or choose "
+            "another folder."
+        ) from error
+
+
+def read_neighbours(path: str | os.PathLike[str]) -> NeighbourTable:
+    """Read a table; StorageError where it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as parquet:
+            table = parquet.read(columns=["item_id", "neighbours", "scores"])
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(
+            f"{path} cannot be read ({str(error).splitlines()[0].rstrip('.')}); run `tgqformer "
+            "neighbors` again."
+        ) from error
+    if table.num_columns < 3:
+        raise StorageError(f"{path} is no table of neighbours; run `tgqformer neighbors` first.")
+    ids, neighbours, scores = (table.column(i).to_pylist() for i in range(3))
+    return NeighbourTable(ids, neighbours, [np.asarray(row, dtype=np.float32) for row in scores])
+
+
+class _Work:
+    """The state of an unfinished search in its hidden folder."""
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any], shape: tuple[int, int]) -> None:
+        self.folder = folder
+        text = json.dumps(plan, sort_keys=True)
+        known = folder / "plan.json"
+        if not known.is_file() or known.read_text(encoding="utf-8") != text:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            for name, width in (("rows", 8), ("scores", 4)):
+                with (folder / name).open("wb") as file:
+                    file.truncate(max(1, shape[0] * shape[1] * width))
+            write_text(known, text)
+        self.rows = np.memmap(folder / "rows", dtype=np.int64, mode="r+", shape=shape)
+        self.scores = np.memmap(folder / "scores", dtype=np.float32, mode="r+", shape=shape)
+        names = (folder / "done").read_text().split() if (folder / "done").exists() else []
+        # the last name may have been cut short by a kill, and would then be another number
+        self.done = {int(name[:-1]) for name in names if name.endswith(";")}
+
+    def put(self, number: int, rows: Any, scores: Any, found: Any) -> None:
+        self.rows[rows], self.scores[rows] = found, scores
+        self.rows.flush()
+        self.scores.flush()
+        with (self.folder / "done").open("a") as file:
+            file.write(f"{number};\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.done.add(number)
+
+
+def _plan(embeddings: Embeddings, search: NeighbourSearch) -> dict[str, Any]:
+    """All that decides the table; equal plans give equal tables."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in embeddings.ids:
+        digest.update(name.encode() + b"\0")
+    digest.update(np.ascontiguousarray(embeddings.vectors))
+    rules = search.rules
+    for codes in (rules.apart, rules.other, rules.within):
+        digest.update(b"-" if codes is None else np.ascontiguousarray(codes))
+    return {
+        "model": embeddings.metadata.get("model", ""),
+        "items": len(embeddings.ids),
+        "k": search.k,
+        "relevance": search.relevance,
+        "block": search.block,
+        "digest": digest.hexdigest(),
+    }
+
+
+def _write(final: Path, ids: list[str], work: _Work, plan: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = pa.array(ids, pa.string())
+    fields = [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("neighbours", pa.list_(pa.string())),
+        pa.field("scores", pa.list_(pa.float32())),
+    ]
+    about = {f"tgqformer.{key}": str(plan[key]) for key in ("model", "k", "relevance")}
+    schema = pa.schema(fields, metadata=about)
+    with (
+        atomic_path(final, refusals=(pa.ArrowException,)) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for start, stop in blocks(len(ids), _GROUP):
+            rows, scores = np.asarray(work.rows[start:stop]), np.asarray(work.scores[start:stop])
+            there = rows >= 0
+            offsets = pa.array(np.concatenate([[0], there.sum(axis=1).cumsum()]), pa.int32())
+            found = pa.ListArray.from_arrays(offsets, names.take(pa.array(rows[there])))
+            values = pa.ListArray.from_arrays(offsets, pa.array(scores[there]))
+            columns = [names.slice(start, stop - start), found, values]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -1,0 +1,280 @@
+"""The k nearest rows of every row: exact, in blocks of bounded memory, faster than one flat search.
+
+A block of queries is scored against a stretch of the pool by one float32 matrix product. Of each
+row of scores the best few are picked by a bound from its maxima, in two passes (a full partition
+costs ten). They are scored again by the definition in `scores.py`, so the answer
+is that of `ExactIndex`, ties in row order included. Where float32 error could have hidden a better
+row, the whole row is scored by that definition.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tgqformer.errors import ConfigError, StorageError
+from tgqformer.retrieval.diversity import diversify
+from tgqformer.retrieval.scores import (
+    Rows,
+    Vectors,
+    as_vectors,
+    blocks,
+    inner_products,
+    queries_at_once,
+)
+
+_QUERIES = 256  # scored at once,
+_POOL = 131_072  # against so many rows: 128 MB of scores
+_GATHER_BYTES = 2 * 2**20  # stays in the cache
+_SPARE = 16  # candidates beyond those wanted, so that float32 error seldom decides
+_COLUMNS = 8  # maxima of a row of scores that are compared first, for each one wanted
+_DIVERSITY_POOL = 3  # candidates for each neighbour that is chosen for diversity
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which rows may be neighbours of which, beside that no row is its own.
+
+    Codes are int [N], one for each row; a negative code stands for "unknown" and compares equal to
+    nothing.
+
+    Attributes:
+        apart: rows of equal code are never neighbours (items that show the same photo).
+        other: the same for a second property (items of one brand).
+        within: only rows of equal code are neighbours (items of one category); a row of unknown
+            code has none.
+    """
+
+    apart: Rows | None = None
+    other: Rows | None = None
+    within: Rows | None = None
+
+
+class NeighbourSearch:
+    """Finds the neighbours of stored rows, block by block.
+
+    Args:
+        vectors: [N, D], kept by reference.
+        k: neighbours of each row.
+        rules: what is left out.
+        relevance: the weight of relevance in maximal marginal relevance (`diversity.py`), in
+            (0, 1]; 1 is the plain order.
+        block: rows in one block, the unit of work.
+
+    Raises:
+        ConfigError: an option is out of its range.
+        StorageError: the codes of a rule are not one for each vector.
+    """
+
+    def __init__(
+        self,
+        vectors: npt.ArrayLike,
+        k: int,
+        *,
+        rules: Rules | None = None,
+        relevance: float = 1.0,
+        block: int = 2048,
+    ) -> None:
+        self.vectors: Vectors = as_vectors(vectors)
+        self.k, self.block, self.relevance = k, block, relevance
+        self.rules = rules or Rules()
+        if k < 1:
+            raise ConfigError(f"k is {k}, but must be at least 1.")
+        if not 0 < relevance <= 1:
+            raise ConfigError(f"relevance is {relevance}, but must lie above 0 and at most at 1.")
+        for codes in (self.rules.apart, self.rules.other, self.rules.within):
+            if codes is not None and len(codes) != len(self.vectors):
+                raise StorageError(
+                    f"{len(codes)} codes came with {len(self.vectors)} vectors, but each row needs "
+                    "one; read both from the same catalog."
+                )
+        self.width = k if relevance == 1 else _DIVERSITY_POOL * k
+        self._memory: Vectors = np.empty(0, dtype=np.float32)
+        self._threads = min(16, os.cpu_count() or 1)
+        longest = (_lengths(self.vectors[a:b]).max() for a, b in blocks(len(self.vectors), 65_536))
+        self._longest = max(map(np.float32, longest), default=np.float32(0))
+
+    def blocks(self) -> list[Rows]:
+        """The rows of each block: every row once, those of one `within` code together."""
+        return [rows for part in self._parts() for rows in _cut(part, self.block)]
+
+    def search(self, rows: Rows) -> tuple[Vectors, Rows]:
+        """The neighbours of one block, best first (with diversity: in the order of choice).
+
+        Returns:
+            scores float32 [n, k] and rows int64 [n, k]; where a row has fewer neighbours, its last
+            entries are -inf and -1.
+        """
+        members = self._members(rows)
+        pool = self.vectors if members is None else self.vectors[members]
+        scores = np.full((len(rows), self.k), -np.inf, dtype=np.float32)
+        found = np.full((len(rows), self.k), -1, dtype=np.int64)
+        for start, stop in blocks(len(rows), _QUERIES):
+            part = slice(start, stop)
+            some, places = self._nearest(rows[part], pool, members)
+            if self.relevance < 1:
+                some, places = diversify(some, places, pool, self.k, self.relevance)
+            if members is not None:
+                places = np.where(places >= 0, members[places], -1)
+            scores[part, : places.shape[1]], found[part, : places.shape[1]] = some, places
+        return scores, found
+
+    def _parts(self) -> Iterator[Rows]:
+        within = self.rules.within
+        if within is None:
+            yield np.arange(len(self.vectors), dtype=np.int64)
+            return
+        order = np.argsort(within, kind="stable").astype(np.int64)
+        yield from np.split(order, np.flatnonzero(np.diff(within[order])) + 1)
+
+    def _members(self, rows: Rows) -> Rows | None:
+        """The pool of a block, None for all rows."""
+        within = self.rules.within
+        if within is None:
+            return None
+        code = within[rows[0]]
+        if code < 0:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(within == code).astype(np.int64)
+
+    def _nearest(self, rows: Rows, pool: Vectors, members: Rows | None) -> tuple[Vectors, Rows]:
+        """[n] rows -> scores and places in the pool [n, min(width, pool)], best first."""
+        width = min(self.width, len(pool))
+        if width == 0:
+            return np.empty((len(rows), 0), np.float32), np.empty((len(rows), 0), np.int64)
+        queries = self.vectors[rows]
+        rough, places, reach = self._candidates(rows, queries, pool, members, width + _SPARE)
+        best, order = self._rescored(queries, pool, rough, places, width)
+        # A row that was passed over scores at most `reach`, give or take what float32 loses.
+        lost = pool.shape[1] * np.float32(2**-24) * _lengths(queries) * self._longest
+        sure = (best[:, -1] > reach + lost) | np.isneginf(reach)
+        open_ = np.flatnonzero(~sure)
+        for start, stop in blocks(len(open_), queries_at_once(len(pool))):
+            some = open_[start:stop]
+            exact = inner_products(queries[some], pool)
+            self._forbid(exact, rows[some], members, 0)
+            best[some], order[some] = _sorted_top(exact, width)
+        order[np.isneginf(best)] = -1
+        return best, order
+
+    def _candidates(
+        self, rows: Rows, queries: Vectors, pool: Vectors, members: Rows | None, wanted: int
+    ) -> tuple[Vectors, Rows, Vectors]:
+        """The best `wanted` of each stretch of the pool by float32 scores.
+
+        Returns:
+            scores [n, C], places [n, C], and [n] the best score that a row left out may have.
+        """
+        scores, places = [], []
+        reach = np.full(len(rows), -np.inf, dtype=np.float32)
+        stretches = -(-len(pool) // _POOL)
+        for start, stop in blocks(len(pool), -(-len(pool) // stretches)):
+            part = self._buffer(len(queries), stop - start)
+            np.matmul(queries, pool[start:stop].T, out=part)
+            self._forbid(part, rows, members, start)
+            picked = self._in_threads(part, wanted)
+            values = np.take_along_axis(part, picked, axis=1)
+            if part.shape[1] > wanted:
+                reach = np.maximum(reach, values.min(axis=1))
+            scores.append(values)
+            places.append(picked + start)
+        rough, found = np.concatenate(scores, axis=1), np.concatenate(places, axis=1)
+        if found.shape[1] > wanted:
+            best = top(rough, wanted)
+            rough, found = (np.take_along_axis(x, best, axis=1) for x in (rough, found))
+            reach = np.maximum(reach, rough.min(axis=1))
+        return rough, found, reach
+
+    def _buffer(self, count: int, size: int) -> Vectors:
+        """Scores [count, size]; one piece of memory for all, since fresh pages cost a fifth."""
+        if self._memory.size < count * size:
+            self._memory = np.empty(count * size, dtype=np.float32)
+        return self._memory[: count * size].reshape(count, size)
+
+    def _in_threads(self, scores: Vectors, wanted: int) -> Rows:
+        cuts = list(blocks(len(scores), -(-len(scores) // self._threads)))
+        with ThreadPoolExecutor(self._threads) as threads:
+            return np.concatenate(
+                list(threads.map(lambda c: top(scores[c[0] : c[1]], wanted), cuts))
+            )
+
+    def _rescored(
+        self, queries: Vectors, pool: Vectors, rough: Vectors, places: Rows, width: int
+    ) -> tuple[Vectors, Rows]:
+        """The candidates' scores by the definition: the best `width`, ties in row order."""
+        best = np.empty((len(places), width), dtype=np.float32)
+        order = np.empty((len(places), width), dtype=np.int64)
+        size = max(1, _GATHER_BYTES // (4 * places.shape[1] * pool.shape[1]))
+
+        def rescore(cut: tuple[int, int]) -> None:
+            part = slice(*cut)
+            gathered = pool[places[part]]  # [n, C, D]
+            exact = np.einsum("ncd,nd->nc", gathered, queries[part], dtype=np.float64)
+            scores = np.where(np.isneginf(rough[part]), -np.inf, exact).astype(np.float32)
+            ranked = np.lexsort((places[part], -scores), axis=1)[:, :width]
+            best[part] = np.take_along_axis(scores, ranked, axis=1)
+            order[part] = np.take_along_axis(places[part], ranked, axis=1)
+
+        with ThreadPoolExecutor(self._threads) as threads:
+            list(threads.map(rescore, blocks(len(places), size)))
+        return best, order
+
+    def _forbid(self, scores: Vectors, rows: Rows, members: Rows | None, start: int) -> None:
+        """Set to -inf what a rule leaves out, in scores [n, m] against the pool from `start` on."""
+        stop = start + scores.shape[1]
+        shown = slice(start, stop) if members is None else members[start:stop]
+        own = rows if members is None else np.searchsorted(members, rows)
+        here = np.flatnonzero((own >= start) & (own < stop))
+        scores[here, own[here] - start] = -np.inf
+        for codes in (self.rules.apart, self.rules.other):
+            if codes is None:
+                continue
+            pool = codes[shown]
+            for row in np.flatnonzero(codes[rows] >= 0):
+                scores[row, pool == codes[rows[row]]] = -np.inf
+
+
+def top(scores: Vectors, wanted: int) -> Rows:
+    """Columns of the `wanted` largest of each row [n, m], in no order: [n, min(wanted, m)].
+
+    A row is cut into interleaved parts. At least `wanted` of its scores reach the `wanted`-th
+    largest of the maxima over the parts, and seldom many more: those are sorted out.
+    """
+    count, size = scores.shape
+    columns = _COLUMNS * wanted
+    parts = size // columns
+    if parts < 2:
+        if size <= wanted:
+            return np.broadcast_to(np.arange(size), scores.shape)
+        return np.argpartition(scores, size - wanted, axis=1)[:, size - wanted :]
+    best = np.empty((count, wanted), dtype=np.int64)
+    for row, values in enumerate(scores):
+        maxima = values[: parts * columns].reshape(parts, columns).max(axis=0)
+        maxima.partition(columns - wanted)
+        reached = np.flatnonzero(values >= maxima[columns - wanted])
+        if len(reached) > wanted:
+            kept = np.argpartition(values[reached], len(reached) - wanted)
+            reached = reached[kept[len(reached) - wanted :]]
+        best[row] = reached
+    return best
+
+
+def _sorted_top(scores: Vectors, width: int) -> tuple[Vectors, Rows]:
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(scores, order, axis=1), order
+
+
+def _lengths(vectors: Vectors) -> Vectors:
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    lengths: Vectors = np.sqrt(squares).astype(np.float32)
+    return lengths
+
+
+def _cut(rows: Rows, size: int) -> Iterator[Rows]:
+    for start, stop in blocks(len(rows), size):
+        yield rows[start:stop]

@@ -1,0 +1,194 @@
+"""Laws of the neighbour table: it is brute force, blocks and kills do not matter, rules hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tgqformer.errors import ConfigError, StorageError
+from tgqformer.retrieval import neighbours
+from tgqformer.retrieval.embeddings import Embeddings
+from tgqformer.retrieval.exact import ExactIndex
+from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
+from tgqformer.retrieval.neighbours import NeighbourSearch, Rules, top
+from tgqformer.retrieval.scores import unit
+
+
+def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:
+    return unit(np.random.default_rng(seed).standard_normal((count, dims)))
+
+
+def table(search: NeighbourSearch) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.empty((len(search.vectors), search.k), np.float32)
+    rows = np.empty((len(search.vectors), search.k), np.int64)
+    for block in search.blocks():
+        scores[block], rows[block] = search.search(block)
+    return scores, rows
+
+
+def brute_force(stored, k, allowed):
+    """The definition: all scores in float64, the forbidden ones away, then (score, row)."""
+    scores = (stored.astype(np.float64) @ stored.astype(np.float64).T).astype(np.float32)
+    scores = np.where(allowed, scores, -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, order, axis=1)
+    return best, np.where(np.isneginf(best), -1, order)
+
+
+def others(count: int) -> np.ndarray:
+    return ~np.eye(count, dtype=bool)
+
+
+def same(found, expected) -> None:
+    width = expected[0].shape[1]
+    np.testing.assert_array_equal(found[0][:, :width], expected[0])
+    np.testing.assert_array_equal(found[1][:, :width], expected[1])
+    assert (found[1][:, width:] == -1).all()
+
+
+@pytest.mark.parametrize(("count", "k"), [(1, 3), (7, 20), (300, 5), (3000, 10)])
+def test_equals_brute_force_without_the_row_itself(count, k):
+    stored = vectors(count)
+    same(table(NeighbourSearch(stored, k)), brute_force(stored, k, others(count)))
+
+
+def test_neither_blocks_nor_stretches_of_the_pool_change_it(monkeypatch):
+    stored = vectors(2500)
+    whole = table(NeighbourSearch(stored, 7))
+    monkeypatch.setattr(neighbours, "_QUERIES", 33)
+    monkeypatch.setattr(neighbours, "_POOL", 400)
+    same(table(NeighbourSearch(stored, 7, block=100)), whole)
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 40])
+def test_ties_come_in_row_order_however_wide(distinct):
+    stored = vectors(distinct, 8)[np.random.default_rng(1).integers(0, distinct, 900)]
+    same(table(NeighbourSearch(stored, 6)), brute_force(stored, 6, others(900)))
+
+
+def test_scores_are_those_of_the_exact_index():
+    stored = vectors(1500, 48)
+    scores, rows = table(NeighbourSearch(stored, 9))
+    index = ExactIndex([str(row) for row in range(1500)], stored)
+    expected = index.search(stored, 9, exclude=np.arange(1500))
+    same((scores, rows), expected)
+
+
+def test_rules_keep_apart_what_they_say_and_no_more():
+    rng = np.random.default_rng(3)
+    stored = vectors(400)
+    apart, other, within = (rng.integers(-1, top, 400) for top in (60, 5, 4))
+    unlike = lambda codes: (codes[:, None] != codes) | (codes[:, None] < 0)  # noqa: E731
+    alike = (within[:, None] == within) & (within[:, None] >= 0)
+    allowed = others(400) & unlike(apart) & unlike(other) & alike
+    search = NeighbourSearch(stored, 12, rules=Rules(apart, other, within))
+    assert sorted(np.concatenate(search.blocks()).tolist()) == list(range(400))
+    same(table(search), brute_force(stored, 12, allowed))
+
+
+def test_top_holds_the_largest():
+    scores = np.random.default_rng(0).standard_normal((20, 5003)).astype(np.float32)
+    found = np.sort(np.take_along_axis(scores, top(scores, 17), axis=1), axis=1)
+    np.testing.assert_array_equal(found, np.sort(scores, axis=1)[:, -17:])
+
+
+# -- diversity -----------------------------------------------------------------------------------
+
+
+def marginal_relevance(stored, query, candidates, scores, k, relevance):
+    """Carbonell & Goldstein, word for word."""
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(candidates)):
+        gains = {
+            place: relevance * scores[place]
+            - (1 - relevance)
+            * max((float(stored[row] @ stored[candidates[s]]) for s in chosen), default=0.0)
+            for place, row in enumerate(candidates)
+            if place not in chosen
+        }
+        chosen.append(max(gains, key=lambda place: gains[place]))
+    return [candidates[place] for place in chosen]
+
+
+def test_full_relevance_is_the_plain_order():
+    stored = vectors(300)
+    plain = table(NeighbourSearch(stored, 10))
+    near = table(NeighbourSearch(stored, 10, relevance=1 - 1e-9))
+    same(near, plain)
+
+
+def test_diversity_is_maximal_marginal_relevance():
+    stored = vectors(200, 6)
+    _, rows = table(NeighbourSearch(stored, 8, relevance=0.4))
+    scores, pool = table(NeighbourSearch(stored, 24))
+    for row in range(0, 200, 20):
+        wanted = marginal_relevance(stored, row, pool[row].tolist(), scores[row], 8, 0.4)
+        assert rows[row].tolist() == wanted
+
+
+def test_diversity_takes_each_neighbour_once_where_there_are_few():
+    stored = vectors(5)
+    scores, rows = table(NeighbourSearch(stored, 8, relevance=0.5))
+    for row in range(5):
+        assert sorted(rows[row][rows[row] >= 0].tolist()) == [r for r in range(5) if r != row]
+        assert np.isneginf(scores[row][4:]).all()
+
+
+# -- the table on disk ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored() -> Embeddings:
+    return Embeddings([f"i{n}" for n in range(500)], vectors(500), {"model": "m"})
+
+
+def test_the_table_holds_what_the_search_found(stored, tmp_path):
+    steps = list(write_neighbours(stored, tmp_path / "n.parquet", 6, block=120))
+    assert steps[-1] == (5, 5)
+    scores, rows = table(NeighbourSearch(stored.vectors, 6))
+    read = read_neighbours(tmp_path / "n.parquet")
+    assert read.ids == stored.ids
+    assert read.neighbours == [[f"i{n}" for n in row] for row in rows]
+    np.testing.assert_array_equal(np.stack(read.scores), scores)
+    assert [path.name for path in tmp_path.iterdir()] == ["n.parquet"]
+
+
+def test_a_stopped_search_goes_on_and_ends_in_the_same_bytes(stored, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
+    list(write_neighbours(stored, whole, 6, block=50))
+    steps = write_neighbours(stored, stopped, 6, block=50)
+    for _ in range(4):
+        next(steps)
+    steps.close()
+    assert not stopped.exists()
+    with (tmp_path / ".stopped.parquet.work" / "done").open("a") as done:
+        done.write("7")  # a kill in the middle of a line counts for nothing
+    searched = []
+    search = NeighbourSearch.search
+    monkeypatch.setattr(
+        NeighbourSearch, "search", lambda self, rows: (searched.append(rows), search(self, rows))[1]
+    )
+    list(write_neighbours(stored, stopped, 6, block=50))
+    assert len(searched) == 6
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_other_vectors_or_options_begin_anew(stored, tmp_path):
+    out = tmp_path / "n.parquet"
+    next(write_neighbours(stored, out, 6, block=50))
+    other = Embeddings(stored.ids, vectors(500, seed=9), {"model": "m"})
+    list(write_neighbours(other, out, 4))
+    assert read_neighbours(out).neighbours[0] == [
+        f"i{n}" for n in table(NeighbourSearch(other.vectors, 4))[1][0]
+    ]
+
+
+def test_wrong_input_is_one_clear_sentence(stored, tmp_path):
+    with pytest.raises(ConfigError, match="k is 0"):
+        NeighbourSearch(stored.vectors, 0)
+    with pytest.raises(ConfigError, match="relevance is 0"):
+        NeighbourSearch(stored.vectors, 1, relevance=0)
+    with pytest.raises(StorageError, match="3 codes came with 500 vectors"):
+        NeighbourSearch(stored.vectors, 1, rules=Rules(apart=np.arange(3)))
+    with pytest.raises(StorageError, match="nothing"):
+        read_neighbours(tmp_path / "nothing.parquet")
