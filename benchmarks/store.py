@@ -1,0 +1,262 @@
+"""Search and store on this machine: time, memory and recall, each beside a peer.
+
+    python benchmarks/store.py --out store.json            the paper's pool, 134,000 x 256
+    python benchmarks/store.py --items 1000000 --out big.json
+    python benchmarks/store.py --items 4000 --writes 20    a smoke test
+
+Vectors are drawn around random centres, so that neighbours are nearer than chance, as a shop's are.
+Peers of the exact top 100: FAISS `IndexFlatIP` asked in one go, and numpy in blocks. Memory is the
+peak of a process of its own for each part. Threads are FAISS's and numpy's own: set
+OMP_NUM_THREADS to compare on fewer cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tgqformer.cli import machine
+from tgqformer.files import write_text
+from tgqformer.retrieval.exact import ExactIndex
+from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.mirror import ExactMirror
+from tgqformer.retrieval.rows import StoredRows
+from tgqformer.retrieval.scores import Vectors, blocks, unit
+from tgqformer.retrieval.store import LanceStore
+
+K = 100
+BLOCK = 16_384
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=134_000)
+    parser.add_argument("--dims", type=int, default=256)
+    parser.add_argument("--queries", type=int, default=1000, help="of the exact searches")
+    parser.add_argument("--writes", type=int, default=200, help="small upserts and deletes")
+    parser.add_argument("--kinds", default="hnsw,ivf", help="sidecars to build")
+    parser.add_argument("--out", type=Path, help="write JSON here instead of on stdout")
+    given = parser.parse_args()
+    figures: dict[str, Any] = {
+        "machine": {k: v for k, v in machine.facts().items() if k != "executable"},
+        "items": given.items,
+        "dims": given.dims,
+        "k": K,
+        "queries": given.queries,
+    }
+    size = (given.items, given.dims)
+    for name, search in PEERS.items():
+        print(f"exact top {K}: {name}", file=sys.stderr, flush=True)
+        figures[f"exact {name}"] = apart(exact, search, *size, given.queries)
+    flat = figures["exact faiss IndexFlatIP"]
+    for name in PEERS:
+        found = figures[f"exact {name}"]
+        found["speed against IndexFlatIP"] = flat["seconds"] / found["seconds"]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "store"
+        for name, part in [("build", build), ("writes", writes)]:
+            print(f"store: {name}", file=sys.stderr, flush=True)
+            figures[name] = apart(part, root, *size, given.writes)
+        for kind in filter(None, given.kinds.split(",")):
+            print(f"sidecar: {kind}", file=sys.stderr, flush=True)
+            figures[f"sidecar {kind}"] = apart(sidecar, root, kind)
+    text = json.dumps(figures, indent=2) + "\n"
+    if given.out:
+        write_text(given.out, text)
+    else:
+        print(text, end="")
+
+
+def apart(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What `part` returns from a process of its own, with that process's peak memory."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measured, (part, arguments))
+
+
+def _measured(part: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    figures = part(*arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {**figures, "peak_megabytes": round(peak / 1e6)}
+
+
+def drawn(items: int, dims: int, seed: int = 0) -> Vectors:
+    """Unit vectors [items, dims] around one centre for each hundred, made in blocks."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((max(1, items // 100), dims), dtype=np.float32)
+    vectors = np.empty((items, dims), dtype=np.float32)
+    for start, stop in blocks(items, BLOCK):
+        noise = rng.standard_normal((stop - start, dims), dtype=np.float32)
+        near = centres[rng.integers(0, len(centres), stop - start)]
+        vectors[start:stop] = unit(near + noise)
+    return vectors
+
+
+def names(items: int) -> list[str]:
+    return [f"item-{row:09d}" for row in range(items)]
+
+
+def seconds(work: Callable[..., object], *arguments: object) -> float:
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+# -- exact search --------------------------------------------------------------------------------
+
+
+def exact(search: Callable[..., Any], items: int, dims: int, queries: int) -> dict[str, Any]:
+    vectors = drawn(items, dims)
+    asked = vectors[:: max(1, items // queries)][:queries].copy()
+    ask = search(vectors)
+    ask(asked[:8])
+    took = seconds(ask, asked)
+    single = statistics.median([seconds(ask, asked[row : row + 1]) for row in range(8)])
+    return {
+        "seconds": took,
+        "queries_per_second": len(asked) / took,
+        "one_query_milliseconds": 1000 * single,
+    }
+
+
+def by_flat(vectors: Vectors) -> Callable[[Vectors], Any]:
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return lambda queries: index.search(queries, K)
+
+
+def by_numpy(vectors: Vectors) -> Callable[[Vectors], Any]:
+    def ask(queries: Vectors) -> None:
+        for start, stop in blocks(len(queries), 64):
+            scores = queries[start:stop] @ vectors.T
+            best = np.argpartition(-scores, min(K, scores.shape[1] - 1), axis=1)[:, :K]
+            np.take_along_axis(scores, best, axis=1).sort(axis=1)
+
+    return ask
+
+
+def by_exact_index(vectors: Vectors) -> Callable[[Vectors], Any]:
+    index = ExactIndex(names(len(vectors)), vectors)
+    return lambda queries: index.search(queries, K)
+
+
+def by_mirror(vectors: Vectors) -> Callable[[Vectors], Any]:
+    mirror = filled(vectors, "float32")
+    return lambda queries: mirror.search(queries, K)
+
+
+def by_int8_mirror(vectors: Vectors) -> Callable[[Vectors], Any]:
+    mirror = filled(vectors, "int8")
+    return lambda queries: mirror.search(queries, K)
+
+
+def filled(vectors: Vectors, precision: Any) -> ExactMirror:
+    mirror = ExactMirror(vectors.shape[1], precision)
+    ids = names(len(vectors))
+    for start, stop in blocks(len(ids), BLOCK):
+        known = [metadata(row) for row in range(start, stop)]
+        rows = StoredRows(ids[start:stop], vectors[start:stop], known)
+        mirror.update([rows], room=len(ids))
+    return mirror
+
+
+PEERS = {
+    "faiss IndexFlatIP": by_flat,
+    "numpy": by_numpy,
+    "ExactIndex": by_exact_index,
+    "mirror float32": by_mirror,
+    "mirror int8": by_int8_mirror,
+}
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+def metadata(row: int) -> Metadata:
+    return Metadata(
+        "", f"brand {row % 500}", f"Home > Part {row % 40}", row % 97 + 0.5, row % 5 > 0
+    )
+
+
+def build(root: Path, items: int, dims: int, _: int) -> dict[str, Any]:
+    vectors, ids = drawn(items, dims), names(items)
+
+    def batches():
+        for start, stop in blocks(items, BLOCK):
+            known = [metadata(row) for row in range(start, stop)]
+            yield ids[start:stop], vectors[start:stop], known
+
+    took = seconds(lambda: LanceStore.build(root, batches(), dims=dims))
+    again = seconds(lambda: LanceStore.build(root, batches(), dims=dims, replace=True))
+    figures = {"seconds": took, "rebuild_seconds": again, "bytes": LanceStore(root).info().bytes}
+    for precision in ("float32", "int8"):
+        start = time.perf_counter()
+        index = LocalIndex(root, precision=precision, sidecar=False)
+        figures[f"open_{precision}_seconds"] = time.perf_counter() - start
+        figures[f"mirror_{precision}_bytes"] = index.mirror.bytes
+        index.close()
+    return figures
+
+
+def writes(root: Path, items: int, dims: int, count: int) -> dict[str, Any]:
+    index = LocalIndex(root, sidecar=False)
+    fresh = drawn(max(count, 1000), dims, seed=1)
+    rng = np.random.default_rng(2)
+    took: dict[str, list[float]] = {name: [] for name in ("upsert", "delete", "search", "filtered")}
+    largest = 0
+    where = Filter(categories=("Home > Part 7",), in_stock=True)
+    for step in range(count):
+        item = f"item-{rng.integers(items):09d}"
+        vector = fresh[step % len(fresh)][None]
+        took["upsert"].append(seconds(index.upsert, [item], vector, [metadata(step)]))
+        took["search"].append(seconds(index.search, vector, K))
+        took["filtered"].append(seconds(index.search, vector, K, where))
+        gone = f"item-{rng.integers(items):09d}"
+        took["delete"].append(seconds(index.delete, [gone]))
+        largest = max(largest, index.store.info().bytes)
+    many = [f"new-{row}" for row in range(1000)]
+    thousand = seconds(index.upsert, many, fresh[:1000], [metadata(0)] * 1000)
+    tidy = seconds(index.optimize)
+    compacted = index.store.info().bytes
+    return {
+        **{f"{name}_milliseconds": 1000 * statistics.median(t) for name, t in took.items()},
+        **{f"{name}_p99_milliseconds": 1000 * np.quantile(t, 0.99) for name, t in took.items()},
+        "upsert_of_1000_seconds": thousand,
+        "optimize_seconds": tidy,
+        "largest_bytes": largest,
+        "compacted_bytes": compacted,
+        "growth": largest / compacted,
+    }
+
+
+def sidecar(root: Path, kind: Any) -> dict[str, Any]:
+    shutil.rmtree(root / "sidecar", ignore_errors=True)
+    index = LocalIndex(root, sidecar=False)
+    made = index.build_sidecar(kind, queries=200).manifest
+    return {
+        "recall": dict(made.recall),
+        "milliseconds": made.milliseconds,
+        "exact_milliseconds": made.exact_milliseconds,
+        "build_seconds": made.build_seconds,
+        "bytes": made.bytes,
+        "effort": made.effort,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""``tgqformer index search``: neighbours from a store, with filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tgqformer.cli.output import json_option, print_json, table
+
+if TYPE_CHECKING:
+    from tgqformer.retrieval.local import LocalIndex
+
+
+@click.command(short_help="Find the nearest items that pass filters.")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--id", "item_id", help="Id of an item in the store.")
+@click.option(
+    "--embeddings",
+    type=click.Path(path_type=Path),
+    help='Or: every item of this file, which "tgqformer embed" wrote.',
+)
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Neighbours.")
+@click.option("--category", "categories", multiple=True, help="In this category or below it.")
+@click.option("--brand", "brands", multiple=True, help="Of this brand; may be given again.")
+@click.option("--min-price", type=float)
+@click.option("--max-price", type=float)
+@click.option("--in-stock/--out-of-stock", "in_stock", default=None, help="Known to be so.")
+@click.option("--precision", type=click.Choice(["float32", "int8"]), default="float32")
+@click.option("--exact", is_flag=True, help="Leave the sidecar aside.")
+@json_option
+def search(
+    store: Path,
+    item_id: str | None,
+    embeddings: Path | None,
+    k: int,
+    categories: tuple[str, ...],
+    brands: tuple[str, ...],
+    min_price: float | None,
+    max_price: float | None,
+    in_stock: bool | None,
+    precision: str,
+    exact: bool,
+    as_json: bool,
+) -> None:
+    """Find the K items of STORE nearest to one of them (--id), or to others (--embeddings).
+
+    An item is never its own neighbour. Given several times, --category and --brand admit any of
+    theirs; an unknown price lies in no range.
+    """
+    if (item_id is None) == (embeddings is None):
+        raise click.UsageError("give either --id or --embeddings")
+
+    from tgqformer.retrieval.filters import Filter
+    from tgqformer.retrieval.local import LocalIndex
+
+    where = Filter(categories, brands, min_price, max_price, in_stock)
+    opened = LocalIndex(store, precision="int8" if precision == "int8" else "float32")
+    if item_id is not None:
+        answers = {item_id: opened.similar(item_id, k, where, exact=exact)}
+    else:
+        from tgqformer.retrieval.embeddings import read_embeddings
+
+        asked = read_embeddings(embeddings or Path())
+        found = opened.search(asked.as_float32(), k, where, exclude=asked.ids, exact=exact)
+        answers = dict(zip(asked.ids, found))
+    titles = _titles(opened, [near.item_id for line in answers.values() for near in line])
+    entries = [
+        {
+            "query_id": query,
+            "rank": rank,
+            "item_id": near.item_id,
+            "score": near.score,
+            "title": titles[near.item_id],
+        }
+        for query, line in answers.items()
+        for rank, near in enumerate(line, start=1)
+    ]
+    if as_json:
+        print_json({"neighbours": entries, "sidecar": opened.sidecar_refused or "current"})
+        return
+    columns = ["query_id", "rank", "item_id", "score", "title"]
+    table(f"Neighbours in {store}", columns, [[entry[c] for c in columns] for entry in entries])
+
+
+def _titles(opened: LocalIndex, ids: list[str]) -> dict[str, str]:
+    known = opened.store.metadata(sorted(set(ids)))
+    return {item_id: known[item_id].title if item_id in known else "" for item_id in ids}

@@ -1,0 +1,275 @@
+"""The approximate index beside a store: FAISS HNSW or IVF, for pools where exact search is slow.
+
+It is built from the exact mirror and judged by it: its recall is measured and kept in its manifest
+with the table and version it was built from, and it is refused for any other. The index file is
+written first; the manifest that names it takes the old one's place by a rename, which is the swap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tgqformer.errors import ConfigError, StorageError
+from tgqformer.files import atomic_path, write_text
+from tgqformer.retrieval.mirror import ExactMirror
+from tgqformer.retrieval.scores import Vectors, blocks
+
+SidecarKind = Literal["hnsw", "ivf"]
+
+FOLDER, MANIFEST = "sidecar", "manifest.json"
+_FORMAT = 1
+_RECALLS_AT = (10, 100)
+_ADDED_AT_ONCE = 65_536
+_TRAINED_ON = 64  # vectors for each IVF list
+
+
+@dataclass(frozen=True)
+class SidecarManifest:
+    """What is known of a built sidecar.
+
+    Attributes:
+        kind: "hnsw" or "ivf".
+        table: name of the table it was built from.
+        version: of that table.
+        items: how many it holds.
+        effort: HNSW's efSearch, or IVF's nprobe, with which recall was measured.
+        recall: "10" and "100" to the mean share of the exact neighbours that it finds.
+        queries: stored items asked, each excluded from its own answer.
+        milliseconds: a query at K = 10, one at a time, beside `exact_milliseconds` of the mirror.
+        build_seconds: without the measuring.
+        bytes: of the index file.
+        sha256: of the index file.
+    """
+
+    kind: SidecarKind
+    table: str
+    version: int
+    items: int
+    effort: int
+    recall: Mapping[str, float] = field(default_factory=dict)
+    queries: int = 0
+    milliseconds: float = 0.0
+    exact_milliseconds: float = 0.0
+    build_seconds: float = 0.0
+    bytes: int = 0
+    sha256: str = ""
+    file: str = ""
+    format: int = _FORMAT
+
+
+class Sidecar:
+    """A sidecar in memory; `build_sidecar` and `open_sidecar` make it."""
+
+    def __init__(self, index: Any, ids: list[str], manifest: SidecarManifest) -> None:
+        self.index = index
+        self.ids = ids
+        self.manifest = manifest
+
+    def candidates(self, queries: Vectors, count: int) -> list[list[str]]:
+        """Up to `count` ids near each of queries [M, D]; for the mirror to judge."""
+        count = min(count, len(self.ids))
+        if count == 0:
+            return [[] for _ in queries]
+        effort = self.manifest.effort
+        if self.manifest.kind == "hnsw":
+            options = _faiss().SearchParametersHNSW(efSearch=max(effort, count))
+        else:
+            options = _faiss().SearchParametersIVF(nprobe=effort)
+        _, rows = self.index.search(queries, count, params=options)
+        return [[self.ids[row] for row in line if row >= 0] for line in rows.tolist()]
+
+
+def build_sidecar(
+    root: Path,
+    mirror: ExactMirror,
+    table: str,
+    version: int,
+    *,
+    kind: SidecarKind = "hnsw",
+    effort: int | None = None,
+    queries: int = 200,
+    seed: int = 0,
+) -> Sidecar:
+    """Build, measure and swap in the sidecar of `mirror`, which holds `version` of `table`.
+
+    Args:
+        root: the store's folder.
+        effort: efSearch (HNSW, default 128) or nprobe (IVF, default 1/16 of the lists, at least 8).
+        queries: stored items to measure recall with, drawn with `seed`.
+
+    Raises:
+        ConfigError: the kind is unknown, or effort or queries is less than 1.
+        StorageError: the store is empty, or the files cannot be written.
+    """
+    if kind not in ("hnsw", "ivf"):
+        raise ConfigError(f"sidecar kind is {kind!r}, but must be 'hnsw' or 'ivf'.")
+    if queries < 1 or (effort is not None and effort < 1):
+        raise ConfigError("effort and queries of a sidecar must be at least 1.")
+    ids = mirror.ids()
+    if not ids:
+        raise StorageError(f"{root} holds no items; upsert some before building a sidecar.")
+    start = time.perf_counter()
+    index, default = _trained(kind, mirror, ids, seed)
+    for first, last in blocks(len(ids), _ADDED_AT_ONCE):
+        index.add(mirror.vectors(ids[first:last]))
+    built = SidecarManifest(
+        kind=kind,
+        table=table,
+        version=version,
+        items=len(ids),
+        effort=effort or default,
+        build_seconds=time.perf_counter() - start,
+    )
+    return _swap_in(root, index, ids, measured(Sidecar(index, ids, built), mirror, queries, seed))
+
+
+def open_sidecar(
+    root: Path, mirror: ExactMirror, table: str, version: int, *, known: Sidecar | None = None
+) -> Sidecar:
+    """Load the sidecar of a store whose `version` of `table` the mirror holds.
+
+    Args:
+        known: one in memory, used again where the file is still the same.
+
+    Raises:
+        StorageError: there is none, it belongs to another version, or its file is damaged.
+    """
+    manifest = read_manifest(root)
+    if manifest is None:
+        raise StorageError(f"{root} has no sidecar; build one with `tgqformer index sidecar`.")
+    if (manifest.table, manifest.version) != (table, version):
+        raise StorageError(
+            f"the sidecar of {root} was built from version {manifest.version} of "
+            f"{manifest.table}, but the store is at version {version} of {table}; build it again "
+            "with `tgqformer index sidecar`."
+        )
+    if known is not None and known.manifest.sha256 == manifest.sha256:
+        return Sidecar(known.index, known.ids, manifest)
+    import faiss
+
+    path = root / FOLDER / manifest.file
+    if not path.is_file() or _sha256(path) != manifest.sha256:
+        raise StorageError(f"{path} is absent or damaged; build the sidecar again.")
+    ids = mirror.ids()
+    index = faiss.read_index(str(path))
+    if index.ntotal != len(ids):
+        raise StorageError(f"{path} holds {index.ntotal} items, not {len(ids)}; build it again.")
+    return Sidecar(index, ids, manifest)
+
+
+def read_manifest(root: Path) -> SidecarManifest | None:
+    """What is told of a store's sidecar, of whatever version; None where there is none."""
+    path = root / FOLDER / MANIFEST
+    try:
+        said = SidecarManifest(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); build the sidecar again.") from error
+    # The name is joined to a path: it must not lead out of the folder.
+    if said.format != _FORMAT or Path(said.file).name != said.file:
+        raise StorageError(f"{path} has an unknown format; build the sidecar again.")
+    return said
+
+
+def carry_over(root: Path, table: str, old: int, new: int) -> None:
+    """Let a sidecar of version `old` serve `new`, which holds the same rows, only tidied up."""
+    with suppress(StorageError):
+        manifest = read_manifest(root)
+        if manifest is not None and (manifest.table, manifest.version) == (table, old):
+            _write_manifest(root, SidecarManifest(**asdict(manifest) | {"version": new}))
+
+
+def measured(sidecar: Sidecar, mirror: ExactMirror, queries: int, seed: int) -> SidecarManifest:
+    """The sidecar's manifest with recall and time against the exact mirror."""
+    ids = mirror.ids()
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(ids), size=min(queries, len(ids)), replace=False)
+    asked = [ids[row] for row in np.sort(drawn)]
+    vectors = mirror.vectors(asked)
+    recall: dict[str, float] = {}
+    times = {"exact": 0.0, "sidecar": 0.0}
+    for k in _RECALLS_AT:
+        shares = []
+        for item_id, vector in zip(asked, vectors):
+            start = time.perf_counter()
+            exact = mirror.search(vector[None], k, exclude=[item_id])[0]
+            middle = time.perf_counter()
+            near = sidecar.candidates(vector[None], k + 1)
+            found = mirror.judge(vector[None], k + 1, near)[0]
+            if k == _RECALLS_AT[0]:
+                times["exact"] += middle - start
+                times["sidecar"] += time.perf_counter() - middle
+            # Any item that scores as high as the last exact one is as right an answer.
+            right = [n for n in found if n.item_id != item_id and n.score >= exact[-1].score] \
+                if exact else []  # fmt: skip
+            shares.append(min(len(right), len(exact)) / len(exact) if exact else 1.0)
+        recall[str(k)] = float(np.mean(shares))
+    figures = {
+        "recall": recall,
+        "queries": len(asked),
+        "milliseconds": 1000 * times["sidecar"] / len(asked),
+        "exact_milliseconds": 1000 * times["exact"] / len(asked),
+    }
+    return SidecarManifest(**asdict(sidecar.manifest) | figures)
+
+
+def _trained(kind: SidecarKind, mirror: ExactMirror, ids: list[str], seed: int) -> tuple[Any, int]:
+    """An empty index and its default effort."""
+    faiss = _faiss()
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(mirror.dims, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = 200
+        return index, 128
+    lists = max(1, min(int(4 * np.sqrt(len(ids))), len(ids) // 39))
+    quantizer = faiss.IndexFlatIP(mirror.dims)
+    index = faiss.IndexIVFFlat(quantizer, mirror.dims, lists, faiss.METRIC_INNER_PRODUCT)
+    drawn = np.random.default_rng(seed).permutation(len(ids))[: _TRAINED_ON * lists]
+    index.train(mirror.vectors([ids[row] for row in np.sort(drawn)]))
+    return index, min(lists, max(8, lists // 16))
+
+
+def _faiss() -> Any:
+    # Its own type stubs leave out half of what is used here.
+    return importlib.import_module("faiss")
+
+
+def _swap_in(root: Path, index: Any, ids: list[str], manifest: SidecarManifest) -> Sidecar:
+    import faiss
+
+    folder = root / FOLDER
+    name = f"{manifest.kind}-{os.urandom(4).hex()}.faiss"
+    with atomic_path(folder / name, refusals=(RuntimeError,)) as temporary:
+        faiss.write_index(index, str(temporary))
+    size = (folder / name).stat().st_size
+    told = {"file": name, "bytes": size, "sha256": _sha256(folder / name)}
+    whole = SidecarManifest(**asdict(manifest) | told)
+    _write_manifest(root, whole)
+    for old in folder.iterdir():
+        if old.name not in (name, MANIFEST):
+            with suppress(OSError):
+                old.unlink()
+    return Sidecar(index, ids, whole)
+
+
+def _write_manifest(root: Path, manifest: SidecarManifest) -> None:
+    write_text(root / FOLDER / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""Laws of `tgqformer index`: the store from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tgqformer.retrieval.embeddings import EmbeddingWriter
+from tgqformer.retrieval.quantize import to_int8
+from tgqformer.retrieval.scores import unit
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    return unit(np.random.default_rng(0).standard_normal((12, 6)))
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    lines = ["item_id,title,brand,category,price,attributes"]
+    for row in range(12):
+        stock = '"{""in_stock"": ""yes""}"' if row % 2 else ""
+        lines.append(f"i{row},Lamp {row},O'Hara,Home > Light {row % 3},{row}.5,{stock}")
+    (folder / "items.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def embeddings(path: Path, ids: list[str], vectors: np.ndarray, model: str = "m") -> Path:
+    with EmbeddingWriter(path, dims=vectors.shape[1], metadata={"model": model}) as writer:
+        writer.write(ids, vectors)
+    return path
+
+
+def test_a_store_is_built_changed_searched_and_told_of(
+    tmp_path: Path, vectors, catalog: Path, tgqformer, tgqformer_json
+) -> None:
+    store, ids = tmp_path / "store", [f"i{row}" for row in range(12)]
+    first = embeddings(tmp_path / "a.parquet", ids[:10], vectors[:10])
+    assert tgqformer_json("index", "build", store, first, "--catalog", catalog)["items"] == 10
+    second = embeddings(tmp_path / "b.parquet", ids[8:], vectors[8:])
+    told = tgqformer_json("index", "upsert", store, second)
+    assert told == {"new": 2, "replaced": 2, "items": 12}
+    told = tgqformer_json("index", "delete", store, "i3", "nobody")
+    assert told == {"removed": 1, "absent": 1, "items": 11}
+    (tmp_path / "gone.txt").write_text("i4\n")
+    assert tgqformer_json("index", "delete", store, "--from", tmp_path / "gone.txt")["items"] == 10
+
+    left = [row for row in range(12) if row not in (0, 3, 4)]
+    near = tgqformer_json("index", "search", store, "--id", "i0", "-k", 20)["neighbours"]
+    expected = sorted(left, key=lambda row: -float(vectors[0] @ vectors[row]))
+    assert [entry["item_id"] for entry in near] == [f"i{row}" for row in expected]
+    options = ["--category", "Home > Light 1", "--brand", "O'Hara", "--min-price", 2, "--in-stock"]
+    near = tgqformer_json("index", "search", store, "--embeddings", first, *options)["neighbours"]
+    # i10, whose metadata was never told, passes no filter
+    assert {entry["item_id"] for entry in near} == {"i7"}
+    assert {entry["title"] for entry in near} == {"Lamp 7"}
+    assert {entry["query_id"] for entry in near} == set(ids[:10]) - {"i7"}
+
+    assert tgqformer_json("index", "info", store)["sidecar"] is None
+    assert tgqformer_json("index", "sidecar", store, "--queries", 5)["recall"]["10"] == 1.0
+    assert tgqformer_json("index", "optimize", store)["bytes"] > 0
+    told = tgqformer_json("index", "info", store)
+    assert (told["store"]["items"], told["store"]["versions"]) == (10, 1)
+    assert told["sidecar_current"] is True
+    code, out, _ = tgqformer("index", "info", store)
+    assert (code, "recall" in out) == (0, True)
+
+
+def test_what_cannot_be_done_is_one_sentence(
+    tmp_path: Path, vectors, tgqformer, tgqformer_json
+) -> None:
+    store, ids = tmp_path / "store", [f"i{row}" for row in range(12)]
+    file = embeddings(tmp_path / "a.parquet", ids, vectors)
+    other = embeddings(tmp_path / "b.parquet", ids, vectors, model="another")
+    with EmbeddingWriter(tmp_path / "c.parquet", dims=6, precision="int8") as writer:
+        writer.write(ids, to_int8(vectors))
+    assert tgqformer("index", "build", store, file)[0] == 0
+    for arguments, words in [
+        (["build", store, file], "is a store already"),
+        (["upsert", store, other], "was made by another model (another)"),
+        (["upsert", tmp_path / "none", file], "is no store; make one with"),
+        (["search", store, "--id", "nobody"], "no vector for item 'nobody'"),
+        (["search", store], "give either --id or --embeddings"),
+        (["delete", store], "give the ids of some items"),
+        (["search", store, "--id", "i1", "--max-price", "nan"], "max_price is nan"),
+    ]:
+        code, _, err = tgqformer("index", *arguments)
+        assert (code, words in err) == (2, True), err
+    told = tgqformer_json("index", "build", store, tmp_path / "c.parquet", "--replace")
+    assert (told["items"], told["dims"]) == (12, 6)
