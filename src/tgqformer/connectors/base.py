@@ -18,6 +18,7 @@ class ConnectorOutput:
         gates: name to [B, D'] gate value in (-1, 1); empty where there is no gate.
         attention: name to [B, Qs, P] attention over the visual tokens, averaged over heads and
             layers; filled only on request.
+        agreement: [B, 1] how far photo and metadata agree, a cosine; None where nobody asks.
         projections: "image" and "text" to [B, Da] unit vectors of the agreement head, for its
             contrastive loss; empty where the towers share a space.
     """
@@ -26,6 +27,7 @@ class ConnectorOutput:
     streams: dict[str, Tensor] = field(default_factory=dict)
     gates: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, Tensor] = field(default_factory=dict)
+    agreement: Tensor | None = None
     projections: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -35,12 +37,21 @@ class Connector(nn.Module, ABC):
     Attributes:
         num_tokens: Q, the number of visual tokens that it emits for an item.
         width: D', the width of its own states and of the stream summaries.
-        stream_names: the keys of `ConnectorOutput.streams`, in order.
+        stream_names: the keys of `ConnectorOutput.streams`, in order; none of them where the
+            photo is not read.
+        prompt_text: the backbone reads the metadata beside the visual tokens.
+        needs_backbone: a backbone reads the tokens; else the streams alone are the embedding.
     """
 
     num_tokens: int
     width: int
     stream_names: tuple[str, ...]
+    prompt_text: bool = True
+    needs_backbone: bool = True
+
+    def stream_width(self, name: str) -> int:
+        """Width of a stream's summary."""
+        return self.width
 
     @abstractmethod
     def forward(

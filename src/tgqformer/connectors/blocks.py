@@ -24,57 +24,74 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, queries: Tensor, memory: Tensor, mask: Tensor | None = None, *, weights: bool = False
+        self,
+        queries: Tensor,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        *,
+        weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
         Args:
             mask: bool, True where a key may be seen; broadcastable to [B, heads, Q, M].
+            bias: added to the scores; broadcastable to [B, heads, Q, M].
             weights: also return the attention averaged over heads, [B, Q, M].
         """
         q = self._split(self.query(queries))  # [B, Q, D] -> [B, H, Q, D/H]
-        if not weights and self._folds(queries.shape[1], memory.shape[1]):
-            return self._folded(q, memory, mask), None
-        k = self._split(self.key(memory))
-        v = self._split(self.value(memory))
-        if not weights:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            return self.out(self._join(mixed)), None
-        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        attention = scores.softmax(dim=-1)  # [B, H, Q, M]
-        return self.out(self._join(attention @ v)), attention.mean(dim=1)
+        if self._folds(queries.shape[1], memory.shape[1]):
+            mixed, attention = self._folded(q, memory, mask, bias)
+        else:
+            k, v = self._split(self.key(memory)), self._split(self.value(memory))
+            if not weights and bias is None:
+                mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+                return self.out(self._join(mixed)), None
+            attention = _attention(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, mask, bias)
+            mixed = self._join(attention @ v)
+        return self.out(mixed), attention.mean(dim=1) if weights else None
 
     def _folds(self, queries: int, memory: int) -> bool:
         """Whether keys and values cost more than attending to the memory itself does."""
         width = self.key.in_features
         return queries * (self.heads * memory + width) < memory * width
 
-    def _folded(self, q: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+    def _folded(
+        self, q: Tensor, memory: Tensor, mask: Tensor | None, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The same sum in another order: (q W_k) m and W_v (a m), in place of q (W_k m), a (W_v m).
 
         For few queries over many tokens this is several times cheaper, as in multi-head latent
-        attention (DeepSeek-V2, arXiv 2405.04434, section 2.1.2). q: [B, H, Q, D/H].
+        attention (DeepSeek-V2, arXiv 2405.04434, section 2.1.2).
+
+        Args:
+            q: [B, H, Q, D/H].
+
+        Returns:
+            What was attended to [B, Q, D], before `out`, and the attention [B, H, Q, M].
         """
         heads, width = self.heads, memory.shape[-1]
         key = self.key.weight.view(heads, -1, width)  # [H, D/H, D]
         value = self.value.weight.view(heads, -1, width)
         asks = _by_head(q * q.shape[-1] ** -0.5, key)  # [B, H, Q, D]
         scores = asks.flatten(1, 2) @ memory.transpose(-1, -2)  # [B, H Q, M]: one memory for all
-        scores = scores.view(*asks.shape[:-1], -1)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        seen = scores.softmax(dim=-1).flatten(1, 2) @ memory  # [B, H Q, D]
+        attention = _attention(scores.view(*asks.shape[:-1], -1), mask, bias)
+        seen = attention.flatten(1, 2) @ memory  # [B, H Q, D]
         seen = _by_head(seen.view(asks.shape), value.transpose(-1, -2))  # [B, H, Q, D/H]
-        mixed: Tensor = self.out(self._join(seen) + self.value.bias)
-        return mixed
+        return self._join(seen) + self.value.bias, attention
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _join(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(-2)
+
+
+def _attention(scores: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Softmax over the keys that may be seen; all [B, H, Q, M] or broadcastable to it."""
+    scores = scores if bias is None else scores + bias
+    scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1)
 
 
 def _by_head(x: Tensor, weight: Tensor) -> Tensor:
@@ -111,6 +128,7 @@ class QFormerLayer(nn.Module):
         memory_mask: Tensor,
         self_mask: Tensor | None = None,
         guide: Tensor | None = None,
+        bias: Tensor | None = None,
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -122,6 +140,7 @@ class QFormerLayer(nn.Module):
             memory_mask: [B, 1, 1, M] bool.
             self_mask: [Q, Q] bool, True where query i may see query j; None is full.
             guide: [B, Q, D] added to what asks (the queries), never to what is handed on.
+            bias: [B, H, Q, M] or broadcastable, added to the scores over the visual memory.
         """
         asks = self.self_norm(states)
         asks = asks if guide is None else asks + guide
@@ -129,7 +148,7 @@ class QFormerLayer(nn.Module):
         states = states + self.dropout(mixed)
         asks = self.cross_norm(states)
         asks = asks if guide is None else asks + guide
-        seen, attention = self.cross_attention(asks, memory, memory_mask, weights=weights)
+        seen, attention = self.cross_attention(asks, memory, memory_mask, bias, weights=weights)
         states = states + self.dropout(seen)
         return states + self.dropout(self.ffn(self.ffn_norm(states))), attention
 

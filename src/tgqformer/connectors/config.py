@@ -33,6 +33,9 @@ class ConnectorConfig:
         agreement_input: show the image-text agreement to the anchored gate.
         agreement_width: width of the learned agreement projections, where the towers share no
             space.
+        grounding: steer attention by token-level agreement with the metadata (`grounding.py`,
+            ours): of "all" queries, of the "anchored" ones, or of "none" (the paper). It takes the
+            place of the global agreement.
         positions: tell where each visual token lies in its photo (ours), where the tower's tokens
             are a grid; for every connector whose queries attend to them.
         cross_every: the rivals "qformer", "qformer_text" and "notellm2" look at the photo in the
@@ -54,6 +57,7 @@ class ConnectorConfig:
     exploratory_gate: bool = True
     agreement_input: bool = True
     agreement_width: int = 128
+    grounding: Literal["none", "anchored", "all"] = "all"
     positions: bool = True
     cross_every: int = 2
     notellm2_layers: int = 6

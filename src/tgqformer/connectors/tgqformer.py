@@ -4,7 +4,8 @@ From the abstract: two groups of queries, one anchored in the item's metadata an
 attend to the visual tokens, and gates weigh the two by how far photo and title agree. From public
 summaries: the gates' form and inputs (`gates.py`) and the regulariser (`objectives.redundancy`).
 Ours: the compressor (`queries.py`), pre-norm layers, the block-diagonal self-attention, the null
-token (`blocks.Memory`), presence flags, and `anchoring="guide"`.
+token (`blocks.Memory`), presence flags, `anchoring="guide"`, and the token-level agreement that
+steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from tgqformer.connectors.base import Connector, ConnectorOutput
 from tgqformer.connectors.blocks import Memory, QFormerLayer
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.gates import ReliabilityGate, modulate
+from tgqformer.connectors.grounding import Grounded, Grounding
 from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries
 
 
 class TGQFormer(Connector):
     """Metadata-anchored and exploratory queries over the visual tokens, gated by reliability."""
+
+    is_anchored: Tensor
 
     def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__()
@@ -40,9 +44,16 @@ class TGQFormer(Connector):
             QFormerLayer(width, c.heads, c.ffn, c.dropout) for _ in range(c.layers)
         )
         self.norm = nn.LayerNorm(width)
+        self.grounding = (
+            Grounding(shape.visual, shape.text_global, width, c.agreement_width, c.layers, c.heads)
+            if c.grounding != "none"
+            else None
+        )
         self.agreement = self._build_agreement(shape)
         self.anchored_gate, self.exploratory_gate = self._build_gates(shape)
         self.project = nn.Linear(width, shape.output)
+        is_anchored = (torch.arange(self.num_tokens) < c.anchored).float()
+        self.register_buffer("is_anchored", is_anchored, persistent=False)
         self.register_buffer("self_mask", self._self_mask(), persistent=False)
 
     def forward(
@@ -59,17 +70,24 @@ class TGQFormer(Connector):
     ) -> ConnectorOutput:
         memory, memory_mask = self.memory(visual, visual_mask)
         states, guide = self._queries(text, text_mask)
+        grounded = self._ground(visual, visual_mask, text_global, presence)
         maps: list[Tensor] = []
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             states, attention = layer(
-                states, memory, memory_mask, self.self_mask, guide, weights=return_attention
+                states,
+                memory,
+                memory_mask,
+                self.self_mask,
+                guide,
+                self._steer(number, grounded),
+                weights=return_attention,
             )
             if attention is not None:
                 maps.append(attention[..., :-1])  # without the null token
         states = self.norm(states)  # [B, K + L, D']
         anchored, exploratory = states.split([self.config.anchored, self.config.exploratory], dim=1)
         streams = self._summaries(anchored, exploratory)
-        agreement, projections = self._agree(image_global, text_global, presence)
+        agreement, projections = self._agree(image_global, text_global, presence, grounded)
         gates = self._gates(streams, image_global, agreement, presence)
         if "anchored" in gates:
             anchored = modulate(anchored, gates["anchored"])
@@ -80,6 +98,7 @@ class TGQFormer(Connector):
             streams=self._summaries(anchored, exploratory),
             gates=gates,
             attention=self._split_attention(maps),
+            agreement=agreement,
             projections=projections,
         )
 
@@ -101,6 +120,21 @@ class TGQFormer(Connector):
         steer = self.anchored is not None and self.config.anchoring == "guide"
         return torch.cat(parts, dim=1), torch.cat(guides, dim=1) if steer else None
 
+    def _ground(
+        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
+    ) -> Grounded | None:
+        if self.grounding is None:
+            return None
+        grounded: Grounded = self.grounding(visual, visual_mask, text, presence)
+        return grounded
+
+    def _steer(self, layer: int, grounded: Grounded | None) -> Tensor | None:
+        """What is added to a layer's scores: [B, H, 1 or Q, P + 1]."""
+        if self.grounding is None or grounded is None:
+            return None
+        bias = self.grounding.bias(layer, grounded.relevance)
+        return bias * self.is_anchored[:, None] if self.config.grounding == "anchored" else bias
+
     def _self_mask(self) -> Tensor | None:
         k, n = self.config.anchored, self.num_tokens
         if self.config.mixing or k in (0, n):
@@ -110,7 +144,7 @@ class TGQFormer(Connector):
 
     def _build_agreement(self, shape: ConnectorShape) -> Agreement | None:
         c = self.config
-        if not (c.anchored and c.anchored_gate and c.agreement_input):
+        if not (c.anchored and c.anchored_gate and c.agreement_input) or self.grounding:
             return None
         return Agreement(
             shape.image_global,
@@ -133,8 +167,11 @@ class TGQFormer(Connector):
         return anchored, exploratory
 
     def _agree(
-        self, image: Tensor, text: Tensor, presence: Tensor
+        self, image: Tensor, text: Tensor, presence: Tensor, grounded: Grounded | None
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        if grounded is not None:
+            agreement = grounded.agreement if self.config.agreement_input else None
+            return agreement, grounded.projections
         if self.agreement is None:
             return None, {}
         cosine, projections = self.agreement(image, text, presence)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgqformer.smooth_max import smooth_max
+
 
 def info_nce(
     query: Tensor,
@@ -53,12 +55,18 @@ def info_nce(
 
 
 def image_text_contrast(
-    image: Tensor, text: Tensor, scale: Tensor | float, valid: Tensor, same: Tensor | None = None
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    valid: Tensor,
+    same: Tensor | None = None,
 ) -> Tensor:
     """CLIP's loss between the image and the text of each item: the alignment loss (ours).
 
     Args:
-        image, text: [N, D] unit vectors.
+        image: [N, D] unit vectors, or [N, R, D] for R parts of an image: how far it fits a text is
+            then the smooth maximum over its parts, since a text speaks of some part of it.
+        text: [N, D] unit vectors.
         valid: [N] bool, the item has both.
         same: [N, N] bool, items whose texts are equal, no negatives of one another.
 
@@ -68,7 +76,8 @@ def image_text_contrast(
     if int(valid.sum()) < 2:
         return (image.sum() + text.sum()) * scale * 0.0
     image, text = image[valid], text[valid]
-    logits = image @ text.T * scale
+    fit = image @ text.T if image.ndim == 2 else smooth_max(image @ text.T, dim=1)
+    logits = fit * scale  # [N, N]
     if same is not None:
         hidden = same[valid][:, valid].clone()
         hidden.fill_diagonal_(False)

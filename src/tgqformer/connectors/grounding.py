@@ -1,0 +1,98 @@
+"""Where in the photo is what the metadata speaks of? Token-level agreement (ours).
+
+The paper's agreement is one cosine of the global image and title vectors. A cluttered photo shows
+several things, and what is asked of a connector is to find the one for sale. So the agreement is
+taken token by token: two learned projections bring visual tokens and metadata into one space,
+trained by the image-text contrast of `objectives.contrastive` on the best cells of each photo (as
+in multiple-instance learning; FILIP, arXiv 2111.07783, takes the best token). The resulting map
+steers the queries' attention, whether anchored or exploratory: where to look comes from the
+metadata, what is taken from there does not. Its smooth maximum is the agreement that the gates see.
+
+On cluttered scenes nearly all that a connector misses, it misses by looking elsewhere (LOG.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgqformer.connectors.pooling import pooling_weights
+from tgqformer.smooth_max import smooth_max
+
+CELLS = 49
+"""Cells of a photo that are contrasted with the metadata: a fixed number, so that items of any
+number of tokens stand in one batch, and a quarter of the pairs for 14 x 14 tokens."""
+
+INITIAL_STRENGTH = 10.0
+"""Scores gained by a cosine of 1 against 0."""
+
+INITIAL_REST = -0.3
+"""Where the null token stands against the best visual token, as a cosine."""
+
+
+@dataclass
+class Grounded:
+    """What `Grounding` says of B items.
+
+    Attributes:
+        relevance: [B, P + 1] cosine of each token with the metadata, less the best one's; the null
+            token's comes last. All zero where photo or metadata are missing.
+        agreement: [B, 1] smooth maximum of the cosines, zero where either is missing.
+        projections: "image" [B, CELLS, Da] and "text" [B, Da], for the contrastive loss.
+    """
+
+    relevance: Tensor
+    agreement: Tensor
+    projections: dict[str, Tensor]
+
+
+class Grounding(nn.Module):
+    """Token-level agreement, and how much each attention head heeds it."""
+
+    def __init__(
+        self, visual_width: int, text_width: int, hidden: int, width: int, layers: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.image = nn.Sequential(
+            nn.LayerNorm(visual_width),
+            nn.Linear(visual_width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, width),
+        )
+        self.text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.rest = nn.Parameter(torch.tensor(INITIAL_REST))
+        self.strength = nn.Parameter(torch.full((layers, heads), INITIAL_STRENGTH))
+
+    def forward(
+        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
+    ) -> Grounded:
+        """[B, P, Dv], [B, P] bool, global text vector [B, Dt], presence [B, 2] bool."""
+        tokens = F.normalize(self.image(visual), dim=-1)  # [B, P, Da]
+        words = F.normalize(self.text(text), dim=-1)  # [B, Da]
+        weights = pooling_weights(visual_mask, CELLS).to(tokens.dtype)  # [B, CELLS, P]
+        cells = weights @ tokens
+        both = presence.all(dim=-1, keepdim=True)  # [B, 1]
+        in_cells = (cells @ words[..., None]).squeeze(-1)  # [B, CELLS]
+        agreement = smooth_max(in_cells)[:, None]
+        cosine = self._smooth((tokens @ words[..., None]).squeeze(-1), in_cells, weights)
+        best = cosine.masked_fill(~visual_mask, -1.0).amax(dim=-1, keepdim=True)
+        relevance = torch.cat([cosine - best, self.rest.expand(len(cosine), 1)], dim=-1)
+        return Grounded(
+            relevance=torch.where(both, relevance, torch.zeros_like(relevance)),
+            agreement=torch.where(both, agreement, torch.zeros_like(agreement)),
+            projections={"image": cells, "text": words},
+        )
+
+    def bias(self, layer: int, relevance: Tensor) -> Tensor:
+        """What layer `layer` adds to its scores: [B, M] -> [B, H, 1, M]."""
+        return self.strength[layer][None, :, None, None] * relevance[:, None, None, :]
+
+    @staticmethod
+    def _smooth(cosine: Tensor, in_cells: Tensor, weights: Tensor) -> Tensor:
+        """Half a token's own cosine, half its cell's: [B, P]. A single token is easily wrong."""
+        inside = (weights > 0).to(cosine.dtype)  # a token lies in one cell, or two at a border
+        share = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
+        return (cosine + (in_cells[:, None] @ share).squeeze(1)) / 2

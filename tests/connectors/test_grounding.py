@@ -1,0 +1,119 @@
+"""Token-level agreement: the map, what it steers, and what it must not touch."""
+
+import pytest
+import torch
+
+from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
+from tgqformer.connectors.grounding import CELLS, Grounding
+from tgqformer.objectives import image_text_contrast
+
+SIDE = 14
+SHAPE = ConnectorShape(
+    visual=12, image_global=12, text=10, text_global=10, output=8, photo_tokens=SIDE * SIDE
+)
+
+
+def inputs(batch=3):
+    torch.manual_seed(0)
+    visual, text = torch.randn(batch, SIDE * SIDE, 12), torch.randn(batch, 4, 10)
+    return {
+        "visual": visual,
+        "visual_mask": torch.ones(visual.shape[:2], dtype=torch.bool),
+        "image_global": visual.mean(1),
+        "text": text,
+        "text_mask": torch.ones(text.shape[:2], dtype=torch.bool),
+        "text_global": text.mean(1),
+        "presence": torch.ones(batch, 2, dtype=torch.bool),
+    }
+
+
+def grounding():
+    torch.manual_seed(1)
+    return Grounding(12, 10, hidden=16, width=8, layers=2, heads=2)
+
+
+def ask(module, given):
+    return module(given["visual"], given["visual_mask"], given["text_global"], given["presence"])
+
+
+def test_relevance_is_at_most_that_of_the_best_token_and_the_null_token_stands_last():
+    found = ask(grounding(), inputs())
+    assert found.relevance.shape == (3, SIDE * SIDE + 1)
+    torch.testing.assert_close(found.relevance[:, :-1].amax(1), torch.zeros(3))
+    assert (found.agreement.abs() <= 1).all()
+    assert found.projections["image"].shape == (3, CELLS, 8)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_without_photo_or_metadata_nothing_is_steered_and_nothing_agrees(missing):
+    given = inputs()
+    given["presence"][1, missing] = False
+    if missing == 0:
+        given["visual_mask"][1] = False
+        given["visual"][1] = 0
+    found = ask(grounding(), given)
+    assert not found.relevance[1].any()
+    assert not found.agreement[1].any()
+    assert found.relevance[0].any()
+    assert torch.isfinite(found.projections["image"]).all()
+
+
+def test_training_the_contrast_finds_the_part_that_the_text_speaks_of():
+    torch.manual_seed(2)
+    module, words = grounding(), torch.randn(6, 10)
+    things = torch.randn(6, 12)
+    optimiser = torch.optim.Adam(module.parameters(), 1e-2)
+    for step in range(60):
+        generator = torch.Generator().manual_seed(step)
+        visual = 0.3 * torch.randn(6, SIDE * SIDE, 12, generator=generator)
+        visual[:, :20] += things[:, None]  # each photo shows its thing in a corner
+        given = {**inputs(6), "visual": visual, "text_global": words}
+        found = ask(module, given)
+        valid = torch.ones(6, dtype=torch.bool)
+        loss = image_text_contrast(
+            found.projections["image"], found.projections["text"], 10.0, valid
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    # a scene that shows the things of items 0 and 1: each text finds its own
+    scene = 0.3 * torch.randn(2, SIDE * SIDE, 12)
+    scene[:, :42] += things[0]
+    scene[:, 154:] += things[1]
+    given = {**inputs(2), "visual": scene, "text_global": words[:2]}
+    relevance = ask(module, given).relevance
+    first, second = relevance[:, :42].mean(1), relevance[:, 154:196].mean(1)
+    assert first[0] > second[0] + 0.2
+    assert second[1] > first[1] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("scope", "steered"),
+    [("none", set()), ("anchored", {"anchored"}), ("all", {"anchored", "exploratory"})],
+)
+def test_grounding_steers_the_streams_that_it_is_told_to(scope, steered):
+    torch.manual_seed(3)
+    config = ConnectorConfig(
+        width=16, heads=2, layers=1, grounding=scope, agreement_width=8, anchored_gate=False
+    )
+    connector = build_connector(config, SHAPE).eval()
+    given = inputs()
+    before = connector(**given).streams
+    if connector.grounding is not None:
+        connector.grounding.strength.data.mul_(-3)
+    after = connector(**given).streams
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-4)}
+    assert changed == steered
+
+
+def test_the_exploratory_stream_takes_nothing_of_the_text_but_where_to_look():
+    torch.manual_seed(4)
+    config = ConnectorConfig(width=16, heads=2, layers=1, agreement_width=8, grounding="all")
+    connector = build_connector(config, SHAPE).eval()
+    given = inputs()
+    given["visual"][:] = given["visual"][:, :1]  # alike everywhere: where to look tells nothing
+    connector.memory.positions.scale.data.zero_()
+    connector.grounding.strength.data.zero_()
+    other = {**given, "text": torch.randn_like(given["text"])}
+    streams = [connector(**x).streams["exploratory"] for x in (given, other)]
+    torch.testing.assert_close(*streams)
