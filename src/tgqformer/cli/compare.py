@@ -144,7 +144,9 @@ def _print(plan: Plan, results: Results) -> None:
     show(rich_table(results))
     for line in failures(results):
         click.echo(line, err=True)
-    click.echo(f"All figures: {plan.out / 'results.json'}")
+    click.echo(
+        f"All of it on a page: {plan.out / 'report.html'}; as data: {plan.out / 'results.json'}"
+    )
 
 
 def _numbers(option: str, text: str, kind: type[N]) -> tuple[N, ...]:

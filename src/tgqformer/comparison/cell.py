@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item
 from tgqformer.catalog.protocols import Embedder, Vectors
 from tgqformer.comparison.corrupted import draw_queries
 from tgqformer.comparison.frozen import FrozenEmbedder
@@ -22,7 +23,16 @@ from tgqformer.comparison.gates import measure_gates
 from tgqformer.comparison.metadata import builder, with_metadata
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.prepare import corrupted_queries, load_features, query_items
-from tgqformer.comparison.state import CELL, GATES, ROBUSTNESS, RUN, Job, missing, read_cell
+from tgqformer.comparison.state import (
+    CELL,
+    GATES,
+    ROBUSTNESS,
+    RUN,
+    VECTORS,
+    Job,
+    missing,
+    read_cell,
+)
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.files import atomic_path, write_text
@@ -82,7 +92,7 @@ def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) ->
     if kind == "test":
         other = catalog if names[0] == plan.main else Catalog.load(plan.catalogs[names[0]])
         own = with_metadata(embedder, method.metadata, other.items)
-        _judge(own, other, method.label, folder / "test" / names[0])
+        _judge(own, other, method.label, folder / "test" / names[0], keep=_first(plan, cell))
     elif kind == "conditions":
         metadata = plan.conditions_of(cell.method)[names[0]]
         other = catalog if names[1] == plan.main else Catalog.load(plan.catalogs[names[1]])
@@ -95,19 +105,37 @@ def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) ->
         make(plan, own, some, folder / part)
 
 
-def _judge(embedder: Embedder, catalog: Catalog, name: str, folder: Path) -> None:
+def _first(plan: Plan, cell: Cell) -> bool:
+    return bool(plan.chosen[cell.method].frozen) or cell.seed == plan.seeds[0]
+
+
+def _judge(
+    embedder: Embedder, catalog: Catalog, name: str, folder: Path, *, keep: bool = False
+) -> None:
+    """Evaluate on the test queries; `keep` the vectors too, for the report's galleries."""
+    vectors = _encode(embedder, catalog, query_items(catalog))
+    if keep:
+        with atomic_path(folder / VECTORS) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors)
     # intervals over the queries of one seed are of no use here: `statistics` draws over both
-    evaluate(embedder, catalog, name=name, bootstrap=0).save(folder)
+    evaluate(vectors, catalog, name=name, bootstrap=0).save(folder)
+
+
+def _encode(embedder: Embedder, catalog: Catalog, items: Sequence[Item]) -> Vectors:
+    """[N, D] in the order of the catalog, zero but for the pool and these items."""
+    rows = [catalog.index[item.item_id] for item in items]
+    needed = np.union1d(catalog.pool_indices("test"), rows)
+    found = embedder.encode([catalog.items[row] for row in needed])
+    vectors: Vectors = np.zeros((len(catalog), found.shape[1]), dtype=np.float32)
+    vectors[needed] = found
+    return vectors
 
 
 def _robustness(plan: Plan, embedder: Embedder, catalog: Catalog, path: Path) -> None:
     """One row for each kind, severity and query; kind "clean" at severity 0."""
     items = query_items(catalog)
-    rows = np.array([catalog.index[item.item_id] for item in items])
-    needed = np.union1d(catalog.pool_indices("test"), rows)
-    found = embedder.encode([catalog.items[row] for row in needed])
-    clean: Vectors = np.zeros((len(catalog), found.shape[1]), dtype=np.float32)
-    clean[needed] = found
+    rows = [catalog.index[item.item_id] for item in items]
+    clean = _encode(embedder, catalog, items)
     judge = partial(evaluate, clean, catalog, bootstrap=0)
     tables = [_rows(judge(query_vectors=clean).per_query, "clean", 0.0)]
     for (kind, severity), them in corrupted_queries(plan, items).items():

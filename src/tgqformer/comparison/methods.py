@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from tgqformer.comparison.metadata import Metadata
 from tgqformer.config import override
 from tgqformer.errors import ConfigError
+from tgqformer.language import NOTELLM2_PROMPT
 from tgqformer.training.config import RunConfig
 
 Group: TypeAlias = Literal["ours", "rival", "simple", "frozen", "ablation"]
@@ -44,7 +45,8 @@ class Method:
 
     def assignments(self, config: RunConfig) -> tuple[str, ...]:
         """`overrides` with the preset's number of tokens put in."""
-        return tuple(a.format(tokens=config.embedder.connector.tokens) for a in self.overrides)
+        tokens = str(config.embedder.connector.tokens)
+        return tuple(a.replace("{tokens}", tokens) for a in self.overrides)
 
     def configure(self, config: RunConfig) -> RunConfig:
         """The configuration of this method over a preset's.
@@ -59,13 +61,18 @@ def _kind(name: str, *more: str) -> tuple[str, ...]:
     return (f"embedder.connector.kind={name}", *more)
 
 
+_TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
 _EVERY_LAYER = "embedder.connector.cross_every=1"
 _EVERY_SECOND = "embedder.connector.cross_every=2"
 
 METHODS: dict[str, Method] = {
     OURS: Method("TGQ-Former", "ours", _kind("tgqformer"), "anchored and exploratory, gated"),
     "notellm2": Method(
-        "NoteLLM-2", "rival", _kind("notellm2"), "a Q-Former of six layers, three looks"
+        "NoteLLM-2",
+        "rival",
+        _kind("notellm2", "embedder.fusion=late", "training.loss.visual=0.111111", *_TWO_PARTS),
+        "in full: a Q-Former of six layers with three looks, a prompt in two parts, late fusion, "
+        "9 : 1 loss",
     ),
     "qformer_text": Method(
         "Q-Former + text",
@@ -84,6 +91,16 @@ METHODS: dict[str, Method] = {
     "mlp": Method("MLP projector", "rival", _kind("mlp"), "LLaVA's, over pooled regions"),
     "linear": Method("linear projector", "rival", _kind("linear"), "over pooled regions"),
     "mean": Method("mean pooling", "simple", _kind("mean"), "the mean of the photo's tokens"),
+    "clip_sum": Method(
+        "CLIP-style sum",
+        "simple",
+        _kind("clip_sum"),
+        "the two frozen vectors, each projected, summed; no backbone",
+    ),
+    "image_only": Method(
+        "photo only", "simple", _kind("image_only"), "the backbone reads no metadata"
+    ),
+    "text_only": Method("text only", "simple", _kind("text_only"), "the backbone reads no photo"),
     "frozen_text": Method(
         "text (frozen)", "frozen", note="the text tower's vector", frozen=("text",)
     ),
@@ -96,7 +113,13 @@ METHODS: dict[str, Method] = {
 }
 """What `--connectors all` compares, in the order of the tables."""
 
-PUBLISHED: dict[str, Method] = {
+EXTRA: dict[str, Method] = {
+    "notellm2_connector": Method(
+        "NoteLLM-2's connector",
+        "rival",
+        _kind("notellm2"),
+        "its Q-Former inside our pipeline: our prompt, fusion and losses",
+    ),
     "qformer_published": Method(
         "Q-Former, as published",
         "rival",
@@ -110,7 +133,7 @@ PUBLISHED: dict[str, Method] = {
         "a look in every second layer",
     ),
 }
-"""Readings of a rival that are weaker than the one in METHODS; compared when named."""
+"""Other readings of a rival than the one in METHODS; compared when named."""
 
 
 def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:
@@ -121,7 +144,7 @@ def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, 
     """
     from tgqformer.comparison.ablations import ABLATIONS
 
-    known = METHODS | PUBLISHED | ABLATIONS
+    known = METHODS | EXTRA | ABLATIONS
     chosen: dict[str, Method] = {}
     for name in [name.strip() for name in names if name.strip()]:
         if name != "all" and name not in known:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.protocols import Vectors
 from tgqformer.comparison.gather import gather
-from tgqformer.comparison.plan import Plan
+from tgqformer.comparison.methods import OURS
+from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.prepare import COSTS
+from tgqformer.comparison.report import (
+    Disagreements,
+    disagreements,
+    write_comparison_report,
+)
+from tgqformer.comparison.report.standing import headline, strongest
 from tgqformer.comparison.results import Results
 from tgqformer.comparison.schedule import alone, run_cells, run_prepare
 from tgqformer.comparison.show import Progress
-from tgqformer.comparison.state import forget_errors, jobs, read_json
+from tgqformer.comparison.state import VECTORS, chosen_rate, forget_errors, jobs, read_json
 
 QUICK_METHODS = ("tgqformer", "qformer", "qformer_text", "perceiver", "notellm2", "mlp")
 QUICK_ITEMS = 600
@@ -17,8 +27,11 @@ QUICK_STEPS = ("training.steps=60", "training.alignment_steps=30", "training.eva
 QUICK_QUERIES = 60
 
 
+REPORT = "report.html"
+
+
 def compare(plan: Plan, *, progress: bool = False) -> Results:
-    """Do what is left of a comparison, and write results.json.
+    """Do what is left of a comparison, and write results.json and report.html.
 
     A comparison that was stopped goes on where it was; one with nothing left to do only gathers.
     Cells that failed before are tried again; those that fail now are told in the results, and do
@@ -43,5 +56,30 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
             run_cells(plan, report)
         results = gather(plan)
         results.save(plan.out)
+        write_comparison_report(results, plan.out / REPORT, gallery=_galleries(plan, results))
     return results
 
+
+def _galleries(plan: Plan, results: Results) -> list[Disagreements]:
+    """Where ours and the strongest other part, on each catalog that both are judged on."""
+    found, labels = [], {name: method.label for name, method in results.methods.items()}
+    for name, path in plan.catalogs.items():
+        rival = strongest(results, name, headline(results))
+        if rival is None or OURS not in plan.chosen or rival not in plan.chosen:
+            continue
+        vectors = [_vectors(plan, method, name) for method in (OURS, rival)]
+        if vectors[0] is not None and vectors[1] is not None:
+            models = (labels[OURS], labels[rival])
+            catalog = Catalog.load(path)
+            found.append(disagreements(catalog, vectors[0], vectors[1], name=name, models=models))
+    return found
+
+
+def _vectors(plan: Plan, method: str, catalog: str) -> Vectors | None:
+    """Those of the first seed, or of the frozen towers."""
+    rate = chosen_rate(plan, method)
+    seed = 0 if plan.chosen[method].frozen else plan.seeds[0]
+    if rate is None:
+        return None
+    path = plan.path(Cell(method, rate, seed)) / "test" / catalog / VECTORS
+    return np.load(path) if path.is_file() else None

@@ -17,7 +17,7 @@ from tgqformer.comparison.plan import Cell, Plan
 
 CELL, ERROR, RUN = "cell.json", "error.txt", "run"
 ROBUSTNESS, GATES = "robustness.parquet", "gates.json"
-EVALUATION = "evaluation.json"
+EVALUATION, VECTORS = "evaluation.json", "vectors.npy"
 
 
 @dataclass(frozen=True)

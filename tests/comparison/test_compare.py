@@ -1,0 +1,202 @@
+"""Laws of a comparison: it goes on where it was, repeats itself, and tunes every method alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.comparison.cell import run_cell
+from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
+from tgqformer.comparison.gather import gather
+from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.prepare import query_items
+from tgqformer.comparison.results import FILE, Results
+from tgqformer.comparison.state import CELL, cells, chosen_rate, jobs, read_cell, validation
+from tgqformer.errors import ConfigError, StorageError
+
+
+def told(plan: Plan) -> dict[str, object]:
+    """What a comparison found, without what differs from run to run on purpose."""
+    data = gather(plan).to_dict()
+    for each in data["cells"]:
+        del each["seconds"], each["command"]
+    return {**data, "created": "", "command": ""}
+
+
+@pytest.fixture
+def copied(finished: Plan, tmp_path: Path) -> Plan:
+    """The finished comparison in a folder that may be changed."""
+    shutil.copytree(finished.out, tmp_path / "out")
+    return replace(finished, out=tmp_path / "out")
+
+
+def test_every_cell_is_trained_and_the_chosen_ones_judged(finished: Plan) -> None:
+    results = gather(finished)
+    assert {cell.state for cell in results.cells} == {"done"}
+    ours = results.methods["tgqformer"]
+    assert len(ours.catalogs["small"].metrics["hit@10"].seeds) == len(finished.seeds)
+    assert [cell.chosen for cell in results.cells if cell.method == "tgqformer"].count(True) == 2
+    assert len(ours.sweep) == len(finished.sweep)
+    assert list(jobs(finished)) == []
+
+
+def test_results_come_back_from_disk_as_they_were(finished: Plan, tmp_path: Path) -> None:
+    results = gather(finished)
+    results.save(tmp_path)
+    assert Results.load(tmp_path) == results
+    (tmp_path / FILE).write_text('{"version": 0}')
+    with pytest.raises(StorageError, match="version"):
+        Results.load(tmp_path)
+
+
+def test_what_was_stopped_between_cells_ends_alike(finished: Plan, copied: Plan) -> None:
+    rate = chosen_rate(finished, "tgqformer")
+    assert rate is not None
+    last, first = (copied.path(Cell("tgqformer", rate, seed)) for seed in (1, 0))
+    shutil.rmtree(last)  # never begun
+    (first / CELL).unlink()  # killed at the very end
+    shutil.rmtree(first / "test")
+    assert Results.from_dict(json.loads(json.dumps(gather(copied).to_dict()))) is not None
+    states = [cell.state for cell in gather(copied).cells]
+    assert states.count("pending") >= 1
+    while (job := next(jobs(copied), None)) is not None:
+        run_cell(copied, job.cell, judge=job.judge)
+    assert told(copied) == told(finished)
+
+
+def test_a_cell_by_its_own_command_gives_the_same_figures(
+    finished: Plan, plan_of: Callable[..., Plan], run_all: Callable[[Plan], None], tmp_path: Path
+) -> None:
+    rate = chosen_rate(finished, "tgqformer")
+    again = plan_of(
+        tmp_path / "again",
+        methods=("tgqformer",),
+        seeds=(1,),
+        sweep=(rate,),
+        robustness=False,
+        cache=finished.cache_dir,
+    )
+    run_all(again)
+    own, other = (
+        (plan.path(Cell("tgqformer", rate, 1)) / "test/small/queries.parquet").read_bytes()
+        for plan in (finished, again)
+    )
+    assert own == other
+    words = finished.command(Cell("tgqformer", rate, 1)).split()
+    assert words[words.index("--seeds") + 1] == "1"
+    assert float(words[words.index("--sweep") + 1]) == rate
+
+
+def test_the_sweep_takes_the_rate_that_validation_likes_best(finished: Plan) -> None:
+    rate = chosen_rate(finished, "tgqformer")
+    found = {r: validation(finished, Cell("tgqformer", r, 0)) for r in finished.sweep}
+    assert found[rate] == max(found.values())  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("figures", "chosen"),
+    [
+        ({0.003: 0.4, 0.03: 0.5}, 0.03),
+        ({0.003: 0.5, 0.03: 0.5}, 0.003),  # the lower of two equal ones
+        ({0.003: 0.4, 0.03: float("nan")}, 0.003),
+        ({0.003: 0.4}, None),  # not settled yet
+        ({0.003: 0.4, 0.03: "failed"}, 0.003),
+        ({0.003: "failed", 0.03: "failed"}, None),
+    ],
+)
+def test_sweeps_in_every_state(
+    plan_of: Callable[..., Plan], tmp_path: Path, figures: dict[float, object], chosen: object
+) -> None:
+    plan = plan_of(tmp_path)
+    for rate, figure in figures.items():
+        folder = plan.path(Cell("tgqformer", rate, 0))
+        folder.mkdir(parents=True)
+        if figure == "failed":
+            (folder / "error.txt").write_text("no memory\n")
+        else:
+            (folder / CELL).write_text(json.dumps({"validation": {"hit@10": figure}}))
+    assert chosen_rate(plan, "tgqformer") == chosen
+    seeds = {cell.seed for cell in cells(plan, "tgqformer")}
+    assert seeds == ({0} if chosen is None else {0, 1})
+
+
+def test_the_losers_of_a_sweep_never_see_the_test_queries(finished: Plan) -> None:
+    rate = chosen_rate(finished, "tgqformer")
+    for path in finished.out.glob("cells/tgqformer/*/seed-0"):
+        assert (path / "test").exists() == (path.parent.name == f"lr-{rate!r}")
+        assert not (path / "run" / "checkpoints").exists()
+        assert (path / "run" / "model" / "model.safetensors").is_file()
+
+
+def test_ours_has_no_gain_over_itself_and_the_others_have_one_everywhere(finished: Plan) -> None:
+    methods = gather(finished).methods
+    ours, frozen = (methods[name].catalogs["small"] for name in ("tgqformer", "frozen_both"))
+    assert ours.gain == {}
+    for metric, gain in frozen.gain.items():
+        gap = ours.metrics[metric].value - frozen.metrics[metric].value
+        assert gain.absolute.value == pytest.approx(gap)
+    assert frozen.breakdown["missing"]["nothing"].gain
+    queries = sum(group.queries for group in ours.breakdown["missing"].values())
+    assert queries == gather(finished).catalogs["small"].queries
+
+
+def test_robustness_has_every_kind_at_every_severity_and_one_clean_start(finished: Plan) -> None:
+    points = gather(finished).methods["tgqformer"].robustness
+    assert [(p.kind, p.severity) for p in points] == [
+        (kind, level) for kind in KINDS for level in (0.0, *SEVERITIES)
+    ]
+    clean = [p.metrics for p in points if p.severity == 0]
+    assert clean[0] == clean[1] == clean[2]
+
+
+def test_corrupted_photos_are_drawn_once_and_hang_on_the_item_alone(
+    finished: Plan, small_shop: Path, tmp_path: Path
+) -> None:
+    items = query_items(Catalog.load(small_shop))
+    whole = corrupted_items(items, "overlays", 0.5, tmp_path / "whole")
+    alone = corrupted_items(items[3:4], "overlays", 0.5, tmp_path / "alone")
+    assert whole[3].images[0].read_bytes() == alone[0].images[0].read_bytes()  # type: ignore[union-attr]
+    made = whole[3].images[0].stat().st_mtime_ns  # type: ignore[union-attr]
+    assert corrupted_items(items, "overlays", 0.5, tmp_path / "whole") == whole
+    assert whole[3].images[0].stat().st_mtime_ns == made  # type: ignore[union-attr]
+    kept = {photo.name for photo in (finished.out / "corrupted/overlays/0.5").iterdir()}
+    assert kept <= {photo.name for photo in (tmp_path / "whole/overlays/0.5").iterdir()}
+
+
+def test_gates_are_told_for_every_condition(finished: Plan) -> None:
+    found = {(g.condition, g.severity): g for g in gather(finished).methods["tgqformer"].gates}
+    assert set(found) == {
+        ("clean", 0.0),
+        *((kind, level) for kind in KINDS for level in SEVERITIES),
+        ("shuffled metadata", 0.0),
+        ("no photo", 0.0),
+        ("no metadata", 0.0),
+    }
+    for gate in found.values():
+        for figure in (gate.anchored, gate.exploratory):
+            assert figure is not None
+            assert abs(figure.mean) <= figure.magnitude < 1
+    missing = found["no photo", 0.0].agreement
+    assert missing is not None
+    assert (missing.mean, missing.spread) == (0, 0)  # nothing agrees with what is not there
+    assert gather(finished).methods["frozen_both"].gates == ()
+
+
+def test_another_comparison_does_not_fit_into_the_folder(copied: Plan) -> None:
+    replace(copied, seeds=(0, 1, 2), methods=("tgqformer", "mlp")).save()  # more of it does
+    with pytest.raises(ConfigError, match="preset"):
+        replace(copied, preset="offline").save()
+    with pytest.raises(ConfigError, match=r"training\.steps=9"):
+        replace(copied, assignments=("training.steps=9",)).save()
+
+
+def test_a_curve_ends_where_the_steps_do(finished: Plan) -> None:
+    for cell in cells(finished, "tgqformer"):
+        curve = read_cell(finished, cell)["curve"]
+        assert [line["step"] for line in curve if "hit@10" in line] == [1, 2, 3]
