@@ -1,4 +1,7 @@
-"""Finding neighbours: exact top-k, embeddings on disk, and smaller vectors.
+"""Finding neighbours: embeddings on disk, exact top-k, and a store that can be changed.
 
-The durable store and the approximate index will live here too; neither may import torch.
+From the disk upwards: `store` (LanceDB, durable), `mirror` (all vectors in memory, exact, always the
+judge), `sidecar` (FAISS HNSW or IVF, approximate, measured against the mirror), `local` (the three
+together). `qdrant` and `milvus` offer the same `VectorStore` on a cluster. Nothing here imports
+torch.
 """
