@@ -196,7 +196,7 @@ DATA: dict[str, Callable[[Path, str], None]] = {
     "abo": abo_data,
 }
 EXTRA = {
-    "storefront": ["--items", "40", "--size", "32", "--workers", "1"],
+    "storefront": ["--items", "30", "--size", "32", "--workers", "1"],
     "download-images": ["--allow-private"],
 }
 HIDDEN = {"myntra": ("Shirt", "Red", "Blue", "Men"), "abo": ("Line", "Rivet"), "grocery": ("Gala",)}

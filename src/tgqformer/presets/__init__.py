@@ -38,27 +38,27 @@ def load_preset(name: str, *, random_weights: bool = False) -> RunConfig:
     from tgqformer.training.config import RunConfig
 
     if name.endswith((".yaml", ".yml")):
-        changes = load_yaml(Path(name))
-        base = changes.pop("base", None)
-        config = from_dict(RunConfig, changes if base is None else _merged(_base(base), changes))
-    elif name in preset_names():
-        with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
-            config = from_dict(RunConfig, load_yaml(path))
+        options = load_yaml(Path(name))
+        if "base" in options:
+            base = options.pop("base")
+            options = _merged(_options(base, f"base {base!r} of {name} is no preset"), options)
     else:
-        known = ", ".join(preset_names())
-        raise ConfigError(f"preset '{name}' is unknown; choose one of {known}, or a YAML file.")
+        options = _options(name, f"preset '{name}' is unknown", ", or a YAML file")
+    config = from_dict(RunConfig, options)
     if random_weights:
         parts = ("image_tower", "text_tower", "language")
         config = override(config, [f"embedder.{part}.random_weights=true" for part in parts])
     return config
 
 
-def _base(name: object) -> dict[str, Any]:
-    from tgqformer.config import to_dict
+def _options(name: object, fault: str, more: str = "") -> dict[str, Any]:
+    """Return what a preset's file says."""
+    from tgqformer.config import load_yaml
 
     if not isinstance(name, str) or name not in preset_names():
-        raise ConfigError(f"base {name!r} is no preset; choose one of {', '.join(preset_names())}.")
-    return to_dict(load_preset(name))
+        raise ConfigError(f"{fault}; choose one of {', '.join(preset_names())}{more}.")
+    with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
+        return load_yaml(path)
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
