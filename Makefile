@@ -6,7 +6,7 @@
 #   make test-slow  the slow tests
 #   make lint       style, types and the table of rooms
 #   make format     put the code in order
-#   make bench      how fast the parts are on this machine
+#   make bench      how fast the parts are on this machine, and a quick comparison (runs/quick)
 #
 # PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, OUT=folder
 # moves the demo, and pip reads its own configuration and PIP_* variables.
@@ -48,6 +48,7 @@ format: setup-dev
 
 bench: setup-offline
 	@$(BIN)/python benchmarks/speed.py
+	@$(BIN)/tgqformer compare --quick --out runs/quick
 
 setup-offline setup-dev: | check-python
 	@$(PYTHON) tools/setup_venv.py offline $(if $(filter setup-dev,$@),dev)
