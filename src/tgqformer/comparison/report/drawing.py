@@ -88,7 +88,12 @@ def name_lines(axes: Any, ends: Sequence[tuple[float, float, Look]], height: flo
             fontweight=look.weight,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.5,
+                "relpos": (0, 0.5),
+            },
         )
 
 

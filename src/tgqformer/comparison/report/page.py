@@ -215,6 +215,7 @@ def _breakdowns(results: Results, metric: str) -> list[dict[str, Any]]:
     return [
         {
             "title": f"{catalog}, {words}",
+            "first": catalog == next(iter(results.catalogs)),
             **table,
             "reading": breakdown_reading(results, catalog, dimension, metric),
         }

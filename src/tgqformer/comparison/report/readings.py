@@ -142,12 +142,12 @@ def cost_reading(results: Results, catalog: str, metric: str) -> str:
         (ours.trained_parameters, other.trained_parameters, "trained parameters"),
     ):
         if a and b:
-            parts.append(f"{short_count(a)} {unit} against {short_count(b)}")
+            parts.append(f"{short_count(a)} against {short_count(b)} {unit}")
     if not parts:
         return ""
     return (
-        f"{label(results, results.ours)} needs {enumerate_names(parts)} of {other.label}. Up and "
-        "to the left is better: more found for less."
+        f"{label(results, results.ours)} beside the strongest other method, {other.label}: "
+        f"{enumerate_names(parts)}. Up and to the left is better: more found for less."
     )
 
 
@@ -171,12 +171,12 @@ def gates_reading(results: Results) -> str:
         if isinstance(a, GateFigure) and isinstance(b, GateFigure):
             size = "more" if abs(b.mean - a.mean) > a.spread else "less"
             told.append(
-                f"the {name} goes from {a.mean:+.3f} to {b.mean:+.3f}, {size} than it differs "
-                "between clean items"
+                f"the {name} goes from {a.mean:+.3f} to {b.mean:+.3f}, {size} than clean "
+                "items differ among themselves"
             )
     return (
         f"From photos as they are to severity {worst.severity:g} of all corruptions "
-        f"{enumerate_names(told)}."
+        f"{'; '.join(told)}."
         if told
         else ""
     )
@@ -192,11 +192,11 @@ def breakdown_reading(results: Results, catalog: str, dimension: str, metric: st
         return ""
     order = sorted(gains, key=lambda g: -gains[g].absolute.value)
     text = (
-        f"Against {label(results, rival)}, {label(results, results.ours)} does best on "
-        f"“{order[0]}” ({gain_points(gains[order[0]])} points)"
+        f"Against {label(results, rival)}, {label(results, results.ours)} is most ahead on "
+        f"“{_words(order[0])}” ({gain_points(gains[order[0]])} points)"
     )
     if len(order) > 1:
-        text += f" and least well on “{order[-1]}” ({gain_points(gains[order[-1]])})"
+        text += f" and least on “{_words(order[-1])}” ({gain_points(gains[order[-1]])})"
     return text + "; small groups have wide intervals."
 
 
@@ -232,3 +232,7 @@ def _rises(seeds: list[list[float]]) -> bool:
 
 def _labels(results: Results, methods: Sequence[str]) -> str:
     return enumerate_names([label(results, name) for name in methods])
+
+
+def _words(group: str) -> str:
+    return group.replace("_", " ")

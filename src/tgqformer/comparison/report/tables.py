@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tgqformer.comparison.report.curves import corruption_kinds
+from tgqformer.comparison.report.curves import CORRUPTIONS, corruption_kinds
 from tgqformer.comparison.report.standing import (
     COMPARED,
+    VARIANTS,
     chosen_cells,
     figure_of,
     gain_over,
@@ -23,7 +24,7 @@ from tgqformer.comparison.report.words import (
     short_count,
     value_and_bounds,
 )
-from tgqformer.comparison.results import Figure, Results
+from tgqformer.comparison.results import Figure, GateResult, Results
 from tgqformer.evaluation.compare import metric_label
 
 SEVERITY = 0.75
@@ -87,6 +88,7 @@ def tuning_rows(results: Results) -> list[dict[str, Any]]:
             {
                 "name": method.label,
                 "ours": name == results.ours,
+                "variant": method.group in VARIANTS,
                 "rate": "–" if method.learning_rate is None else rate(method.learning_rate),
                 "sweep": [
                     (
@@ -148,11 +150,13 @@ def kept(results: Results, name: str, kind: str, metric: str) -> tuple[float, fl
 
 
 def gate_rows(results: Results) -> list[dict[str, Any]]:
-    """What the gates of ours say under each condition."""
+    """What the gates of ours say: each corruption at its strongest, and every other condition."""
     method = results.methods.get(results.ours)
+    gates = method.gates if method else ()
+    worst = {gate.condition: gate.severity for gate in sorted(gates, key=lambda g: g.severity)}
     return [
         {
-            "condition": f"{gate.condition} {gate.severity:g}" if gate.severity else gate.condition,
+            "condition": _condition(gate),
             "cells": [
                 ("–", "")
                 if one is None
@@ -160,8 +164,14 @@ def gate_rows(results: Results) -> list[dict[str, Any]]:
                 for one in (gate.anchored, gate.exploratory, gate.agreement)
             ],
         }
-        for gate in (method.gates if method else ())
+        for gate in gates
+        if gate.severity == worst[gate.condition]
     ]
+
+
+def _condition(gate: GateResult) -> str:
+    name = CORRUPTIONS.get(gate.condition, gate.condition)
+    return f"{name}, severity {gate.severity:g}" if gate.severity else name
 
 
 def state(results: Results, name: str) -> str:

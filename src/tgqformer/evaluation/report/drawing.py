@@ -58,7 +58,12 @@ def legend_above(axes: Any, columns: int | None = None) -> None:
     if columns is None:
         columns = 2 if max(map(len, labels)) <= 28 else 1
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1, fontsize=8
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        borderaxespad=0.1,
+        fontsize=8,
+        **({"columnspacing": 1.0, "handletextpad": 0.1} if columns > 2 else {}),
     )
 
 
