@@ -127,7 +127,7 @@ def test_every_kind_builds():
     shape = ConnectorShape(4, 4, 4, 4, 4)
     for kind in CONNECTORS:
         connector = build_connector(ConnectorConfig(kind=kind, width=8, heads=2), shape)
-        assert connector.num_tokens > 0
+        assert connector.num_tokens in (0, connector.config.tokens)
 
 
 def test_connectors_and_objectives_import_torch_only():

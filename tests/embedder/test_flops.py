@@ -10,8 +10,14 @@ from torch import nn
 
 from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.embedder.config import EmbedderConfig
-from tgqformer.embedder.flops import count_connector, count_cost, multiply_adds, prompt_length
-from tgqformer.language import LanguageConfig
+from tgqformer.embedder.flops import (
+    Part,
+    count_connector,
+    count_cost,
+    multiply_adds,
+    prompt_length,
+)
+from tgqformer.language import NOTELLM2_PROMPT, LanguageConfig, PromptConfig
 from tgqformer.presets import load_preset
 
 torch.set_num_threads(1)
@@ -95,7 +101,36 @@ def test_counted_without_storage_is_counted_with_numbers(kind):
     }
     assert part.multiply_adds == multiply_adds(lambda: connector(**states))
     assert part.parameters == part.trained == sum(p.numel() for p in connector.parameters())
-    assert part.tokens == Q
+    assert part.tokens == connector.num_tokens
+
+
+def test_what_is_not_read_costs_nothing():
+    both, text, image, neither = (
+        count_cost(tiny(kind=kind), text_tokens=7)
+        for kind in ("linear", "text_only", "image_only", "clip_sum")
+    )
+    assert both.part("backbone").tokens == len("photo:  product: ") + 4 + 7 + 1
+    assert text.part("backbone").tokens == len("product: ") + 7 + 1
+    assert image.part("backbone").tokens == len("photo: ") + 4 + 1
+    assert text.part("connector").multiply_adds == 0
+    assert image.part("connector") == both.part("connector")
+    assert neither.part("backbone") == Part("backbone", 0, 0, 0, 0)
+    assert neither.part("head").multiply_adds == (32 + 24) * 32  # one linear layer a vector
+    assert neither.lora == neither.backbone_tokens_for(1e9) == 0
+
+
+def test_notellm2_in_full_is_counted():
+    whole = replace(tiny(kind="notellm2"), fusion="late")
+    prompt = PromptConfig(**NOTELLM2_PROMPT, max_tokens=48)
+    whole = replace(whole, language=replace(whole.language, prompt=prompt))
+    template = NOTELLM2_PROMPT["both"]
+    for mark in ("{image}", "{answer}", "{text}"):
+        template = template.replace(mark, "")
+    cost, plain = count_cost(whole, text_tokens=7), count_cost(tiny(kind="notellm2"))
+    assert cost.part("backbone").tokens == len(template) + 4 + 7 + 1
+    fusion = 32 * 64 + 128 * 64
+    assert cost.part("head").multiply_adds == plain.part("head").multiply_adds + fusion
+    assert cost.part("head").parameters == plain.part("head").parameters + fusion + 2 * 32 - 32
 
 
 def test_the_tiny_preset_by_hand():
@@ -124,7 +159,8 @@ def test_the_head_is_everything_beside_backbone_and_connector():
 
     config = tiny()
     cost = count_cost(config)
-    model = EmbedderModel(config, TowerShape(visual=32, image_global=32, text=24, text_global=24))
+    widths = TowerShape(visual=32, image_global=32, text=24, text_global=24, photo_tokens=16)
+    model = EmbedderModel(config, widths)
     whole = sum(p.numel() for p in model.parameters())
     assert sum(cost.part(n).parameters for n in ("backbone", "connector", "head")) == whole
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -151,6 +187,11 @@ def test_a_template_whose_tokenizer_is_not_here_is_counted_in_words():
     config = LanguageConfig(name="nobody/nothing", random_weights=True)
     assert prompt_length(config, visual=8, text_tokens=10) == 8 + 10 + 4 + 1
     assert prompt_length(config, visual=8, text_tokens=999) == 8 + config.prompt.max_tokens + 5
+    assert prompt_length(config, visual=0, text_tokens=10) == 10 + 2 + 1
+    assert prompt_length(config, visual=8, text_tokens=0) == 8 + 2 + 1
+    two = replace(config, prompt=PromptConfig(**NOTELLM2_PROMPT))
+    words = 2 * len(["note", ":", ",", "compress", "into", "one", "word", ":"]) + len("''.") + 1
+    assert prompt_length(two, visual=8, text_tokens=10) == 8 + 10 + words + 1
 
 
 def vit_base(tokens: int) -> int:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tgqformer.errors import ConfigError
-from tgqformer.language import LanguageConfig, PromptBuilder, PromptConfig, load_tokenizer
+from tgqformer.language import (
+    NOTELLM2_PROMPT,
+    LanguageConfig,
+    PromptBuilder,
+    PromptConfig,
+    load_tokenizer,
+)
 
 Q = 3
 SEP, CLS, UNK = 2, 1, 3
@@ -134,3 +140,75 @@ def test_any_text_has_tokens(text):
 def test_a_template_must_hold_what_it_is_for(name, template):
     with pytest.raises(ConfigError, match=rf"language.prompt.{name} .* must hold"):
         PromptConfig(**{name: template})
+
+
+# -- two parts ------------------------------------------------------------------------------------
+
+TWO_PARTS = {
+    "both": "photo {image} {answer} product {text} of",
+    "image_only": "photo {image} {answer} unknown",
+    "text_only": "unknown {answer} product {text} of",
+    "neither": "unknown {answer} unknown",
+}
+
+
+@pytest.mark.parametrize(("kind", "opening"), [("bert", "[CLS] "), ("qwen3", "")])
+def test_the_answer_cuts_a_prompt_in_two_and_takes_no_token(builder, kind, opening):
+    made = builder(kind, **TWO_PARTS)
+    texts, has_image = [TITLE, "", TITLE, ""], [True, True, False, False]
+    parts = ["photo <v> <v> <v>", "photo <v> <v> <v>", "unknown", "unknown"]
+    rest = ["product red shoe of", "unknown", "product red shoe of", "unknown"]
+    assert rows(made, texts, has_image) == [
+        f"{opening}{a} {b} [SEP]" for a, b in zip(parts, rest, strict=True)
+    ]
+    batch = made.build(texts, has_image)
+    for row, part in zip(batch.first_part, parts, strict=True):
+        length = len((opening + part).split())
+        assert row.tolist() == [i < length for i in range(len(row))]
+
+
+def test_a_prompt_of_one_part_has_no_first_one(builder):
+    assert not bool(builder().build([TITLE, ""], [True, False]).first_part.any())
+    assert not PromptConfig().two_parts
+
+
+def test_notellm2s_prompt_keeps_the_rules():
+    assert PromptConfig(**NOTELLM2_PROMPT).two_parts
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"both": "photo {image} product {text}"}, r"must hold \{answer\} 0 time"),
+        ({"neither": "nothing"}, r"must hold \{answer\} 1 time"),
+        ({"both": "a {image} {answer} b {answer} {text}"}, r"must hold \{answer\} 1 time"),
+        ({"both": "a {text} {answer} b {image}"}, r"must have \{image\} before \{answer\}"),
+        ({"image_only": "a {answer} {image} b"}, r"must have \{image\} before \{answer\}"),
+        ({"neither": "unknown {answer} "}, "must have words before"),
+        ({"text_only": "{answer} product {text}"}, "must have words before"),
+        ({"image_only": "{image} {answer} product"}, "must have words before"),
+    ],
+)
+def test_a_prompt_in_two_parts_is_so_in_all_templates(change, rule):
+    with pytest.raises(ConfigError, match=rf"language.prompt.\w+ .* {rule}"):
+        PromptConfig(**{**TWO_PARTS, **change})
+
+
+# -- parts that are never read --------------------------------------------------------------------
+
+
+def test_without_visual_tokens_every_item_is_one_without_photo(folder):
+    config = LanguageConfig(name=str(folder("bert")))
+    made = PromptBuilder(load_tokenizer(config), config.prompt, 0)
+    told = ["[CLS] product : red shoe [SEP]", "[CLS] unknown product [SEP]"]
+    assert rows(made, [TITLE, ""], [True, True]) == rows(made, [TITLE, ""], [False, False]) == told
+
+
+def test_where_the_text_is_not_read_every_item_is_one_without_metadata(folder):
+    config = LanguageConfig(name=str(folder("bert")))
+    made = PromptBuilder(load_tokenizer(config), config.prompt, Q, reads_text=False)
+    assert rows(made, [TITLE, TITLE], [True, False]) == [
+        "[CLS] photo : <v> <v> <v> [SEP]",
+        "[CLS] unknown product [SEP]",
+    ]
+    assert made.longest == 7

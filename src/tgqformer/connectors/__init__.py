@@ -1,7 +1,7 @@
 """The paper: connectors between a frozen vision tower and a language backbone."""
 
 from tgqformer.connectors.base import Connector, ConnectorOutput
-from tgqformer.connectors.build import CONNECTORS, build_connector
+from tgqformer.connectors.build import CONNECTORS, build_connector, needs_backbone
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.tgqformer import TGQFormer
 
@@ -13,4 +13,5 @@ __all__ = [
     "ConnectorShape",
     "TGQFormer",
     "build_connector",
+    "needs_backbone",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tgqformer.connectors.base import Connector
+from tgqformer.connectors.baselines import ClipSum, ImageOnly, TextOnly
 from tgqformer.connectors.cabstractor import CAbstractor
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.notellm2 import notellm2
@@ -24,7 +25,15 @@ CONNECTORS: dict[str, Callable[[ConnectorConfig, ConnectorShape], Connector]] = 
     "perceiver": Perceiver,
     "cabstractor": CAbstractor,
     "notellm2": notellm2,
+    "text_only": TextOnly,
+    "image_only": ImageOnly,
+    "clip_sum": ClipSum,
 }
+
+
+def needs_backbone(kind: str) -> bool:
+    """Whether a backbone reads the tokens of this kind of connector."""
+    return bool(getattr(CONNECTORS.get(kind), "needs_backbone", True))
 
 
 def build_connector(config: ConnectorConfig, shape: ConnectorShape) -> Connector:

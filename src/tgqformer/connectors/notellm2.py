@@ -4,11 +4,14 @@ A BLIP-2 Q-Former without text, random initialisation, six layers with cross-att
 4, then Linear-GELU-Linear to the width of the backbone. Departures: the queries start random (in
 the public code at zero, where they can never part from one another); those of `qformer.py`.
 
-Not here, because they are no part of a connector: the prompt in two parts (mICL), whose first
-answer h_v is read before the metadata; the late fusion of h_v and h_m with the tower's class token;
-the loss over all 2B vectors, (9 L_m + 1 L_v) / 10. They belong to embedder and training. Until
-they stand, kind "notellm2" is NoteLLM-2's connector inside this project's own pipeline, whose
-visual auxiliary loss serves the purpose of L_v, and must be reported as that.
+What is no part of a connector stands elsewhere, and NoteLLM-2 in full is all four: this kind; the
+prompt in two parts (mICL), `language.NOTELLM2_PROMPT`; `embedder.fusion=late` (`fusion.py`); and
+the loss over all 2B vectors, (9 L_m + 1 L_v) / 10, which is `training.loss.visual=1/9` with
+`training.loss.both_sides`. Kind "notellm2" by itself is its connector inside this project's own
+pipeline, and must be reported as that.
+
+It has no alignment stage of its own. With `training.alignment_steps` its connector is trained in
+that stage as every rival's is, on the mean of its states.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
+from tgqformer.connectors.build import needs_backbone
 from tgqformer.connectors.config import ConnectorConfig
 from tgqformer.errors import ConfigError
 from tgqformer.language.config import LanguageConfig
@@ -21,6 +23,8 @@ class EmbedderConfig:
         language: the backbone and its prompt.
         dims: D, the width of an embedding.
         matryoshka: prefixes of the embedding that are trained to stand on their own.
+        fusion: what joins the backbone's state before the head. "none", or "late": the tower's
+            global image vector, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.
         frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
             (`frozen_view.py`, ours); 0 leaves it out.
         frozen_share: how much of a cosine comes from that view.
@@ -33,11 +37,17 @@ class EmbedderConfig:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
+    fusion: Literal["none", "late"] = "none"
     frozen_view: int = 0
     frozen_share: float = 0.5
     max_images: int = 1
 
     def __post_init__(self) -> None:
+        if self.fusion == "late" and not needs_backbone(self.connector.kind):
+            raise ConfigError(
+                f"embedder.fusion 'late' joins the backbone's state, and connector.kind "
+                f"'{self.connector.kind}' has no backbone; set embedder.fusion=none."
+            )
         if self.dims < 1:
             raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
         if any(not 0 < d <= self.dims for d in self.matryoshka):

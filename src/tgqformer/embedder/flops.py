@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -93,10 +93,14 @@ class Cost:
     def backbone_tokens_for(self, multiply_adds: float, *, text_tower: bool = True) -> float:
         """About how many tokens the backbone may read for the whole to cost so many multiply-adds.
 
+        0 where there is no backbone.
+
         Args:
             text_tower: count the text tower too.
         """
         backbone = self.part("backbone")
+        if not backbone.tokens:
+            return 0.0
         rest = self.multiply_adds - backbone.multiply_adds
         rest -= 0 if text_tower else self.part("text tower").multiply_adds
         return (multiply_adds - rest) / (backbone.multiply_adds / backbone.tokens)
@@ -121,17 +125,19 @@ def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cos
         text=text.dim,
         text_global=text.global_dim,
         shared_space=image.space is not None and image.space == text.space,
+        photo_tokens=image.num_tokens,
     )
     with torch.device("meta"):
         model = EmbedderModel(_random(config), widths)
-    shape = ConnectorShape(**asdict(widths), output=model.backbone.width)
+    shape = model.connector_shape
     visual, metadata = (part.tokens for part in towers)
     connector = count_connector(config.connector, shape, visual, metadata)
-    length = prompt_length(config.language, connector.tokens, text_tokens)
-    backbone = Part(
-        "backbone", _backbone(model.backbone, length), *_parameters(model.backbone), length
-    )
-    lora = sum(p.numel() for name, p in model.backbone.named_parameters() if "lora_" in name)
+    length = 0
+    if model.backbone is not None:
+        read = text_tokens if model.connector.prompt_text else 0
+        length = prompt_length(config.language, connector.tokens, read)
+    backbone = _backbone_part(model.backbone, length)
+    lora = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
     parts = (*towers, connector, backbone, _head(model))
     return Cost(parts, lora * length, shape)
 
@@ -174,17 +180,22 @@ def multiply_adds(run: Callable[[], object]) -> int:
 def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
     """Tokens that the backbone reads of an item with `visual` tokens and so much metadata.
 
+    The template is that of an item with photo and metadata, or without the one of which there is
+    no token here.
+
     Where the tokenizer is not on this machine, the template's words and punctuation marks and one
     end token are counted in its place.
     """
     text = min(text_tokens, config.prompt.max_tokens)
     local = packaged_folder(config.name) is not None or Path(config.name).is_dir()
     if config.kind != "tiny" and not local:
-        template = config.prompt.both.replace("{image}", " ").replace("{text}", " ")
-        return visual + text + len(re.findall(r"\w+|[^\w\s]", template)) + 1
+        template = config.prompt.template(image=visual > 0, text=text > 0)
+        words = re.findall(r"\w+|[^\w\s]", re.sub(r"{\w+}", " ", template))
+        return visual + text + len(words) + 1
     tokenizer = load_tokenizer(config)
-    prompt = PromptBuilder(tokenizer, config.prompt, visual).build(["a"], [True])
-    one_text = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    builder = PromptBuilder(tokenizer, config.prompt, visual, reads_text=text > 0)
+    prompt = builder.build(["a"], [True])
+    one_text = len(tokenizer("a", add_special_tokens=False)["input_ids"]) if text else 0
     return int(prompt.attention_mask.sum()) - one_text + text
 
 
@@ -210,6 +221,12 @@ def _text_part(tower: TextTower, text_tokens: int) -> Part:
     cost = multiply_adds(lambda: tower.encode([text]))
     tokens = tower.encode([text]).tokens.shape[1]
     return Part("text tower", cost, *_parameters(tower.module), tokens)
+
+
+def _backbone_part(backbone: Backbone | None, length: int) -> Part:
+    if backbone is None:
+        return Part("backbone", 0, 0, 0, 0)
+    return Part("backbone", _backbone(backbone, length), *_parameters(backbone), length)
 
 
 def _backbone(backbone: Backbone, length: int) -> int:

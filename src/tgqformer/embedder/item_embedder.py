@@ -17,6 +17,7 @@ from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
+from tgqformer.language.tokenizer import byte_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
@@ -38,10 +39,15 @@ class ItemEmbedder:
     ) -> None:
         self.config, self.features, self.model = config, features, model
         self.facts: dict[str, Any] = {}
+        backbone, connector = model.backbone, model.connector
         self.prompts = PromptBuilder(
-            load_tokenizer(config.language), config.language.prompt, model.connector.num_tokens
+            byte_tokenizer() if backbone is None else load_tokenizer(config.language),
+            config.language.prompt,
+            connector.num_tokens,
+            reads_text=connector.prompt_text,
         )
-        longest, positions = self.prompts.longest, model.backbone.positions
+        longest = self.prompts.longest
+        positions = None if backbone is None else backbone.positions
         if positions is not None and longest > positions:
             raise ConfigError(
                 f"language.prompt.max_tokens ({config.language.prompt.max_tokens}) makes prompts "
@@ -203,7 +209,7 @@ class ItemEmbedder:
         progress: bool = False,
         connector_only: bool = False,
     ) -> dict[str, Vectors]:
-        """The "embedding" and the "visual" view (the connector's streams alone) of N items.
+        """The "embedding" and the "visual" view (see `ItemOutput.visual`) of N items.
 
         Args:
             connector_only: leave the backbone out; then there is only the "visual" view.
@@ -235,4 +241,5 @@ def tower_shape(features: ItemFeatures) -> TowerShape:
         text=text.dim,
         text_global=text.global_dim,
         shared_space=features.shared_space,
+        photo_tokens=image.num_tokens,
     )

@@ -1,20 +1,26 @@
 """The trained part: connector, backbone, head. The one place where the arrow is drawn.
 
 tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
+
+NoteLLM-2 (arXiv 2405.16789) in full is the connector "notellm2", a prompt in two parts and
+`fusion="late"`. Its embedding is made of h_m, its `visual` of h_v, by one gate and one head; so a
+visual loss of weight 1/9 is its (9 L_m + L_v) / 10, but for the scale of the whole, which AdamW
+does not see and the clipping of gradients does. The two losses have a temperature each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgqformer.connectors import ConnectorShape, build_connector
+from tgqformer.connectors import ConnectorShape, build_connector, needs_backbone
 from tgqformer.connectors.base import ConnectorOutput
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.frozen_view import FrozenView, join
+from tgqformer.embedder.fusion import LateFusion
 from tgqformer.language import Backbone, PromptBatch, load_backbone
 from tgqformer.towers.base import TowerBatch
 
@@ -43,8 +49,10 @@ class ItemOutput:
     Attributes:
         embedding: [B, D] unit vectors, with the frozen view's dimensions behind them where there is
             one and the model does not train; None where only the connector ran.
-        visual: [B, D] unit vectors from the connector's streams alone, for the visual auxiliary
-            loss and to see whether the photo is neglected.
+        visual: [B, D] unit vectors from the connector's streams alone, or, where the prompt has two
+            parts, from what the backbone says of the first (the photo), for the visual auxiliary
+            loss and to see whether the photo is neglected. The embedding's trained dimensions
+            where there are neither.
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
         scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
@@ -68,6 +76,7 @@ class TowerShape:
     text: int
     text_global: int
     shared_space: bool = False
+    photo_tokens: int | None = None
 
 
 INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
@@ -83,26 +92,21 @@ class EmbedderModel(nn.Module):
     def __init__(self, config: EmbedderConfig, shape: TowerShape) -> None:
         super().__init__()
         self.config = config
-        self.backbone: Backbone = load_backbone(config.language)
-        self.connector = build_connector(
-            config.connector,
-            ConnectorShape(
-                visual=shape.visual,
-                image_global=shape.image_global,
-                text=shape.text,
-                text_global=shape.text_global,
-                output=self.backbone.width,
-                shared_space=shape.shared_space,
-            ),
+        self.backbone: Backbone | None = (
+            load_backbone(config.language) if needs_backbone(config.connector.kind) else None
         )
-        self.head = nn.Linear(self.backbone.width, config.dims)
-        width = self.connector.width
+        width = config.connector.width if self.backbone is None else self.backbone.width
+        self.connector_shape = ConnectorShape(**asdict(shape), output=width)
+        self.connector = build_connector(config.connector, self.connector_shape)
+        late = config.fusion == "late"
+        self.head: nn.Linear | None = (
+            nn.Linear(width, config.dims, bias=not late) if self.backbone is not None else None
+        )
+        self.two_parts = config.language.prompt.two_parts and self.connector.num_tokens > 0
         self.visual_head = nn.ModuleDict(
-            {
-                name: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.dims))
-                for name in self.connector.stream_names
-            }
+            {name: self._view(name) for name in self.connector.stream_names}
         )
+        self.fusion = LateFusion(shape.image_global, width) if late else None
         self.frozen_view = (
             FrozenView(shape.visual, shape.image_global, config.frozen_view)
             if config.frozen_view
@@ -123,7 +127,9 @@ class EmbedderModel(nn.Module):
         """Embed a batch.
 
         Args:
-            connector_only: leave the backbone out, for the alignment stage.
+            connector_only: leave the backbone out, for the alignment stage. A connector without
+                streams has nothing to align: its backbone is asked all the same, and `visual` is
+                what it says.
             return_attention: fill `ConnectorOutput.attention`.
         """
         t = batch.towers
@@ -137,24 +143,59 @@ class EmbedderModel(nn.Module):
             t.presence,
             return_attention=return_attention,
         )
-        unit = F.normalize(self._visual(out), dim=-1)
         scales = {
-            name: log.exp().clamp(max=MAX_SCALE).expand(len(unit), 1)
+            name: log.exp().clamp(max=MAX_SCALE).expand(len(t), 1)
             for name, log in self.log_scales.items()
         }
         complete = t.presence.all(dim=-1, keepdim=True).float()
+        visual, state = self._views(batch, out, connector_only=connector_only)
+        unit = F.normalize(visual, dim=-1)
         if connector_only:
             return ItemOutput(None, unit, out, complete, scales)
-        state = self.head(self.backbone(batch.prompt, out.tokens))
         embedding = F.normalize(state, dim=-1)
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
         return ItemOutput(embedding, unit, out, complete, scales)
 
-    def _visual(self, out: ConnectorOutput) -> Tensor:
-        """Sum of the heads over the streams: [B, D']s -> [B, D]."""
-        views = [head(out.streams[name]) for name, head in self.visual_head.items()]
-        return torch.stack(views).sum(dim=0)
+    def read(self, batch: ItemBatch, out: ConnectorOutput) -> tuple[Tensor | None, Tensor]:
+        """What the backbone says, with the tower's global vector where `fusion` is "late".
+
+        Returns:
+            Its states [B, D'] of the prompt's first part, None where there is one part alone, and
+            of the whole.
+        """
+        assert self.backbone is not None
+        t, photo = batch.towers, None
+        if self.two_parts:
+            photo, whole = self.backbone.parts(batch.prompt, out.tokens)
+        else:
+            whole = self.backbone(batch.prompt, out.tokens)
+        if self.fusion is None:
+            return photo, whole
+        has_image = t.presence[:, :1]
+        if photo is not None:
+            photo = self.fusion(photo, t.image_global, has_image)
+        return photo, self.fusion(whole, t.image_global, has_image)
+
+    def _views(
+        self, batch: ItemBatch, out: ConnectorOutput, *, connector_only: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The visual view and the embedding [B, D], unnormalised; one of them may be both."""
+        heads = [head(out.streams[name]) for name, head in self.visual_head.items()]
+        streams = torch.stack(heads).sum(dim=0) if heads else None
+        if self.head is None or (connector_only and streams is not None):
+            assert streams is not None
+            return streams, streams
+        photo, whole = self.read(batch, out)
+        state = self.head(whole)
+        if photo is not None:
+            return self.head(photo), state
+        return state if streams is None else streams, state
+
+    def _view(self, name: str) -> nn.Sequential:
+        """The head of one stream."""
+        width = self.connector.stream_width(name)
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.config.dims))
 
 
 @torch.no_grad()
@@ -164,10 +205,31 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     Pooled states of an untrained stack are nearly parallel (mean cosine 0.87 after two layers of
     MiniLM), so a random head maps all items to one point and learning starts slowly. The head's
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
-    initialisation, arXiv 1602.07868, section 3.
+    initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
+    its weight. Without a backbone the heads of the streams are treated so, over the items that have
+    the part.
     """
     out = model.connector(**batch.towers.__dict__)
-    states = model.backbone(batch.prompt, out.tokens)  # [B, D]
-    if len(states) > 1:
-        model.head.weight.div_(states.std(dim=0).clamp(min=1e-3))
-        model.head.bias.copy_(-model.head.weight @ states.mean(dim=0))
+    if model.head is not None:
+        _standardise(model.head, model.read(batch, out)[1])
+        return
+    for name in model.connector.stream_names:
+        stream = out.streams[name]
+        present = stream[stream.any(dim=-1)]
+        norm, linear = model.visual_head[name].children()
+        assert isinstance(linear, nn.Linear)
+        _standardise(linear, norm(present))
+
+
+def _standardise(head: nn.Linear, states: Tensor) -> None:
+    """Make a head's outputs for the states [B, D] centred, with every channel of equal weight."""
+    if len(states) < 2:
+        return
+    bias: Tensor | None = head.bias
+    mean, deviation = states.mean(dim=0), states.std(dim=0).clamp(min=1e-3)
+    if bias is None:
+        along = F.normalize(mean / deviation, dim=0)
+        head.weight.sub_(torch.outer(head.weight @ along, along))
+    head.weight.div_(deviation)
+    if bias is not None:
+        bias.copy_(-head.weight @ mean)

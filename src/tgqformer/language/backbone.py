@@ -18,12 +18,13 @@ class Backbone(nn.Module):
 
     Attributes:
         width: D, of input embeddings and of pooled states.
+        causal: a token sees those before it alone, as in a decoder; an encoder's see all.
         positions: longest prompt that the model reads; None where it does not say.
     """
 
-    def __init__(self, model: nn.Module, width: int, pooling: str) -> None:
+    def __init__(self, model: nn.Module, width: int, pooling: str, *, causal: bool) -> None:
         super().__init__()
-        self.model, self.width, self.pooling = model, width, pooling
+        self.model, self.width, self.pooling, self.causal = model, width, pooling, causal
         self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
 
     def forward(self, prompt: PromptBatch, visual: Tensor) -> Tensor:
@@ -36,10 +37,50 @@ class Backbone(nn.Module):
         Returns:
             [B, D] float32 pooled last hidden state.
         """
+        states = self._states(prompt, visual, prompt.attention_mask)
+        return pool(states, prompt.attention_mask, self.pooling)
+
+    def parts(self, prompt: PromptBatch, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a batch of prompts in two parts (mICL of NoteLLM-2, arXiv 2405.16789) in one pass.
+
+        The first part does not see the second, and the second sees both. In a decoder that is so
+        anyway, and with pooling "last" the two states are NoteLLM-2's own: h_v just before the
+        answer, h_m at the end. In an encoder (ours) a mask makes it so, and each part is pooled
+        over its own tokens, the opening ones with the first part and the closing with the second.
+
+        Returns:
+            h_v and h_m, [B, D] float32 each.
+        """
+        mask = prompt.attention_mask
+        seen = mask if self.causal else block_mask(prompt, self._dtype)
+        states = self._states(prompt, visual, seen)
+        second = mask.bool() & ~prompt.first_part
+        return pool(states, prompt.first_part, self.pooling), pool(states, second, self.pooling)
+
+    def _states(self, prompt: PromptBatch, visual: Tensor, mask: Tensor) -> Tensor:
+        """[B, S, D]."""
         embeds = self.model.get_input_embeddings()(prompt.input_ids)  # type: ignore[operator]
         embeds = splice(embeds, visual, prompt.visual_slots)
-        states = self.model(inputs_embeds=embeds, attention_mask=prompt.attention_mask)
-        return pool(states.last_hidden_state, prompt.attention_mask, self.pooling)
+        states: Tensor = self.model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        return states
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        weight: Tensor = self.model.get_input_embeddings().weight  # type: ignore[operator]
+        return weight.dtype
+
+
+def block_mask(prompt: PromptBatch, dtype: torch.dtype) -> Tensor:
+    """What an attention adds to its scores so that the first part does not see the second.
+
+    Returns:
+        [B, 1, S, S] of `dtype`: 0 where row i may see column j, else the least number. Padding is
+        seen by nobody, and sees what the second part sees.
+    """
+    first, real = prompt.first_part, prompt.attention_mask.bool()
+    hidden = (first[:, :, None] & ~first[:, None, :]) | ~real[:, None, :]
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return mask.masked_fill(hidden, torch.finfo(dtype).min)[:, None]
 
 
 def splice(embeds: Tensor, visual: Tensor, slots: Tensor) -> Tensor:
@@ -76,7 +117,7 @@ def load_backbone(config: LanguageConfig) -> Backbone:
     if config.train == "lora":
         model = _with_lora(model, config)
     model.config.use_cache = False  # nothing is generated
-    return Backbone(model, width, pooling)
+    return Backbone(model, width, pooling, causal=causal)
 
 
 def _with_lora(model: Any, config: LanguageConfig) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,10 @@ from tgqformer.errors import ConfigError
 @dataclass
 class PromptConfig:
     """What the backbone reads. `{image}` is the place of the visual tokens, `{text}` the metadata.
+
+    `{answer}` cuts a prompt in two, as NoteLLM-2 does (mICL, arXiv 2405.16789): what stands before
+    it is read without a sight of what stands behind it, and each part is pooled by itself. It takes
+    no token. Either all four templates have one or none has.
 
     Attributes:
         both: for an item with photo and metadata.
@@ -35,8 +40,52 @@ class PromptConfig:
                     f"language.prompt.{name} ({template!r}) must hold {{image}} {image} time(s) "
                     f"and {{text}} {text} time(s)."
                 )
+            self._check_parts(name, template)
         if self.max_tokens < 1:
             raise ConfigError(f"language.prompt.max_tokens ({self.max_tokens}) must be 1 or more.")
+
+    @property
+    def two_parts(self) -> bool:
+        """Whether the prompt is read in two parts."""
+        return "{answer}" in self.both
+
+    def template(self, *, image: bool, text: bool) -> str:
+        """The template of an item that has a photo, metadata, both or neither."""
+        if image:
+            return self.both if text else self.image_only
+        return self.text_only if text else self.neither
+
+    def _check_parts(self, name: str, template: str) -> None:
+        before, *behind = template.split("{answer}")
+        if len(behind) != self.two_parts:
+            raise ConfigError(
+                f"language.prompt.{name} ({template!r}) must hold {{answer}} {int(self.two_parts)} "
+                "time(s), as language.prompt.both does: all four templates have two parts, or none."
+            )
+        if behind and ("{text}" in before or "{image}" in behind[0]):
+            raise ConfigError(
+                f"language.prompt.{name} ({template!r}) must have {{image}} before {{answer}} and "
+                "{text} behind it."
+            )
+        if not all(re.sub(r"{\w+}", "", part).strip() for part in behind and [before, *behind]):
+            raise ConfigError(
+                f"language.prompt.{name} ({template!r}) must have words before {{answer}} and "
+                "behind it: a part without a token has no state."
+            )
+
+
+NOTELLM2_PROMPT = {
+    "both": 'note: {image}, compress into one word: "{answer}". '
+    'note: {text}, compress into one word: "',
+    "image_only": 'note: {image}, compress into one word: "{answer}". '
+    'note: unknown, compress into one word: "',
+    "text_only": 'note: no photo, compress into one word: "{answer}". '
+    'note: {text}, compress into one word: "',
+    "neither": 'note: no photo, compress into one word: "{answer}". '
+    'note: unknown, compress into one word: "',
+}
+"""The templates of NoteLLM-2 (mICL): options of `PromptConfig`. What it says of an item that lacks
+photo or metadata is ours: its own data had none."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -20,24 +20,33 @@ class PromptBatch:
         input_ids: [B, S] int64; the value inside a visual slot is the padding id.
         attention_mask: [B, S] int64, 1 where a token is real.
         visual_slots: [B, S] bool; row b has exactly Q of them, or none where it has no image.
+        first_part: [B, S] bool, the tokens before `{answer}`, opening tokens too; none of them
+            where the template has no such place.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     visual_slots: Tensor
+    first_part: Tensor
 
     def to(self, device: torch.device | str) -> PromptBatch:
         """The same batch on `device`."""
-        return PromptBatch(
-            *(x.to(device) for x in (self.input_ids, self.attention_mask, self.visual_slots))
-        )
+        return PromptBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 class PromptBuilder:
-    """Fill the templates of `PromptConfig`."""
+    """Fill the templates of `PromptConfig`.
 
-    def __init__(self, tokenizer: Any, config: PromptConfig, num_visual: int) -> None:
+    Args:
+        num_visual: Q; 0 makes every item one without a photo.
+        reads_text: False makes every item one without metadata.
+    """
+
+    def __init__(
+        self, tokenizer: Any, config: PromptConfig, num_visual: int, *, reads_text: bool = True
+    ) -> None:
         self.tokenizer, self.config, self.num_visual = tokenizer, config, num_visual
+        self.reads_text = reads_text
         self.opening, self.closing = _special_ends(tokenizer)
         self.padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._pieces: dict[str, list[int]] = {}
@@ -51,24 +60,26 @@ class PromptBuilder:
         """
         bodies = self._tokenize(texts)
         rows = [self._row(body, bool(image)) for body, image in zip(bodies, has_image, strict=True)]
-        length = max(len(row) for row in rows)
+        length = max(len(row) for row, _ in rows)
         ids = torch.full((len(rows), length), self.padding, dtype=torch.long)
         mask = torch.zeros_like(ids)
         slots = torch.zeros_like(ids, dtype=torch.bool)
-        for i, row in enumerate(rows):
+        first = torch.zeros_like(slots)
+        for i, (row, answer) in enumerate(rows):
             filled = torch.tensor([self.padding if t is None else t for t in row])
             ids[i, : len(row)], mask[i, : len(row)] = filled, 1
             slots[i, : len(row)] = torch.tensor([t is None for t in row])
-        return PromptBatch(ids, mask, slots)
+            first[i, :answer] = True
+        return PromptBatch(ids, mask, slots, first)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt that `build` can make."""
         text: list[int] = [0] * self.config.max_tokens
-        return max(len(self._row(body, image)) for body in (text, []) for image in (True, False))
+        return max(len(self._row(body, image)[0]) for body in (text, []) for image in (True, False))
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        if not any(texts):
+        if not (self.reads_text and any(texts)):
             return [[] for _ in texts]
         encoded = self.tokenizer(
             list(texts),
@@ -80,19 +91,20 @@ class PromptBuilder:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
-    def _row(self, body: list[int], image: bool) -> list[int | None]:
-        """None marks a visual slot."""
-        c = self.config
-        template = (
-            (c.both if body else c.image_only) if image else (c.text_only if body else c.neither)
-        )
+    def _row(self, body: list[int], image: bool) -> tuple[list[int | None], int]:
+        """Tokens, None for a visual slot; and how many of them stand before the answer."""
+        body, image = body if self.reads_text else [], image and self.num_visual > 0
+        template = self.config.template(image=image, text=bool(body))
         row: list[int | None] = [*self.opening]
+        answer = 0
         for piece in _split(template):
             if piece == "{image}":
                 row += [None] * self.num_visual
+            elif piece == "{answer}":
+                answer = len(row)
             else:
                 row += body if piece == "{text}" else self._piece(piece)
-        return [*row, *self.closing]
+        return [*row, *self.closing], answer
 
     def _piece(self, text: str) -> list[int]:
         if text not in self._pieces:
@@ -103,7 +115,7 @@ class PromptBuilder:
 def _split(template: str) -> list[str]:
     """ "a {image} b" -> ["a ", "{image}", " b"], empty pieces left out."""
     pieces = [template]
-    for mark in ("{image}", "{text}"):
+    for mark in ("{image}", "{answer}", "{text}"):
         split: list[str] = []
         for piece in pieces:
             before, found, after = piece.partition(mark)
