@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tgqformer.evaluation.result import Evaluation
 
 
-@click.command(short_help="Evaluate a run over the full pool, beside two reference points.")
+@click.command(short_help="Evaluate a run over the full pool beside two references.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
 @click.option(
