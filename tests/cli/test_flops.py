@@ -49,3 +49,29 @@ def test_an_unknown_connector_is_named_with_the_known_ones(capsys):
     told = capsys.readouterr().err
     assert "connector.kind 'nonsense' is unknown" in told
     assert "perceiver" in told
+
+
+def test_end_to_end_models_stand_beside_the_preset(capsys, tmp_path):
+    from tgqformer.mllm.tiny import save_tiny_mllm
+
+    folder = str(save_tiny_mllm(tmp_path, "internvl"))
+    assert run("--json", "--mllm", folder, "--text-tokens", "9") == 0
+    told = json.loads(capsys.readouterr().out)
+    mllm = told["mllms"][folder]
+    assert list(mllm["parts"]) == ["vision tower", "projector", "backbone", "head"]
+    for name in ("multiply_adds", "flops", "parameters", "trained"):
+        assert mllm["total"][name] == sum(part[name] for part in mllm["parts"].values())
+    ratio = mllm["total"]["multiply_adds"] / told["total"]["multiply_adds"]
+    assert told["times_the_preset"][folder] == pytest.approx(ratio)
+    assert mllm["text_tokens"] == 9
+    assert mllm["weight_bytes"] > mllm["activation_bytes"] > 0
+
+    assert run("--mllm", folder) == 0
+    out = capsys.readouterr().out
+    for said in ("vision tower", "preset tiny", "activations", "not downloaded", "453 px"):
+        assert said in out
+
+
+def test_a_model_that_is_nowhere_is_named(capsys):
+    assert run("--mllm", "./nowhere") == 2
+    assert "'./nowhere' does not exist" in capsys.readouterr().err

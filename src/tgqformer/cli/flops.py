@@ -22,6 +22,21 @@ GIGA = 1e9
     "--connector", metavar="KIND", help='A connector in place of the preset\'s; or "all".'
 )
 @click.option(
+    "--mllm",
+    "mllms",
+    metavar="NAME",
+    multiple=True,
+    help='A vision-language model beside it: InternVL3-2B, Qwen3-VL-4B, Qwen2.5-VL-3B, "all" three '
+    "of them, a hub id or a folder.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    default=448,
+    show_default=True,
+    help="Side of the photo in pixels that a Qwen-VL reads.",
+)
+@click.option(
     "--text-tokens",
     type=click.IntRange(1),
     default=32,
@@ -33,6 +48,8 @@ GIGA = 1e9
 def flops(
     preset: str,
     connector: str | None,
+    mllms: tuple[str, ...],
+    image_size: int,
     text_tokens: int,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -40,8 +57,10 @@ def flops(
     """Count multiply-adds and parameters of one item with one photo, part by part.
 
     Everything is counted from configurations, without trained weights. With --connector all, the
-    connectors are compared at the preset's widths.
+    connectors are compared at the preset's widths. With --mllm, end-to-end models stand beside it,
+    with the memory that they need.
     """
+    from tgqformer.cli.flops_mllm import count, print_mllms, told_of
     from tgqformer.cli.options import run_config
     from tgqformer.embedder.flops import count_cost
 
@@ -49,9 +68,11 @@ def flops(
     config = run_config(preset, [*assignments, *chosen], None).embedder
     cost = count_cost(config, text_tokens=text_tokens)
     rivals = _every_connector(config, cost) if connector == "all" else {}
+    counted = count(mllms, image_size, text_tokens)
     notes = _notes(preset, config, cost)
     if as_json:
-        print_json(_told(preset, config, text_tokens, cost, rivals, notes))
+        told = _told(preset, config, text_tokens, cost, rivals, notes)
+        print_json(told | told_of(counted, cost))
         return
     columns = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")
     rows = [_row(part.name, part) for part in cost.parts]
@@ -61,6 +82,7 @@ def flops(
         table("Connectors", ("connector", *columns[1:]), [_row(k, p) for k, p in rivals.items()])
     for note in notes:
         click.echo(click.wrap_text(note, 96))
+    print_mllms(preset, cost, counted)
 
 
 def _every_connector(config: EmbedderConfig, cost: Cost) -> dict[str, Part]:

@@ -1,0 +1,79 @@
+"""How much memory a run of a network takes beside its weights, counted without the memory.
+
+Every tensor that an operation makes is entered into a ledger with its bytes, and struck out when
+Python lets go of it; tensors without storage (device "meta") are entered as if they had one. What a
+kernel needs for itself while it runs is not seen, and an allocator's rounding neither. Attention is
+counted as two products with its scores held in full, where a fused kernel holds a row at a time.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class ActivationLedger(TorchDispatchMode):
+    """Counts the bytes of living tensors that were made inside its block.
+
+    Attributes:
+        live: bytes now.
+        peak: the most there were at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        for tensor in _tensors((args, kwargs)):  # what came from outside: weights and inputs
+            self._enter(tensor, counted=False)
+        out = func(*args, **kwargs)
+        for tensor in _tensors(out):
+            self._enter(tensor, counted=True)
+        return out
+
+    def _enter(self, tensor: Tensor, *, counted: bool) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes() if counted else 0
+        if key not in self._known:
+            self._known.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._strike, key, size).atexit = False
+
+    def _strike(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+def peak_activations(run: Callable[[], object]) -> int:
+    """The most bytes of activations that `run()` holds at once, its result included."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), ActivationLedger() as ledger:
+        kept = run()
+    del kept
+    return ledger.peak
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers, one that is shared counted once."""
+    storages = {
+        x.untyped_storage()._cdata: x.untyped_storage().nbytes()
+        for x in (*module.parameters(), *module.buffers())
+    }
+    return sum(storages.values())
+
+
+def _tensors(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
