@@ -76,9 +76,7 @@ def neighbors(
         f"Wrote {k:,} neighbours of {len(stored.ids):,} items, {size(out.stat().st_size)}, to {out}"
     )
     if catalog_path is None:
-        click.echo(
-            "Items with the same photo may be neighbours here; give --catalog to part them"
-        )
+        click.echo("Items with the same photo may be neighbours here; give --catalog to part them")
 
 
 def _rules(

@@ -2,11 +2,14 @@
 
 Two columns, `item_id` (string) and `vector` (a fixed-size list: float32, int8, or uint8 holding
 eight sign bits), and key-value metadata under the prefix `tgqformer.`: the format version, `model`,
-`dims`, `precision`, `normalised`, and whatever else the writer was given.
+`dims`, `precision`, `normalised`, and whatever else the writer was given. A shard of a catalog also
+has `stamp` (16 bytes), which tells whether an item has changed since; readers of vectors pass it
+over.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -24,6 +27,8 @@ from tgqformer.retrieval.scores import Vectors
 
 _PREFIX = "tgqformer."
 _FORMAT = "1"
+STAMP_BYTES = 16
+MANIFEST = "manifest.json"
 _TYPES = {"float32": np.float32, "int8": np.int8, "binary": np.uint8}
 
 
@@ -66,6 +71,7 @@ class EmbeddingWriter:
         dims: of the embedding, before bits are packed.
         precision: "float32", "int8" or "binary"; `quantize` makes the last two.
         metadata: kept in the file; `normalised` is "true" unless said otherwise.
+        stamps: keep a stamp of 16 bytes with each item.
 
     Raises:
         StorageError: a batch does not fit, or the operating system refused to write.
@@ -78,6 +84,7 @@ class EmbeddingWriter:
         dims: int,
         precision: Precision = "float32",
         metadata: Mapping[str, str] | None = None,
+        stamps: bool = False,
     ) -> None:
         if precision not in _TYPES:
             raise StorageError(
@@ -86,6 +93,7 @@ class EmbeddingWriter:
         self.path = Path(path)
         self.dims = dims
         self.precision = precision
+        self.stamps = stamps
         self.written = 0
         self._dtype = np.dtype(_TYPES[precision])
         self._width = -(-dims // 8) if precision == "binary" else dims
@@ -101,6 +109,8 @@ class EmbeddingWriter:
 
         vector = pa.list_(pa.from_numpy_dtype(self._dtype), self._width)
         fields = [pa.field("item_id", pa.string(), nullable=False), pa.field("vector", vector)]
+        if self.stamps:
+            fields.append(pa.field("stamp", pa.binary(STAMP_BYTES), nullable=False))
         self._schema = pa.schema(fields, metadata=self._metadata)
         # Left in reverse: the footer, then the file, and last the rename, which any error prevents.
         with ExitStack() as stack:
@@ -113,8 +123,11 @@ class EmbeddingWriter:
             self._stack = stack.pop_all()
         return self
 
-    def write(self, ids: Sequence[str], vectors: Stored) -> None:
-        """Append one vector for each id: [n, dims], or packed [n, ceil(dims / 8)]."""
+    def write(
+        self, ids: Sequence[str], vectors: Stored, stamps: Sequence[bytes] | None = None
+    ) -> None:
+        """Append one vector for each id: [n, dims], or packed [n, ceil(dims / 8)]; and its stamp,
+        where the file holds them."""
         import pyarrow as pa
 
         if self._writer is None:
@@ -135,7 +148,10 @@ class EmbeddingWriter:
             ) from error
         flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
         column = pa.FixedSizeListArray.from_arrays(flat, self._width)
-        self._writer.write_table(pa.Table.from_arrays([names, column], schema=self._schema))
+        columns = [names, column]
+        if self.stamps:
+            columns.append(pa.array(stamps or (), pa.binary(STAMP_BYTES)))
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self.written += len(ids)
 
     def __exit__(
@@ -183,6 +199,7 @@ def read_embeddings(path: str | os.PathLike[str]) -> Embeddings:
 
 def _files(root: Path) -> list[Path]:
     if root.is_dir():
+        _require_complete(root)
         shards = sorted(p for p in root.glob("*.parquet") if not p.name.startswith("."))
         if not shards:
             raise StorageError(f"{root} holds no .parquet file; run `tgqformer embed` first.")
@@ -190,6 +207,21 @@ def _files(root: Path) -> list[Path]:
     if not root.exists():
         raise StorageError(f"{root} does not exist; run `tgqformer embed` first.")
     return [root]
+
+
+def _require_complete(root: Path) -> None:
+    """Raise where the manifest of a folder says that shards are still to come."""
+    manifest = root / MANIFEST
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+        complete = told.get("complete", True)
+    except (OSError, ValueError, AttributeError) as error:
+        raise StorageError(f"{manifest} is damaged; embed the catalog again.") from error
+    if not complete:
+        raise StorageError(
+            f"{root} is not finished; run the same `tgqformer embed` again, which goes on where "
+            "it was stopped."
+        )
 
 
 def _read_file(file: Path) -> tuple[list[str], Stored, dict[str, str]]:

@@ -142,10 +142,10 @@ def _plan(embeddings: Embeddings, search: NeighbourSearch) -> dict[str, Any]:
     digest = hashlib.blake2b(digest_size=16)
     for name in embeddings.ids:
         digest.update(name.encode() + b"\0")
-    digest.update(np.ascontiguousarray(embeddings.vectors))
+    digest.update(np.ascontiguousarray(embeddings.vectors).data)
     rules = search.rules
     for codes in (rules.apart, rules.other, rules.within):
-        digest.update(b"-" if codes is None else np.ascontiguousarray(codes))
+        digest.update(b"-" if codes is None else np.ascontiguousarray(codes).data)
     return {
         "model": embeddings.metadata.get("model", ""),
         "items": len(embeddings.ids),

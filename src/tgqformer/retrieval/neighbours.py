@@ -186,7 +186,8 @@ class NeighbourSearch:
         rough, found = np.concatenate(scores, axis=1), np.concatenate(places, axis=1)
         if found.shape[1] > wanted:
             best = top(rough, wanted)
-            rough, found = (np.take_along_axis(x, best, axis=1) for x in (rough, found))
+            rough = np.take_along_axis(rough, best, axis=1)
+            found = np.take_along_axis(found, best, axis=1)
             reach = np.maximum(reach, rough.min(axis=1))
         return rough, found, reach
 

@@ -1,0 +1,202 @@
+"""Batches of photos and texts through towers, connector and backbone, in one go and on one device.
+
+On a GPU the photos of the next batch are copied (pinned, on a stream of their own) while this one
+is computed, and nothing waits for a result before the shard is whole.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from tgqformer.embedder.model import ItemBatch
+from tgqformer.errors import ModelError
+from tgqformer.towers.base import TowerBatch, TowerOutput, cpu_has_bfloat16
+
+if TYPE_CHECKING:
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.scale.photos import ItemPhotos, Pixels
+
+Compute = Literal["auto", "float32", "bfloat16"]
+
+KEPT_BYTES = 128 << 20  # of tower states of photos that may come again within a shard
+
+
+@dataclass
+class States:
+    """A tower's states of one input, set when it ran: tokens [P, D] float16, pooled [Dg]."""
+
+    tokens: Tensor | None = None
+    pooled: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A batch on its way: its texts, the states of its photos, and the pixels still to encode."""
+
+    texts: list[str]
+    photos: list[list[States]]
+    fresh: list[States] = field(default_factory=list)
+    pixels: list[dict[str, Tensor]] = field(default_factory=list)
+    copied: torch.cuda.Event | None = None
+
+
+class BatchEncoder:
+    """An embedder's whole forward pass over batches that are decoded already.
+
+    A photo that comes again within a shard, byte for byte, is encoded once: `forget` at the start
+    of a shard makes shards independent of each other, so that one that is made anew is the same.
+
+    Args:
+        embedder: on its device; its towers are put into channels-last where they are CNNs.
+        compute: "bfloat16", "float32", or "auto": bfloat16 where the device computes in it.
+        compile: compile towers and model, which pays over thousands of items.
+    """
+
+    def __init__(
+        self, embedder: ItemEmbedder, *, compute: Compute = "auto", compile: bool = False
+    ) -> None:
+        self.embedder = embedder
+        self.device = embedder.device
+        self.compute = resolve_compute(compute, self.device)
+        self.photos_encoded = 0
+        self._seen: OrderedDict[bytes, States] = OrderedDict()
+        image = embedder.features.image_tower
+        self._kept = max(1, KEPT_BYTES // (2 * image.max_tokens * image.dim))
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        image.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        embedder.model.eval()
+        if compile:
+            half = getattr(image.module, "vision_model", None)
+            (half if isinstance(half, torch.nn.Module) else image.module).compile()
+            embedder.model.compile(dynamic=True)
+
+    def forget(self) -> None:
+        """Forget the photos seen so far."""
+        self._seen.clear()
+
+    def stage(self, texts: Sequence[str], photos: Sequence[ItemPhotos]) -> Staged:
+        """Pick the photos that are new and begin to copy them to the device."""
+        states: list[list[States]] = []
+        fresh: list[States] = []
+        pixels: list[Pixels] = []
+        for item in photos:
+            own: list[States] = []
+            for key, values in zip(item.keys, item.pixels, strict=True):
+                known = self._seen.get(key)
+                if known is None:
+                    known = self._seen[key] = States()
+                    fresh.append(known)
+                    pixels.append(values)
+                own.append(known)
+            states.append(own)
+        while len(self._seen) > self._kept:  # first in, first out: so the order decides, no clock
+            self._seen.popitem(last=False)
+        inputs = [{name: torch.from_numpy(x) for name, x in one.items()} for one in pixels]
+        if self._stream is None:
+            return Staged(list(texts), states, fresh, inputs)
+        with torch.cuda.stream(self._stream):
+            moved = [
+                {name: x.pin_memory().to(self.device, non_blocking=True) for name, x in one.items()}
+                for one in inputs
+            ]
+            return Staged(list(texts), states, fresh, moved, self._stream.record_event())
+
+    @torch.inference_mode()
+    def run(self, staged: Staged) -> Tensor:
+        """Embed a batch: float32 [B, D] on the device."""
+        if staged.copied is not None:
+            torch.cuda.current_stream(self.device).wait_event(staged.copied)
+        if staged.pixels:
+            image = self.embedder.features.image_tower
+            _keep(staged.fresh, image.encode(staged.pixels), image.num_tokens)
+            self.photos_encoded += len(staged.pixels)
+        texts = self._texts(staged.texts)
+        towers = self._batch(staged.photos, texts)
+        prompt = self.embedder.prompts.build(staged.texts, [bool(own) for own in staged.photos])
+        with self._precision():
+            out = self.embedder.model(ItemBatch(towers, prompt).to(self.device))
+        return out.embedding.float()  # type: ignore[no-any-return]
+
+    def _texts(self, texts: Sequence[str]) -> list[list[States]]:
+        distinct = {text: States() for text in texts if text}
+        if distinct:
+            tower = self.embedder.features.text_tower
+            _keep(list(distinct.values()), tower.encode(list(distinct)), tower.num_tokens)
+        return [[distinct[text]] if text else [] for text in texts]
+
+    def _batch(self, photos: list[list[States]], texts: list[list[States]]) -> TowerBatch:
+        features = self.embedder.features
+        image, text = features.image_tower, features.text_tower
+        visual, visual_mask = self._pad(photos, image.dim, image.num_tokens or 1)
+        words, text_mask = self._pad(texts, text.dim, 1)
+        flags = [[bool(p), bool(t)] for p, t in zip(photos, texts, strict=True)]
+        return TowerBatch(
+            visual=visual,
+            visual_mask=visual_mask,
+            image_global=self._pool(photos, image.global_dim),
+            text=words,
+            text_mask=text_mask,
+            text_global=self._pool(texts, text.global_dim),
+            presence=torch.tensor(flags, dtype=torch.bool, device=self.device),
+        )
+
+    def _pad(self, states: list[list[States]], dim: int, at_least: int) -> tuple[Tensor, Tensor]:
+        """float32 [B, P, D], zero where there is no token, and the mask [B, P]."""
+        # one row too many, so that even a batch without tokens has so many places
+        most = torch.empty(at_least, dim, dtype=torch.float16, device=self.device)
+        rows = [torch.cat([_of(s.tokens) for s in own]) if own else most[:0] for own in states]
+        padded = pad_sequence([*rows, most], batch_first=True)[:-1]
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
+        return padded.float(), mask
+
+    def _pool(self, states: list[list[States]], dim: int) -> Tensor:
+        """The mean of each item's pooled vectors, [B, Dg]; zero for an item without any."""
+        zero = torch.zeros(dim, device=self.device)
+        means = [
+            torch.stack([_of(s.pooled) for s in own]).mean(dim=0) if own else zero for own in states
+        ]
+        return torch.stack(means)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.compute == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute)
+
+
+def resolve_compute(compute: Compute, device: torch.device) -> torch.dtype:
+    """The dtype in which connector and backbone compute on `device`."""
+    if compute != "auto":
+        return torch.float32 if compute == "float32" else torch.bfloat16
+    able = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+    return torch.bfloat16 if able else torch.float32
+
+
+def check_finite(vectors: Tensor) -> None:
+    """Raise ModelError where a value is NaN or infinite."""
+    if not bool(torch.isfinite(vectors).all()):
+        raise ModelError(
+            "the model gave a vector with NaN or infinite values; embed with --compute float32, or "
+            "train it again with a lower learning rate."
+        )
+
+
+def _keep(states: Sequence[States], out: TowerOutput, fixed: int | None) -> None:
+    """Cut a tower's output into the states of each input, as the token cache would keep them."""
+    tokens, pooled = out.tokens.half(), out.pooled.float()
+    lengths = [fixed] * len(states) if fixed is not None else out.mask.sum(dim=1).tolist()
+    for i, (state, length) in enumerate(zip(states, lengths, strict=True)):
+        state.tokens, state.pooled = tokens[i, :length], pooled[i]
+
+
+def _of(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "a batch runs after those that were staged before it"
+    return tensor

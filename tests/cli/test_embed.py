@@ -1,0 +1,109 @@
+"""Laws of `embed` into shards and of `neighbors`, end to end with the tiny preset."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.cli.main import main
+from tgqformer.retrieval.embeddings import read_embeddings
+from tgqformer.retrieval.neighbour_table import read_neighbours
+
+
+@pytest.fixture(scope="module")
+def shards(shop: Path, trained: Path) -> Path:
+    out = shop.parent / "shards"
+    arguments = ["embed", trained, shop, "--out", out, "--shard-size", 30, "-q"]
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code == 0
+    return out
+
+
+def test_a_folder_of_shards_holds_what_the_single_file_holds(shards: Path, embedded: Path) -> None:
+    one, many = read_embeddings(embedded), read_embeddings(shards)
+    assert (one.ids, one.metadata["model"]) == (many.ids, many.metadata["model"])
+    np.testing.assert_allclose(one.as_float32(), many.as_float32(), atol=1e-5)
+    assert len(list(shards.glob("*.parquet"))) == 3
+
+
+def test_other_commands_read_shards(trained: Path, shards: Path, tgqformer_json) -> None:
+    first = read_embeddings(shards).ids[0]
+    told = tgqformer_json("similar", trained, shards, "--id", first, "-k", 3)
+    assert len(told["neighbours"]) == 3
+
+
+def test_changed_since_embeds_what_changed_and_tells_what_is_gone(
+    shop: Path, trained: Path, shards: Path, tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    catalog = tmp_path / "shop"
+    shutil.copytree(shop, catalog)  # with the times of the photos
+    table = pl.read_parquet(catalog / "items.parquet")
+    first, gone = table["item_id"][0], table["item_id"][-1]
+    title = pl.when(pl.col("item_id") == first).then(pl.lit("new words")).otherwise(pl.col("title"))
+    table[:-1].with_columns(title.alias("title")).write_parquet(catalog / "items.parquet")
+    options = ["--out", tmp_path / "delta", "--changed-since", shards / "manifest.json", "-q"]
+    told = tgqformer_json("embed", trained, catalog, *options)
+    assert (told["items"], told["removed"]) == (1, [gone])
+    assert read_embeddings(tmp_path / "delta").ids == [first]
+    code, _, err = tgqformer("embed", trained, catalog, "--out", shards, "-q")
+    assert (code, "--changed-since" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_an_unfinished_folder_is_not_read(trained: Path, shards: Path, tmp_path: Path, tgqformer):
+    half = tmp_path / "half"
+    shutil.copytree(shards, half)
+    manifest = json.loads((half / "manifest.json").read_text())
+    (half / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    code, _, err = tgqformer("similar", trained, half, "--id", "x")
+    assert (code, "not finished" in err) == (2, True)
+
+
+def test_a_single_file_takes_no_delta(shop: Path, trained: Path, tmp_path: Path, tgqformer) -> None:
+    options = ["--out", tmp_path / "v.parquet", "--changed-since", "x"]
+    code, _, err = tgqformer("embed", trained, shop, *options)
+    assert (code, "need a folder" in err) == (2, True)
+
+
+# -- neighbors -----------------------------------------------------------------------------------
+
+
+def test_neighbors_is_brute_force_over_the_shards(
+    shards: Path, tmp_path: Path, tgqformer_json
+) -> None:
+    told = tgqformer_json("neighbors", shards, "--out", tmp_path / "n.parquet", "-k", 5, "-q")
+    assert (told["items"], told["k"]) == (80, 5)
+    stored = read_embeddings(shards)
+    scores = stored.as_float32().astype(np.float64) @ stored.as_float32().T.astype(np.float64)
+    np.fill_diagonal(scores, -np.inf)
+    table = read_neighbours(tmp_path / "n.parquet")
+    assert table.ids == stored.ids
+    for row in range(80):
+        best = np.argsort(-scores[row].astype(np.float32), kind="stable")[:5]
+        assert table.neighbours[row] == [stored.ids[other] for other in best]
+
+
+def test_neighbors_by_the_catalogs_rules(
+    shop: Path, embedded: Path, tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    rules = ["--catalog", shop, "--same-category", "--other-brand", "--relevance", 0.7]
+    tgqformer_json("neighbors", embedded, "--out", tmp_path / "n.parquet", "-k", 4, *rules, "-q")
+    catalog = Catalog.load(shop)
+    groups = photo_groups(catalog.items)
+    table = read_neighbours(tmp_path / "n.parquet")
+    assert any(table.neighbours)
+    for own, found in zip(catalog.items, table.neighbours, strict=True):
+        for other in (catalog[catalog.index[name]] for name in found):
+            assert own.category == other.category != ""
+            assert own.brand != other.brand or not own.brand
+            places = [catalog.index[item.item_id] for item in (own, other)]
+            assert groups[places[0]] != groups[places[1]]
+    code, _, err = tgqformer("neighbors", embedded, "--out", tmp_path / "x", "--same-category")
+    assert (code, "--catalog" in err) == (2, True)
