@@ -18,13 +18,13 @@ class LossConfig:
         visual: InfoNCE on the connector's streams alone (ours): keeps the photo from being
             neglected while the metadata answers the easy half of the question.
         redundancy: correlation between the two streams (the paper's R3).
-        agreement: image-text contrast of the learned agreement head (ours), where there is one.
+        agreement: image-text contrast of the learned agreement (ours), where there is one.
     """
 
     both_sides: bool = True
     visual: float = 0.5
     redundancy: float = 0.1
-    agreement: float = 0.1
+    agreement: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("visual", "redundancy", "agreement"):
