@@ -41,7 +41,7 @@ class Look:
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """One look for each method: ours in the first colour, the frozen ones grey."""
+    """One look for each method: ours in the first colour, the frozen ones in the last."""
     rivals = [n for n, m in results.methods.items() if m.group not in ("frozen", "ours")]
     frozen = [n for n, m in results.methods.items() if m.group == "frozen"]
     found = {}
