@@ -82,6 +82,21 @@ ABLATIONS: dict[str, Method] = {
     "mixed_streams": _without(
         "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
     ),
+    "no_grounding": _without(
+        "no grounding",
+        f"{_C}.grounding=none",
+        note="attention is not steered by token-level agreement, which is ours",
+    ),
+    "anchored_grounding": _without(
+        "grounding of the anchored queries only", f"{_C}.grounding=anchored"
+    ),
+    "no_positions": _without("no positions", f"{_C}.positions=false"),
+    "tgqformer_paper": _without(
+        "TGQ-Former as the paper has it",
+        f"{_C}.grounding=none",
+        f"{_C}.positions=false",
+        note="without grounding and positions, which are ours",
+    ),
     "queries_2_2": _queries(2, 2),
     "queries_4_4": _queries(4, 4),
     "queries_8_8": _queries(8, 8),

@@ -135,7 +135,8 @@ def _robustness(plan: Plan, embedder: Embedder, catalog: Catalog, path: Path) ->
     """One row for each kind, severity and query; kind "clean" at severity 0."""
     items = query_items(catalog)
     rows = [catalog.index[item.item_id] for item in items]
-    clean = _encode(embedder, catalog, items)
+    stored = path.parent / "test" / plan.main / VECTORS
+    clean = np.load(stored) if stored.is_file() else _encode(embedder, catalog, items)
     judge = partial(evaluate, clean, catalog, bootstrap=0)
     tables = [_rows(judge(query_vectors=clean).per_query, "clean", 0.0)]
     for (kind, severity), them in corrupted_queries(plan, items).items():

@@ -64,13 +64,10 @@ def _gates(embedder: ItemEmbedder, items: Sequence[Item]) -> dict[str, Values]:
     """Name to [B, C]: the gates' channels, and the agreement's one."""
     embedder.model.eval()
     batch = embedder.batch(items).to(embedder.device)
-    connector, towers = embedder.model.connector, batch.towers
-    gates = embedder.model(batch, connector_only=True).connector.gates
-    known = {name: gates[name] for name in ("anchored", "exploratory") if name in gates}
-    agreement = getattr(connector, "agreement", None)
-    if agreement is not None:
-        cosine, _ = agreement(towers.image_global, towers.text_global, towers.presence)
-        known["agreement"] = cosine
+    said = embedder.model(batch, connector_only=True).connector
+    known = {name: said.gates[name] for name in ("anchored", "exploratory") if name in said.gates}
+    if said.agreement is not None:
+        known["agreement"] = said.agreement
     return {name: x.float().cpu().double().numpy() for name, x in known.items()}
 
 

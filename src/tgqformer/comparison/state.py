@@ -67,13 +67,13 @@ def jobs(plan: Plan) -> Iterator[Job]:
     First seeds of all methods come before the others, so that a comparison that is stopped early
     has something to say of each.
     """
-    for judge_only in (True, False):
+    for first_seeds in (True, False):
         for method in plan.chosen:
             rate = chosen_rate(plan, method)
             for cell in cells(plan, method):
-                first = plan.chosen[method].frozen or cell.seed == plan.seeds[0]
+                is_first = bool(plan.chosen[method].frozen) or cell.seed == plan.seeds[0]
                 job = Job(cell, cell.rate == rate)
-                if first == judge_only and error(plan, cell) is None and missing(plan, job):
+                if is_first == first_seeds and error(plan, cell) is None and missing(plan, job):
                     yield job
 
 
