@@ -8,8 +8,9 @@
 #   make format     put the code in order
 #   make bench      how fast the parts are on this machine, and a quick comparison (runs/quick)
 #
-# PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, OUT=folder
-# moves the demo, and pip reads its own configuration and PIP_* variables.
+# PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, JOBS=4 runs them
+# in so many processes (2 unless said, 0 for none beside make's own), OUT=folder moves the demo, and
+# pip reads its own configuration and PIP_* variables.
 
 VENV ?= .venv
 export VENV
@@ -20,6 +21,10 @@ endif
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 PYTEST_ARGS ?=
+JOBS ?= 2
+# Whole files to a process, for their fixtures' sake, in our order, and one thread in each.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
+  --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint format bench setup-offline setup-dev clean
@@ -31,10 +36,10 @@ demo: setup-offline
 	@$(BIN)/tgqformer demo --out $(OUT)
 
 test: setup-dev
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: setup-dev
-	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup-dev
 	@$(BIN)/ruff check .

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +161,7 @@ def edit(folder: Path, **changes: object) -> None:
 # -- a disk that refuses --------------------------------------------------------------------------
 
 
-def test_a_full_disk_leaves_the_old_folder(saved, items, vectors, tmp_path):
+def test_a_full_disk_leaves_the_old_folder(saved, items, vectors, tmp_path, warm_bin):
     """Files may not pass 8 KB here: safetensors fails in its own way, and nothing is left over."""
     folder = Path(shutil.copytree(saved, tmp_path / "model"))
     code = (
@@ -179,7 +178,8 @@ def test_a_full_disk_leaves_the_old_folder(saved, items, vectors, tmp_path):
         "except StorageError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
+    command = [warm_bin / "python", "-c", code, folder]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert "model.safetensors cannot be written (" in done.stdout, done.stderr
     assert "free some space" in done.stdout
     assert {path.name for path in folder.iterdir()} == FILES

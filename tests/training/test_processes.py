@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +42,15 @@ def configs(config_of) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(configs, shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def runs(
+    configs, shop_folder: Path, tmp_path_factory: pytest.TempPathFactory, warm_bin: Path
+) -> tuple[Path, Path]:
     """Folders of the runs in one process and in two."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "configs.json").write_text(json.dumps(configs))
     arguments = [str(shop_folder), str(folder / "two"), str(folder / "configs.json")]
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [warm_bin / "python", SCRIPT, *arguments],
         capture_output=True,
         text=True,
         timeout=1100,

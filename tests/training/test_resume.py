@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(configs: dict[str, RunConfig], shop_folder: Path, out: Path) -> dict[str, Any]:
+def told(
+    configs: dict[str, RunConfig], shop_folder: Path, out: Path, warm_bin: Path
+) -> dict[str, Any]:
     """What forks.py did, all scenarios in one process."""
     script = Path(__file__).with_name("forks.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(shop_folder), str(out)],
+        [warm_bin / "python", script, shop_folder, out],
         input=json.dumps({name: to_dict(config) for name, config in configs.items()}),
         capture_output=True,
         text=True,

@@ -1,0 +1,42 @@
+"""For the tests of every room: Python processes that start at once, and what goes first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WARM = Path(__file__).with_name("warm.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is known to take long goes first, or at the end one process would wait for another."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.fixture(scope="session")
+def warm_bin() -> Iterator[Path]:
+    """A folder with `python` and `tgqformer` as a fresh process would run them, imports apart."""
+    with tempfile.TemporaryDirectory() as folder:  # short: a socket's address has 100 characters
+        address = f"{folder}/socket"
+        server = subprocess.Popen(
+            [sys.executable, str(WARM), "serve", address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        with server:  # closing its standard input ends it
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            start = f'#!/bin/sh\nexec "{sys.executable}" -IS "{WARM}" call "{address}"'
+            script = Path(sys.executable).with_name("tgqformer")
+            for name, before in (("python", ""), ("tgqformer", f' "{script}"')):
+                program = Path(folder, name)
+                program.write_text(f'{start}{before} "$@"\n')
+                program.chmod(0o755)
+            yield Path(folder)
