@@ -34,7 +34,8 @@ def test_a_connector_is_chosen_by_name_or_all_are_compared(capsys):
     every = json.loads(capsys.readouterr().out)["connectors"]
     assert chosen["connector"] == "mlp"
     assert chosen["parts"]["connector"] == every["mlp"]
-    assert len({part["tokens"] for part in every.values()}) == 1
+    # the baselines without a photo or without a backbone hand on none
+    assert len({part["tokens"] for part in every.values()} - {0}) == 1
 
 
 def test_the_table_names_the_papers_figure(capsys):

@@ -217,3 +217,20 @@ def test_the_large_presets_are_counted_without_a_hub(name, tower, monkeypatch):
     frozen = backbone.multiply_adds - cost.lora
     assert frozen == pytest.approx(backbone.tokens * per_token, rel=0.02)
     assert backbone.parameters == pytest.approx(0.6e9, rel=0.05)
+
+
+def test_memory_is_the_weights_and_the_hungriest_part():
+    cost = count_cost(tiny(kind="linear"), text_tokens=7)
+    for part in map(cost.part, ("connector", "backbone", "head")):
+        frozen = part.parameters - part.trained
+        # frozen ones in bfloat16, trained ones in float32, and no buffer but the positions' table
+        assert 0 <= part.weights - (2 * frozen + 4 * part.trained) < 500
+    tables = (192 + 16 + 32) * 32  # the tiny tower's patches, places and pooling
+    assert cost.part("image tower").weights == 2 * tables
+    assert cost.weights == sum(part.weights for part in cost.parts)
+    assert cost.activations == max(part.activations for part in cost.parts) > 0
+    # the rows that are pooled, projected, and between: [4, 16] from [16, 32], float32
+    assert cost.part("connector").activations >= 4 * (4 * 32 + 4 * 64)
+    longer = count_cost(tiny(kind="linear"), text_tokens=40)
+    assert longer.part("backbone").activations > cost.part("backbone").activations
+    assert longer.part("backbone").weights == cost.part("backbone").weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.embedder.flops import REPORTED, multiply_adds
@@ -120,7 +119,6 @@ def vision(patches: int, cls: int = 0) -> int:
 @pytest.mark.slow
 def test_the_papers_figures_under_the_readings_that_the_docs_name(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    torch.set_num_threads(1)
     intern = count_mllm("InternVL3-2B", text_tokens=0, lora=False)
     patches = 1024 * 3 * 14 * 14 * 1024
     assert intern.part("vision tower").multiply_adds == vision(1024, cls=1) + patches
@@ -138,7 +136,7 @@ def test_the_papers_figures_under_the_readings_that_the_docs_name(monkeypatch):
     merger = 4 * 100 * (4096 * 4096 + 4096 * 2560)
     assert qwen.without_backbone == vision(400) + 400 * 2 * 3 * 256 * 1024 + merger
     assert qwen.multiply_adds == pytest.approx(REPORTED["Qwen3-VL-4B"], rel=3e-3)
-    small = count_mllm("Qwen3-VL-4B", image_side=256, text_tokens=75 - frame, lora=False)
+    small = count_mllm("Qwen3-VL-4B", image_side=256, text_tokens=73 - frame, lora=False)
     assert small.multiply_adds == pytest.approx(REPORTED["Qwen3-VL-4B"], rel=5e-3)
     merger = 4 * 200 * (4096 * 4096 + 4096 * 2560)
     unusual = vision(800) + 800 * 2 * 3 * 256 * 1024 + merger

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import json_option, print_json, table
+from tgqformer.cli.output import json_option, print_json, size, table
 
 if TYPE_CHECKING:
     from tgqformer.embedder.config import EmbedderConfig
@@ -108,6 +108,9 @@ def _notes(preset: str, config: EmbedderConfig, cost: Cost) -> list[str]:
     from tgqformer.embedder.flops import REPORTED
 
     notes = []
+    memory = f"Peak memory of one item: {size(cost.weights)} of weights (bfloat16, what is trained "
+    memory += f"in float32) and {size(cost.activations)} of activations, counted without storage."
+    notes.append(memory)
     if cost.lora:
         share = f"{cost.lora / GIGA:.3g} G multiply-adds of the backbone are LoRA's, not merged."
         notes.append(share)
@@ -164,6 +167,8 @@ def _told(
             "flops": 2 * cost.multiply_adds,
             "parameters": cost.parameters,
             "trained": cost.trained,
+            "weight_bytes": cost.weights,
+            "activation_bytes": cost.activations,
         },
         "lora_multiply_adds": cost.lora,
         "reported_by_the_paper": REPORTED,
@@ -181,4 +186,6 @@ def _plain(part: Part) -> dict[str, int]:
         "flops": 2 * part.multiply_adds,
         "parameters": part.parameters,
         "trained": part.trained,
+        "weight_bytes": part.weights,
+        "activation_bytes": part.activations,
     }

@@ -18,16 +18,16 @@ COLUMNS = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M tra
 READINGS = (
     "The paper's figures are of a public summary, which names neither convention, resolution nor "
     "lengths. As multiply-adds of the whole they fit one tile and 14 other tokens (InternVL3-2B), "
-    "and a photo of 320 px and 23 others or of 256 px and 75 others (Qwen3-VL-4B). As FLOP without "
+    "and a photo of 320 px and 23 others or of 256 px and 73 others (Qwen3-VL-4B). As FLOP without "
     "the backbone InternVL3-2B fits with no guess (723.6), and Qwen3-VL-4B needs an unusual 453 "
     "px. Which is meant is not known; FLOP of the whole is excluded, since InternVL3-2B's vision "
     "tower alone takes 723.6."
 )
 MEMORY = (
-    "Memory is of one item: weights in bfloat16 (LoRA and head in float32), and the most that the "
-    "tensors of one pass take at once, entered in a ledger while a network without storage runs; "
-    "attention scores are held in full there, and what kernels need for themselves is not seen. "
-    "The architectures were written from what was published and not downloaded."
+    "Memory is of one item: weights in bfloat16 (what is trained in float32), and the most that "
+    "the tensors of one part take at once, entered in a ledger while a network without storage "
+    "runs; attention scores are held in full there, and what kernels need for themselves is not "
+    "seen. The architectures were written from what was published and not downloaded."
 )
 
 
@@ -71,7 +71,8 @@ def print_mllms(preset: str, cost: Cost, counted: dict[str, MLLMCost]) -> None:
     tower = cost.part("image tower").multiply_adds + cost.part("connector").multiply_adds
     ours = [cost.multiply_adds / GIGA, 2 * cost.multiply_adds / GIGA, 2 * tower / GIGA]
     reported = REPORTED["TGQ-Former"] / GIGA if preset == "paper" else None
-    rows = [[f"preset {preset}", *ours, cost.parameters / 1e6, None, None, reported]]
+    memory = [size(cost.weights), size(cost.activations)]
+    rows = [[f"preset {preset}", *ours, cost.parameters / 1e6, *memory, reported]]
     for name, mllm in counted.items():
         figures = [mllm.multiply_adds, 2 * mllm.multiply_adds, 2 * mllm.without_backbone]
         told = REPORTED.get(name)

@@ -5,6 +5,9 @@ the model runs on tensors without storage (the text tower runs for real, on rand
 looks at its input). One multiply-add is two FLOP. Norms, activations, softmax and tables are left
 out, as usual; attention counts in full where a decoder masks half of it; LoRA is counted as it
 runs, beside the frozen matrices (merged into them it would cost nothing).
+
+Memory is that of one item: weights as a GPU would hold them (towers and backbone in bfloat16, what
+is trained in float32), and the most that the tensors of one part take at once (`memory.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 
 from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.memory import ActivationLedger, weight_bytes
 from tgqformer.embedder.model import EmbedderModel, TowerShape
 from tgqformer.language import Backbone, LanguageConfig, PromptBuilder, load_tokenizer
 from tgqformer.packaged import packaged_folder
@@ -30,11 +34,11 @@ TEXT_TOKENS = 32
 
 REPORTED = {"TGQ-Former": 35.43e9, "InternVL3-2B": 724e9, "Qwen3-VL-4B": 592e9}
 """The paper's figures for one item, by a public summary, which names neither convention nor
-lengths. Two readings fit (ours, reckoned). Multiply-adds of the whole, but for the text tower:
-35.4 G with 16 visual and 20 other tokens in the backbone; InternVL3-2B with one tile (256 tokens)
-and 14 others: 362 G in the vision tower, 2 in the projector, 360 in the backbone. Or FLOP of vision
-tower and connector, no backbone: 35.13 G in the ViT-B/16 and 0.30 in the connector; 723.6 G in the
-vision tower of InternVL3."""
+lengths. Two readings fit the first two (ours, reckoned). Multiply-adds of the whole, but for the
+text tower: 35.4 G with 16 visual and 20 other tokens in the backbone; InternVL3-2B with one tile
+(256 tokens) and 14 others: 362 G in the vision tower, 2 in the projector, 360 in the backbone. Or
+FLOP of vision tower and connector, no backbone: 35.13 G in the ViT-B/16 and 0.30 in the connector;
+723.6 G in the vision tower of InternVL3. What each asks of Qwen3-VL-4B: `mllm/flops.py`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Part:
         trained: those that training changes.
         tokens: the length of its sequence: what a tower emits, a backbone reads, a connector
             hands on.
+        weights: bytes of parameters and buffers.
+        activations: bytes of its tensors at their peak.
     """
 
     name: str
@@ -55,6 +61,8 @@ class Part:
     parameters: int
     trained: int
     tokens: int
+    weights: int = 0
+    activations: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,16 @@ class Cost:
         """The parameters that training changes."""
         return sum(part.trained for part in self.parts)
 
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights."""
+        return sum(part.weights for part in self.parts)
+
+    @property
+    def activations(self) -> int:
+        """Bytes of the part whose tensors take the most; the parts run one after the other."""
+        return max(part.activations for part in self.parts)
+
     def part(self, name: str) -> Part:
         """The part of that name."""
         return next(part for part in self.parts if part.name == name)
@@ -116,6 +134,7 @@ def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cos
         ConfigError: an option breaks a rule.
         ModelError: an architecture is neither shipped, nor local, nor on a reachable hub.
     """
+    config = _as_on_a_gpu(config)
     image = _load_on_meta(config)
     text = load_text_tower(replace(config.text_tower, random_weights=True))
     towers = [_image_part(image), _text_part(text, text_tokens)]
@@ -162,8 +181,9 @@ def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int,
         }
     counts = _parameters(connector)
     connector.requires_grad_(False)  # the counter's hooks trip over views of trained weights
-    cost = multiply_adds(lambda: connector(**states))
-    return Part("connector", cost, *counts, connector.num_tokens)
+    cost, peak = measure(lambda: connector(**states))
+    size = weight_bytes(connector)
+    return Part("connector", cost, *counts, connector.num_tokens, size, peak)
 
 
 def multiply_adds(run: Callable[[], object]) -> int:
@@ -175,6 +195,17 @@ def multiply_adds(run: Callable[[], object]) -> int:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops()) // 2
+
+
+def measure(run: Callable[[], object]) -> tuple[int, int]:
+    """Multiply-adds of `run()`, and the most bytes that its tensors take at once."""
+    ledger = ActivationLedger()
+
+    def inside() -> None:
+        with ledger:
+            run()
+
+    return multiply_adds(inside), ledger.peak
 
 
 def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
@@ -211,30 +242,33 @@ def _image_part(tower: ImageTower) -> Part:
     from PIL import Image
 
     photo = tower.preprocess(Image.new("RGB", (tower.image_size, tower.image_size)))
-    cost = multiply_adds(lambda: tower.encode([photo]))
+    cost, peak = measure(lambda: tower.encode([photo]))
     tokens = tower.encode([photo]).tokens.shape[1]
-    return Part("image tower", cost, *_parameters(tower.module), tokens)
+    counts = _parameters(tower.module)
+    return Part("image tower", cost, *counts, tokens, weight_bytes(tower.module), peak)
 
 
 def _text_part(tower: TextTower, text_tokens: int) -> Part:
     text = " ".join(["word"] * text_tokens)
-    cost = multiply_adds(lambda: tower.encode([text]))
+    cost, peak = measure(lambda: tower.encode([text]))
     tokens = tower.encode([text]).tokens.shape[1]
-    return Part("text tower", cost, *_parameters(tower.module), tokens)
+    counts = _parameters(tower.module)
+    return Part("text tower", cost, *counts, tokens, weight_bytes(tower.module), peak)
 
 
 def _backbone_part(backbone: Backbone | None, length: int) -> Part:
     if backbone is None:
         return Part("backbone", 0, 0, 0, 0)
-    return Part("backbone", _backbone(backbone, length), *_parameters(backbone), length)
+    cost, peak = _backbone(backbone, length)
+    return Part("backbone", cost, *_parameters(backbone), length, weight_bytes(backbone), peak)
 
 
-def _backbone(backbone: Backbone, length: int) -> int:
+def _backbone(backbone: Backbone, length: int) -> tuple[int, int]:
     table = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
     embeds = torch.empty(1, length, backbone.width, dtype=table.dtype, device="meta")
     # a mask of its final form: any other is looked into, and here there is nothing to see
     mask = torch.zeros(1, 1, length, length, dtype=table.dtype, device="meta")
-    return multiply_adds(lambda: backbone.model(inputs_embeds=embeds, attention_mask=mask))
+    return measure(lambda: backbone.model(inputs_embeds=embeds, attention_mask=mask))
 
 
 def _head(model: EmbedderModel) -> Part:
@@ -246,13 +280,28 @@ def _head(model: EmbedderModel) -> Part:
     }
     cost = sum(p.numel() for p in own.values() if p.ndim == 2)
     count = sum(p.numel() for p in own.values())
-    return Part("head", cost, count, sum(p.numel() for p in own.values() if p.requires_grad), 1)
+    trained = sum(p.numel() for p in own.values() if p.requires_grad)
+    return Part("head", cost, count, trained, 1, sum(p.nbytes for p in own.values()))
 
 
 def _parameters(module: nn.Module) -> tuple[int, int]:
     """All parameters, and the trained ones."""
     own = list(module.parameters())
     return sum(p.numel() for p in own), sum(p.numel() for p in own if p.requires_grad)
+
+
+def _as_on_a_gpu(config: EmbedderConfig) -> EmbedderConfig:
+    """With what is frozen in bfloat16, unless the configuration says otherwise."""
+
+    def dtype(asked: str) -> str:
+        return "bfloat16" if asked == "auto" else asked
+
+    return replace(
+        config,
+        image_tower=replace(config.image_tower, dtype=dtype(config.image_tower.dtype)),
+        text_tower=replace(config.text_tower, dtype=dtype(config.text_tower.dtype)),
+        language=replace(config.language, dtype=dtype(config.language.dtype)),  # type: ignore[arg-type]
+    )
 
 
 def _random(config: EmbedderConfig) -> EmbedderConfig:

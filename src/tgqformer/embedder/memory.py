@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class ActivationLedger(TorchDispatchMode):
+class ActivationLedger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of living tensors that were made inside its block.
 
     Attributes:
@@ -27,7 +27,7 @@ class ActivationLedger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._known: set[int] = set()
 
@@ -60,15 +60,15 @@ def peak_activations(run: Callable[[], object]) -> int:
     """The most bytes of activations that `run()` holds at once, its result included."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), ActivationLedger() as ledger:
-        kept = run()
-    del kept
+    ledger = ActivationLedger()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), ledger:
+        run()
     return ledger.peak
 
 
 def weight_bytes(module: nn.Module) -> int:
     """Bytes of all parameters and buffers, one that is shared counted once."""
-    storages = {
+    storages: dict[int, int] = {
         x.untyped_storage()._cdata: x.untyped_storage().nbytes()
         for x in (*module.parameters(), *module.buffers())
     }

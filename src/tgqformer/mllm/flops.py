@@ -11,7 +11,7 @@ three needs no guess. Counted here, "others" being the tokens that are no image:
     multiply-adds of the whole      35.4 with 16 visual tokens and 20 others, no text tower
                                     724 with one tile (256 tokens) and 14 others
                                     592 with a photo of 320 px (100 tokens) and 23 others, or with
-                                    one of 256 px (64 tokens) and 75 others
+                                    one of 256 px (64 tokens) and 73 others
     FLOP without the backbone       35.4 in tower and connector
                                     724 in the vision tower, 728 with its projector
                                     592 with 800 patches: about 453 px, which is no usual size
@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tgqformer.embedder.flops import Part, multiply_adds
-from tgqformer.embedder.memory import ActivationLedger, weight_bytes
+from tgqformer.embedder.flops import Part, measure, multiply_adds
+from tgqformer.embedder.memory import weight_bytes
 from tgqformer.errors import ConfigError, ModelError
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.network import MLLMModel
@@ -148,7 +148,7 @@ def count_mllm(
     seeing = _on_meta(lambda: network.get_image_features(**photo))
     reading = _on_meta(lambda: language(inputs_embeds=embeds, attention_mask=mask, use_cache=False))
     whole, projecting, seeing_peak = _split(seeing, projectors)
-    read, reading_peak = _measured(reading)
+    read, reading_peak = measure(reading)
     inside = {id(p) for module in projectors for p in module.parameters()}
     spoken = list(language.parameters())
     heard = {id(p) for p in spoken}
@@ -174,7 +174,7 @@ def count_mllm(
     )
 
 
-class _OneDevice(TorchDispatchMode):
+class _OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lets tensors without storage meet index tensors that have one: the result has none.
 
     Networks look into their index tensors (grids, lengths of windows), which must have storage.
@@ -192,25 +192,14 @@ class _OneDevice(TorchDispatchMode):
 
 def _on_meta(run: Callable[[], object]) -> Callable[[], object]:
     def inside() -> object:
-        with _OneDevice():
+        with _OneDevice():  # type: ignore[no-untyped-call]
             return run()
 
     return inside
 
 
-def _measured(run: Callable[[], object]) -> tuple[int, int]:
-    """Multiply-adds of `run()`, and the most bytes that its tensors take at once."""
-    ledger = ActivationLedger()
-
-    def inside() -> object:
-        with ledger:
-            return run()
-
-    return multiply_adds(inside), ledger.peak
-
-
 def _split(run: Callable[[], object], modules: list[nn.Module]) -> tuple[int, int, int]:
-    """As `_measured`, with the multiply-adds inside `modules` in between."""
+    """As `measure`, with the multiply-adds inside `modules` in between."""
     calls: list[Callable[[], object]] = []
 
     def note(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -218,7 +207,7 @@ def _split(run: Callable[[], object], modules: list[nn.Module]) -> tuple[int, in
 
     hooks = [m.register_forward_pre_hook(note, with_kwargs=True) for m in modules]
     try:
-        whole, peak = _measured(run)
+        whole, peak = measure(run)
     finally:
         for hook in hooks:
             hook.remove()
