@@ -222,7 +222,8 @@ class ExactMirror:
         return sorted(named, key=lambda n: (-n.score, n.item_id))[:k]
 
     def _scores(self, query: Vectors, rows: Rows) -> Vectors:
-        return inner_products(query[None], self._gather(rows))[0]
+        scores: Vectors = inner_products(query[None], self._gather(rows))[0]
+        return scores
 
     def _blocks(
         self, admitted: Rows | None, *, rough: bool = False

@@ -62,8 +62,9 @@ class QdrantStore:
         self._models: Any = models
         self._collection = collection
         self._dims = dims
-        self._exact = exact
         remote = url.startswith(("http://", "https://"))
+        # The local mode is always exact, and warns where it is asked to be.
+        self._params = models.SearchParams(exact=exact) if remote else None
         with _said():
             if remote:
                 self._client: Any = qdrant_client.QdrantClient(url=url, api_key=api_key)
@@ -139,7 +140,7 @@ class QdrantStore:
                 limit=k,
                 filter=condition,
                 with_payload=["item_id"],
-                params=self._models.SearchParams(exact=self._exact),
+                params=self._params,
             )
             for query in wanted.tolist()
         ]
