@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,7 +70,9 @@ class BatchEncoder:
         self._seen: OrderedDict[bytes, States] = OrderedDict()
         image = embedder.features.image_tower
         self._kept = max(1, KEPT_BYTES // (2 * image.max_tokens * image.dim))
-        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._stream: Any = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         image.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         embedder.model.eval()
         if compile:
