@@ -92,8 +92,8 @@ def test_more_pixels_cost_more_where_the_size_is_free(folder):
     small, large = (count_mllm(str(folder("qwen3_vl")), image_side=s) for s in (32, 64))
     assert large.image_tokens == 4 * small.image_tokens
     assert large.activations > small.activations
-    tiles = [count_mllm(str(folder("internvl")), image_side=s) for s in (32, 64)]
-    assert tiles[0] == tiles[1]
+    tile = count_mllm(str(folder("internvl")), image_side=64)
+    assert (tile.image_side, tile.image_tokens) == (32, 4)
     with pytest.raises(ConfigError, match="less than one image token of 16 pixels"):
         count_mllm(str(folder("qwen3_vl")), image_side=4)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tgqformer.mllm.flops import MLLMS
 
 PAGE = (Path(__file__).parents[2] / "recipes" / "mllm.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_tiny_example_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     monkeypatch.chdir(tmp_path)
