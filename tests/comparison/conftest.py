@@ -58,10 +58,10 @@ def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def plan_of(small_shop: Path) -> Callable[..., Plan]:
-    """A plan for the small shop with the tiny preset, three steps a run."""
+    """A plan for the small shop with the tiny preset, two steps a run."""
 
     def make(out: Path, **options: object) -> Plan:
-        few = ("steps=3", "eval_every=1", "batch_size=8", "eval_queries=8")
+        few = ("steps=2", "eval_every=1", "batch_size=8", "eval_queries=8")
         given: dict[str, object] = {
             "catalogs": {"small": small_shop},
             "preset": "tiny",

@@ -185,7 +185,7 @@ class Plan:
     # -- on disk ---------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write plan.json.
+        """Write plan.json. Whether the catalogs are the same is told by `prepare`.
 
         Raises:
             ConfigError: the folder holds a comparison of another catalog, preset or assignments.
@@ -202,12 +202,6 @@ class Plan:
                 raise ConfigError(
                     f"{self.out} holds a comparison whose {name.replace('_', ' ')} is {before!r} "
                     f"and not {now!r}; give the same options, or choose another --out."
-                )
-        for name, path in self.catalogs.items():
-            if old.catalogs.get(name, path) != path:
-                raise ConfigError(
-                    f"{self.out} holds a comparison whose catalog '{name}' is "
-                    f"{old.catalogs[name]} and not {path}; choose another name or --out."
                 )
 
     @classmethod

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from contextlib import suppress
 
 import numpy as np
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items, draw_queries
@@ -16,7 +18,7 @@ from tgqformer.comparison.methods import Method
 from tgqformer.comparison.plan import Plan
 from tgqformer.comparison.state import read_json
 from tgqformer.embedder.flops import Part, count_cost
-from tgqformer.errors import ConfigError, TGQFormerError
+from tgqformer.errors import ConfigError, ImageError, TGQFormerError
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
@@ -94,8 +96,10 @@ def _write_facts(plan: Plan, catalogs: dict[str, Catalog]) -> None:
             "queries": len(np.unique(catalog.pair_indices("test")[0])),
             "pool": len(catalog.pool_indices("test")),
             "digest": _digest(catalog),
+            "photos": _photo_digest(catalog, plan.base.embedder.max_images),
         }
-        if facts.get(name, found) != found:
+        before = facts.get(name, {})
+        if any(before[key] != found[key] for key in before.keys() & found.keys()):
             raise ConfigError(
                 f"catalog '{name}' is not the one that the comparison in {plan.out} began with; "
                 "bring it back, or choose another --out."
@@ -105,11 +109,21 @@ def _write_facts(plan: Plan, catalogs: dict[str, Catalog]) -> None:
 
 
 def _digest(catalog: Catalog) -> str:
-    """Of ids, metadata and pairs; photos are known by their bytes in the token cache."""
+    """Of ids, metadata and pairs."""
     digest = hashlib.sha256()
     for item in catalog.items:
         digest.update(f"{item.item_id}\0{item_text(item)}\0".encode("utf-8", "surrogatepass"))
     digest.update(catalog.pair_table.select("query", "target", "split").write_csv().encode())
+    return digest.hexdigest()[:16]
+
+
+def _photo_digest(catalog: Catalog, max_images: int) -> str:
+    """Of the photos' bytes: the same shop under other noise has the same pairs."""
+    digest = hashlib.sha256()
+    for item in catalog.items:
+        for photo in item.images[:max_images]:
+            with suppress(ImageError):  # it counts as absent everywhere
+                digest.update(image_key(photo).encode())
     return digest.hexdigest()[:16]
 
 

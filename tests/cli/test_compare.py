@@ -1,0 +1,68 @@
+"""Laws of ``tgqformer compare`` at the command line: what it refuses, and in how many words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--connectors", "tgqformer,pilgrim"], "pilgrim"),
+        (["--connectors", ""], "--connectors"),
+        (["--seeds", "0,one"], "0,one"),
+        (["--seeds", "1,1"], "seeds"),
+        (["--sweep", "fast"], "fast"),
+        (["--sweep", "-1"], "sweep"),
+        (["--also", "nowhere"], "NAME=CATALOG"),
+        (["--also", "a b=SHOP"], "a b"),
+        (["--set", "training.stops=3"], "training.steps"),
+        (["--preset", "grand"], "grand"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_that_names_it(
+    tgqformer: Command, tmp_path: Path, options: list[str], word: str
+) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    code, _, err = tgqformer(
+        "compare", shop, "--out", tmp_path / "out", "--preset", "tiny", *options
+    )
+    assert code == 2
+    assert word in err
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_a_catalog_is_needed_but_for_the_quick_form(tgqformer: Command, tmp_path: Path) -> None:
+    code, _, err = tgqformer("compare", "--out", tmp_path / "out")
+    assert (code, "--quick" in err) == (2, True)
+    code, _, err = tgqformer("compare", tmp_path / "none", "--out", tmp_path / "out", "--jobs", 1)
+    assert (code, "none is no folder" in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_comparison_from_end_to_end_and_again_with_nothing_left_to_do(
+    shop: Path, tmp_path: Path, tgqformer_json: Callable[..., dict], tgqformer: Command
+) -> None:
+    """In processes of its own, with a method that fails, which the others survive."""
+    out = tmp_path / "out"
+    options = ["--preset", "tiny", "--out", out, "--jobs", 2, "--seeds", "0,1", "--sweep", "0.01"]
+    few = ["--set", "training.steps=2", "--set", "training.eval_every=1", "--no-robustness"]
+    names = ["--connectors", "tgqformer,cabstractor,frozen_text", "-q"]
+    first = tgqformer_json("compare", shop, *options, *few, *names)
+    assert {cell["state"] for cell in first["cells"]} == {"done"}
+    assert (out / "report.html").stat().st_size > 10_000
+    again = tgqformer_json("compare", shop, *options, *few, *names)
+    assert {**again, "created": ""} == {**first, "created": ""}
+    broken = out / "cells" / "cabstractor" / "lr-0.01" / "seed-1"
+    (broken / "cell.json").unlink()
+    (broken / "run" / "config.yaml").write_text("training: {steps: 7}\n")
+    code, told, err = tgqformer("compare", shop, *options, *few, *names)
+    assert code == 1
+    assert "another configuration" in err
+    assert "TGQ-Former" in told
