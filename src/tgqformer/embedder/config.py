@@ -25,10 +25,6 @@ class EmbedderConfig:
         matryoshka: prefixes of the embedding that are trained to stand on their own.
         fusion: what joins the backbone's state before the head. "none", or "late": the tower's
             global image vector, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.
-        refine: the backbone refines what the connector's streams say, in place of saying it anew
-            (ours): its head is added to theirs and starts small, so that the second stage of
-            training begins where the alignment ended. An item without a photo has no streams to
-            refine; a prompt in two parts goes without.
         frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
             (`frozen_view.py`, ours); 0 leaves it out.
         frozen_share: how much of a cosine comes from that view.
@@ -42,7 +38,6 @@ class EmbedderConfig:
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
     fusion: Literal["none", "late"] = "none"
-    refine: bool = False
     frozen_view: int = 0
     frozen_share: float = 0.5
     max_images: int = 1

@@ -82,9 +82,6 @@ class TowerShape:
 INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
 """1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
 
-REFINEMENT = 0.1
-"""What the backbone adds at first, against what the streams say, where it refines them."""
-
 MAX_SCALE = 100.0
 """1 / temperature is clamped to it, as in CLIP."""
 
@@ -106,7 +103,6 @@ class EmbedderModel(nn.Module):
             nn.Linear(width, config.dims, bias=not late) if self.backbone is not None else None
         )
         self.two_parts = config.language.prompt.two_parts and self.connector.num_tokens > 0
-        self.refines = config.refine and bool(self.connector.stream_names) and not self.two_parts
         self.visual_head = nn.ModuleDict(
             {name: self._view(name) for name in self.connector.stream_names}
         )
@@ -194,8 +190,6 @@ class EmbedderModel(nn.Module):
         state = self.head(whole)
         if photo is not None:
             return self.head(photo), state
-        if self.refines and streams is not None:
-            state = state + streams * batch.towers.presence[:, :1].to(streams.dtype)
         return state if streams is None else streams, state
 
     def _view(self, name: str) -> nn.Sequential:
@@ -213,14 +207,11 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
     initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
-    the part. Where the backbone refines the streams, its head starts small.
+    the part.
     """
     out = model.connector(**batch.towers.__dict__)
     if model.head is not None:
         _standardise(model.head, model.read(batch, out)[1])
-        if model.refines:
-            for parameter in model.head.parameters():
-                parameter.mul_(REFINEMENT)
         return
     for name in model.connector.stream_names:
         stream = out.streams[name]
