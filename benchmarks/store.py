@@ -230,9 +230,9 @@ def writes(root: Path, items: int, dims: int, count: int) -> dict[str, Any]:
         took["delete"].append(seconds(index.delete, [gone]))
         largest = max(largest, index.store.info().bytes)
     many = [f"new-{row}" for row in range(1000)]
-    thousand = seconds(index.upsert, many, fresh[:1000], [metadata(0)] * 1000)
     tidy = seconds(index.optimize)
     compacted = index.store.info().bytes
+    thousand = seconds(index.upsert, many, fresh[:1000], [metadata(0)] * 1000)
     return {
         **{f"{name}_milliseconds": 1000 * statistics.median(t) for name, t in took.items()},
         **{f"{name}_p99_milliseconds": 1000 * np.quantile(t, 0.99) for name, t in took.items()},
