@@ -62,7 +62,7 @@ def embed_with_ray(
     if todo:
         if not ray.is_initialized():
             ray.init(num_cpus=None if _has_address() else actors + 1, log_to_driver=False)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         gpus = 1 if resources.get("GPU", 0) >= actors else 0
         options = {
             "batch_size": job.options.batch_size,
