@@ -18,8 +18,10 @@ from tgqformer.comparison.state import error, forget_errors, jobs, parts
 from tgqformer.errors import ConfigError
 
 WORKER = """
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 folder, value, crash, *parts = sys.argv[1:]
+if crash == "kill":
+    os.kill(os.getpid(), 9)
 if crash == "sleep":
     time.sleep(600)
 if crash:
@@ -100,12 +102,14 @@ def test_one_rate_needs_no_sweep(
 def test_a_cell_that_fails_is_told_with_its_reason_and_the_rest_goes_on(
     plan: Plan, started: dict[str, object]
 ) -> None:
-    bad = Cell("qformer", 0.03, 0)
-    started["crash"] = {("qformer", "0.03", "0"): "crash"}
+    bad, killed = Cell("qformer", 0.03, 0), Cell("tgqformer", 0.03, 0)
+    started["crash"] = {("qformer", "0.03", "0"): "crash", ("tgqformer", "0.03", "0"): "kill"}
     reports: list[tuple[str, Cell | None]] = []
-    assert run_cells(plan, lambda *told: reports.append(told)) == [bad]
-    assert ("failed", bad) in reports
+    failed = run_cells(plan, lambda *told: reports.append(told))
+    assert set(failed) == {bad, killed}
+    assert {("failed", bad), ("failed", killed)} <= set(reports)
     assert error(plan, bad) == "the disk is full"
+    assert "SIGKILL" in (error(plan, killed) or "")
     by_cell = {(c.method, c.learning_rate, c.seed): c for c in _cells_of(plan)}
     assert by_cell["qformer", 0.03, 0].state == "failed"
     assert by_cell["qformer", 0.003, 1].chosen  # the rate that did not fail

@@ -48,7 +48,7 @@ def run_prepare(plan: Plan) -> None:
         _stop([process])
         raise
     if code:
-        raise ConfigError(f"the comparison cannot begin: {last_line(log)}")
+        raise ConfigError(f"the comparison cannot begin: {_reason(code, log)}")
 
 
 def run_cells(plan: Plan, report: Report) -> list[Cell]:
@@ -119,12 +119,15 @@ def _settle(plan: Plan, worker: _Worker) -> str:
     code = worker.process.returncode
     if code == 0 and not missing(plan, worker.job):
         return "done"
-    reason = last_line(worker.log)
-    if code < 0:
-        reason = f"killed by {signal.Signals(-code).name}; is there enough memory?"
-    path = plan.path(worker.job.cell) / ERROR
-    write_text(path, (reason or f"ended with code {code}") + "\n")
+    write_text(plan.path(worker.job.cell) / ERROR, _reason(code, worker.log) + "\n")
     return "failed"
+
+
+def _reason(code: int, log: Path) -> str:
+    """Why a worker ended with this code."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}; is there enough memory?"
+    return last_line(log) or f"ended with code {code}"
 
 
 def last_line(log: Path) -> str:
