@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the [ray] extra"),
 ]
 ENV = {**os.environ, "RAY_raylet_start_wait_time_s": "300", "OMP_NUM_THREADS": "1"}
@@ -45,7 +45,7 @@ def test_two_actors_give_the_shards_of_one_process_and_a_kill_loses_nothing(
         "images": [[f"images/{photo.name}" for photo in item.images] for item in items],
     }
     pl.DataFrame(columns).write_parquet(catalog / "items.parquet")
-    assert embed(model, catalog, tmp_path / "one").wait(timeout=300) == 0
+    assert embed(model, catalog, tmp_path / "one").wait(timeout=1500) == 0
 
     killed = embed(model, catalog, out, "--engine", "ray")
     while killed.poll() is None and len(list(out.glob("shard-*"))) < 2:
@@ -54,5 +54,5 @@ def test_two_actors_give_the_shards_of_one_process_and_a_kill_loses_nothing(
         os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert len(list(out.glob("shard-*"))) >= 2
-    assert embed(model, catalog, out, "--engine", "ray").wait(timeout=400) == 0
+    assert embed(model, catalog, out, "--engine", "ray").wait(timeout=1500) == 0
     assert digests(out) == digests(tmp_path / "one")
