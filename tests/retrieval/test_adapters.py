@@ -39,7 +39,11 @@ def milvus(folder: Path) -> VectorStore:
     return MilvusStore(str(folder / "milvus.db"), "items", DIMS)
 
 
-@pytest.fixture(params=[lance, qdrant, milvus], ids=["lance", "qdrant", "milvus"])
+# Milvus Lite brings pandas and a server of its own, which takes seconds to load.
+STORES = [lance, qdrant, pytest.param(milvus, marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=STORES, ids=["lance", "qdrant", "milvus"])
 def store(request, tmp_path) -> Iterator[VectorStore]:
     made = request.param(tmp_path)
     yield made
