@@ -47,10 +47,10 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
         for path in plan.catalogs.values():
             if not path.is_dir():
                 Catalog.load(path)  # let its own error tell
-        configured = plan.chosen
+        configured = plan.chosen.keys()
         plan.save()
         forget_errors(plan)
-        if any(True for _ in jobs(plan)) or not configured.keys() <= read_json(plan.out / COSTS):
+        if any(True for _ in jobs(plan)) or not configured <= read_json(plan.out / COSTS).keys():
             run_prepare(plan)
         with Progress(plan, show=progress) as report:
             run_cells(plan, report)
