@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+PAPER = {"grounding": "none"}  # grounding, which is ours, has its laws in test_grounding.py
 GATES_OFF = {"anchored_gate": False, "exploratory_gate": False}
 
 
@@ -53,7 +54,7 @@ def test_gates_start_as_nothing(build, states):
     ],
 )
 def test_a_switch_takes_its_own_weights_and_outputs(build, states, switch, gone, gates):
-    full, cut = build(), build(**switch)
+    full, cut = build(**PAPER), build(**PAPER, **switch)
     left_out = {n for n in names(full) if n.startswith(gone)} if gone else set()
     assert bool(left_out) == bool(gone)
     # the gate of the anchored stream has inputs of its own number, so its norms are counted anew
@@ -101,7 +102,7 @@ def test_a_stream_does_not_need_the_other(build, states, removed, rest):
 @pytest.mark.parametrize("anchoring", ["initial", "guide"])
 @pytest.mark.parametrize("mixing", [False, True])
 def test_streams_stay_apart_unless_mixed(build, states, mixing, anchoring):
-    connector = build(mixing=mixing, anchoring=anchoring)
+    connector = build(mixing=mixing, anchoring=anchoring, **PAPER)
     given = states()
     told = dict(given, text=states(seed=1)["text"], text_global=-given["text_global"])
     a, b = run(connector, given), run(connector, told)
@@ -115,13 +116,13 @@ def test_streams_stay_apart_unless_mixed(build, states, mixing, anchoring):
 
 
 def test_the_anchored_gate_weighs_the_agreement(build, states, shared):
-    connector, given = build(shape=shared), states(shape=shared)
+    connector, given = build(shape=shared, **PAPER), states(shape=shared)
     agreeing = dict(given, text_global=given["image_global"].clone())
     a, b = run(connector, given), run(connector, agreeing)
     assert not torch.allclose(a.gates["anchored"], b.gates["anchored"])
     assert torch.equal(a.gates["exploratory"], b.gates["exploratory"])
     assert a.projections == {}  # towers that share a space need no learned one
-    blind = build(shape=shared, agreement_input=False)
+    blind = build(shape=shared, agreement_input=False, **PAPER)
     c, d = run(blind, given), run(blind, agreeing)
     assert torch.equal(c.gates["anchored"], d.gates["anchored"])
 
