@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -200,18 +201,23 @@ def _on_meta(run: Callable[[], object]) -> Callable[[], object]:
 
 def _split(run: Callable[[], object], modules: list[nn.Module]) -> tuple[int, int, int]:
     """As `measure`, with the multiply-adds inside `modules` in between."""
-    calls: list[Callable[[], object]] = []
+    seen: list[tuple[nn.Module, list[tuple[torch.Size, torch.dtype]]]] = []
 
-    def note(module: nn.Module, args: Any, kwargs: Any) -> None:
-        calls.append(_on_meta(lambda: module.forward(*args, **kwargs)))
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # shapes, since a tensor that is kept here would be one more in the ledger
+        seen.append((module, [(x.shape, x.dtype) for x in inputs]))
 
-    hooks = [m.register_forward_pre_hook(note, with_kwargs=True) for m in modules]
+    hooks = [module.register_forward_pre_hook(note) for module in modules]
     try:
         whole, peak = measure(run)
     finally:
         for hook in hooks:
             hook.remove()
-    return whole, sum(multiply_adds(call) for call in calls), peak
+    within = 0
+    for module, shapes in seen:
+        again = [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in shapes]
+        within += multiply_adds(partial(module, *again))
+    return whole, within, peak
 
 
 def _projectors(network: nn.Module) -> list[nn.Module]:
