@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
@@ -238,3 +239,17 @@ def test_every_method_is_a_configuration_of_the_preset_at_its_budget(name: str) 
     assert config.training.batch_size == base.training.batch_size
     if not name.startswith("queries_"):
         assert config.embedder.connector.tokens == base.embedder.connector.tokens
+
+
+def test_with_nothing_left_to_do_it_only_gathers(
+    copied: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError("a worker was started")
+
+    pages: list[object] = []
+    monkeypatch.setattr(schedule, "_start", start)
+    monkeypatch.setattr(run, "write_comparison_report", lambda *a, **k: pages.append(a[0]))
+    found = run.compare(copied)
+    assert found.methods == results.methods
+    assert pages == [Results.load(copied.out)] == [found]
