@@ -30,6 +30,7 @@ from tgqformer.retrieval.scores import (
 
 _QUERIES = 256  # scored at once,
 _POOL = 131_072  # against so many rows: 128 MB of scores
+_TILE = 16_384  # in one product: a fifth faster than all at once, which leaves the caches
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
 _SPARE = 16  # candidates beyond those wanted, so that float32 error seldom decides
 _COLUMNS = 8  # maxima of a row of scores that are compared first, for each one wanted
@@ -175,7 +176,9 @@ class NeighbourSearch:
         stretches = -(-len(pool) // _POOL)
         for start, stop in blocks(len(pool), -(-len(pool) // stretches)):
             part = self._buffer(len(queries), stop - start)
-            np.matmul(queries, pool[start:stop].T, out=part)
+            for first, last in blocks(stop - start, _TILE):
+                tile = pool[start + first : start + last]
+                np.matmul(queries, tile.T, out=part[:, first:last])
             self._forbid(part, rows, members, start)
             picked = self._in_threads(part, wanted)
             values = np.take_along_axis(part, picked, axis=1)
