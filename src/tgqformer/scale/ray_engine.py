@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tgqformer.errors import MissingDependencyError
+from tgqformer.errors import MissingDependencyError, TGQFormerError
 from tgqformer.scale.pipeline import Pipeline, ShardVectors
 from tgqformer.scale.shards import ShardJob
 
@@ -48,6 +48,7 @@ def embed_with_ray(
 
     Raises:
         MissingDependencyError: Ray is not installed.
+        TGQFormerError: Ray does not start.
     """
     try:
         import ray
@@ -61,7 +62,7 @@ def embed_with_ray(
     yield job.manifest.items - left
     if todo:
         if not ray.is_initialized():
-            ray.init(num_cpus=None if _has_address() else actors + 1, log_to_driver=False)
+            _start(ray, actors)
         resources: dict[str, float] = ray.cluster_resources()
         gpus = 1 if resources.get("GPU", 0) >= actors else 0
         options = {
@@ -83,6 +84,22 @@ def embed_with_ray(
         for row in made.iter_rows():
             yield int(row["items"])
     job.finish()
+
+
+def _start(ray: Any, actors: int) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine."""
+    # readers need a logical CPU beside the actors, or they would wait for each other for ever
+    own: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        own = {"num_cpus": actors + 1, "include_dashboard": False}
+    try:
+        ray.init(**own, log_to_driver=False)
+    except Exception as error:  # whatever Ray raises where its processes do not answer in time
+        told = " ".join(str(error).split())[:160]
+        raise TGQFormerError(
+            f"Ray did not start ({told}); see that the machine is not overloaded and that "
+            "RAY_ADDRESS, if set, names a cluster, or leave --engine ray out."
+        ) from error
 
 
 class _Actor:
@@ -114,7 +131,3 @@ def _without_model(job: ShardJob) -> ShardJob:
     light = copy.copy(job)
     del light.embedder
     return light
-
-
-def _has_address() -> bool:
-    return bool(os.environ.get("RAY_ADDRESS"))
