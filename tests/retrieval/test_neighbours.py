@@ -10,8 +10,9 @@ from tgqformer.retrieval import neighbours
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
-from tgqformer.retrieval.neighbours import NeighbourSearch, Rules, top
+from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
 from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.selection import top
 
 
 def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:
@@ -52,9 +53,21 @@ def test_equals_brute_force_without_the_row_itself(count, k):
     same(table(NeighbourSearch(stored, k)), brute_force(stored, k, others(count)))
 
 
+@pytest.mark.parametrize("largest", [0, 128])
+@pytest.mark.parametrize("groups", [2000, 30])
+def test_faiss_and_matrix_products_give_the_same(monkeypatch, largest, groups):
+    monkeypatch.setattr(neighbours, "_LARGEST", largest)
+    apart = np.random.default_rng(2).integers(-1, groups, 2000)
+    allowed = others(2000) & ((apart[:, None] != apart) | (apart[:, None] < 0))
+    stored = vectors(2000)
+    search = NeighbourSearch(stored, 9, rules=Rules(apart=apart))
+    same(table(search), brute_force(stored, 9, allowed))
+
+
 def test_neither_blocks_nor_stretches_of_the_pool_change_it(monkeypatch):
     stored = vectors(2500)
     whole = table(NeighbourSearch(stored, 7))
+    monkeypatch.setattr(neighbours, "_LARGEST", 0)
     monkeypatch.setattr(neighbours, "_QUERIES", 33)
     monkeypatch.setattr(neighbours, "_POOL", 400)
     same(table(NeighbourSearch(stored, 7, block=100)), whole)

@@ -1,10 +1,11 @@
-"""The k nearest rows of every row: exact, in blocks of bounded memory, faster than one flat search.
+"""The k nearest rows of every row: exact, in blocks of bounded memory.
 
-A block of queries is scored against a stretch of the pool by one float32 matrix product. Of each
+Candidates come from FAISS's flat search, a block of rows at a time. Where a rule leaves out more
+rows than a search can be given in addition, they come from float32 matrix products here: of each
 row of scores the best few are picked by a bound from its maxima, in two passes (a full partition
-costs ten). They are scored again by the definition in `scores.py`, so the answer
-is that of `ExactIndex`, ties in row order included. Where float32 error could have hidden a better
-row, the whole row is scored by that definition.
+costs ten). Candidates are scored again by the definition in `scores.py`, so the answer is that of
+`ExactIndex`, ties in row order included. Where float32 error could have hidden a better row, the
+whole row is scored by that definition.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from tgqformer.retrieval.scores import (
     inner_products,
     queries_at_once,
 )
+from tgqformer.retrieval.selection import top
 
 _QUERIES = 256  # scored at once,
 _POOL = 131_072  # against so many rows: 128 MB of scores
 _TILE = 16_384  # in one product: a fifth faster than all at once, which leaves the caches
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
+_LARGEST = 128  # members of a group that FAISS is asked for in addition, to be left out
 _SPARE = 16  # candidates beyond those wanted, so that float32 error seldom decides
-_COLUMNS = 8  # maxima of a row of scores that are compared first, for each one wanted
 _DIVERSITY_POOL = 3  # candidates for each neighbour that is chosen for diversity
 
 
@@ -95,6 +97,7 @@ class NeighbourSearch:
                     "one; read both from the same catalog."
                 )
         self.width = k if relevance == 1 else _DIVERSITY_POOL * k
+        self._apart, self._largest = _groups(self.rules.apart)
         self._memory: Vectors = np.empty(0, dtype=np.float32)
         self._threads = min(16, os.cpu_count() or 1)
         longest = (_lengths(self.vectors[a:b]).max() for a, b in blocks(len(self.vectors), 65_536))
@@ -115,7 +118,7 @@ class NeighbourSearch:
         pool = self.vectors if members is None else self.vectors[members]
         scores = np.full((len(rows), self.k), -np.inf, dtype=np.float32)
         found = np.full((len(rows), self.k), -1, dtype=np.int64)
-        for start, stop in blocks(len(rows), _QUERIES):
+        for start, stop in blocks(len(rows), self.block if self._by_faiss else _QUERIES):
             part = slice(start, stop)
             some, places = self._nearest(rows[part], pool, members)
             if self.relevance < 1:
@@ -124,6 +127,10 @@ class NeighbourSearch:
                 places = np.where(places >= 0, members[places], -1)
             scores[part, : places.shape[1]], found[part, : places.shape[1]] = some, places
         return scores, found
+
+    @property
+    def _by_faiss(self) -> bool:
+        return self.rules.other is None and self._largest <= _LARGEST
 
     def _parts(self) -> Iterator[Rows]:
         within = self.rules.within
@@ -171,6 +178,8 @@ class NeighbourSearch:
         Returns:
             scores [n, C], places [n, C], and [n] the best score that a row left out may have.
         """
+        if self._by_faiss and wanted + self._largest < len(pool):
+            return self._flat(rows, queries, pool, members, wanted + self._largest)
         scores, places = [], []
         reach = np.full(len(rows), -np.inf, dtype=np.float32)
         stretches = -(-len(pool) // _POOL)
@@ -193,6 +202,21 @@ class NeighbourSearch:
             found = np.take_along_axis(found, best, axis=1)
             reach = np.maximum(reach, rough.min(axis=1))
         return rough, found, reach
+
+    def _flat(
+        self, rows: Rows, queries: Vectors, pool: Vectors, members: Rows | None, wanted: int
+    ) -> tuple[Vectors, Rows, Vectors]:
+        """The same by FAISS; what a rule leaves out is among the candidates, with -inf."""
+        import faiss
+
+        scores, places = faiss.knn(queries, pool, wanted, metric=faiss.METRIC_INNER_PRODUCT)
+        reach = scores[:, -1].copy()
+        shown = places if members is None else members[places]
+        scores[shown == rows[:, None]] = -np.inf
+        if self._apart is not None:
+            own = self._apart[rows][:, None]
+            scores[(self._apart[shown] == own) & (own >= 0)] = -np.inf
+        return scores, places, reach
 
     def _buffer(self, count: int, size: int) -> Vectors:
         """Scores [count, size]; one piece of memory for all, since fresh pages cost a fifth."""
@@ -235,7 +259,7 @@ class NeighbourSearch:
         own = rows if members is None else np.searchsorted(members, rows)
         here = np.flatnonzero((own >= start) & (own < stop))
         scores[here, own[here] - start] = -np.inf
-        for codes in (self.rules.apart, self.rules.other):
+        for codes in (self._apart, self.rules.other):
             if codes is None:
                 continue
             pool = codes[shown]
@@ -243,29 +267,13 @@ class NeighbourSearch:
                 scores[row, pool == codes[rows[row]]] = -np.inf
 
 
-def top(scores: Vectors, wanted: int) -> Rows:
-    """Columns of the `wanted` largest of each row [n, m], in no order: [n, min(wanted, m)].
-
-    A row is cut into interleaved parts. At least `wanted` of its scores reach the `wanted`-th
-    largest of the maxima over the parts, and seldom many more: those are sorted out.
-    """
-    count, size = scores.shape
-    columns = _COLUMNS * wanted
-    parts = size // columns
-    if parts < 2:
-        if size <= wanted:
-            return np.broadcast_to(np.arange(size), scores.shape)
-        return np.argpartition(scores, size - wanted, axis=1)[:, size - wanted :]
-    best = np.empty((count, wanted), dtype=np.int64)
-    for row, values in enumerate(scores):
-        maxima = values[: parts * columns].reshape(parts, columns).max(axis=0)
-        maxima.partition(columns - wanted)
-        reached = np.flatnonzero(values >= maxima[columns - wanted])
-        if len(reached) > wanted:
-            kept = np.argpartition(values[reached], len(reached) - wanted)
-            reached = reached[kept[len(reached) - wanted :]]
-        best[row] = reached
-    return best
+def _groups(codes: Rows | None) -> tuple[Rows | None, int]:
+    """Codes with -1 for those that stand alone, and the size of the largest group, 1 at least."""
+    if codes is None or not len(codes):
+        return None, 1
+    _, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    sizes = np.where(codes < 0, 1, counts[places])
+    return np.where(sizes > 1, codes, -1).astype(np.int64), int(sizes.max())
 
 
 def _sorted_top(scores: Vectors, width: int) -> tuple[Vectors, Rows]:
