@@ -9,6 +9,7 @@ COMMANDS = {
     "storefront": "tgqformer.cli.storefront:storefront",
     "import": "tgqformer.cli.import_catalog:import_catalog",
     "download-images": "tgqformer.cli.download_images:download_images",
+    "corrupt": "tgqformer.cli.corrupt:corrupt",
     "validate": "tgqformer.cli.validate:validate",
     "pairs": "tgqformer.cli.pairs:pairs",
     "train": "tgqformer.cli.train:train",

@@ -1,4 +1,4 @@
-"""The same corrupted queries for every method, made once and kept on disk.
+"""The same corrupted photos for every method, made once and kept on disk: of queries, of a catalog.
 
 As sellers do, each photo gets a few kinds of its own: two overlays, or two kinds of clutter, or
 both together. One item has the same kinds at every severity, only stronger. The files stay, so that
@@ -18,7 +18,9 @@ import polars as pl
 
 from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.progress import track
 from tgqformer.corruption import CLUTTER, OVERLAYS
+from tgqformer.errors import ConfigError
 from tgqformer.evaluation.robustness import corrupt_item
 from tgqformer.files import write_bytes
 
@@ -51,6 +53,35 @@ def corrupted_items(
     return [
         _item(item, kind, severity, folder / kind / f"{severity:g}", max_images) for item in items
     ]
+
+
+def corrupt_catalog(
+    catalog: Catalog, folder: Path, kind: str, severity: float, *, progress: bool = False
+) -> Catalog:
+    """A copy of the catalog in `folder`, with every photo corrupted, all else the same.
+
+    A second call goes on where the first was stopped: photos that are there are not drawn again.
+
+    Raises:
+        CatalogError: the catalog has no items.
+        ConfigError: `folder` is the catalog's own, the kind is unknown or the severity no share.
+        StorageError: the disk refuses.
+    """
+    catalog.require_items()
+    if catalog.root is not None and folder.resolve() == catalog.root.resolve():
+        raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
+    if kind not in KINDS:
+        raise ConfigError(f"kind '{kind}' is unknown; choose one of {', '.join(KINDS)}.")
+    if not 0 < severity <= 1:
+        raise ConfigError(f"severity ({severity}) must lie above 0 and be at most 1.")
+    photos = folder / "images"
+    items = [
+        corrupted_items([item], kind, severity, photos, max_images=len(item.images))[0]
+        for item in track(catalog.items, total=len(catalog), text="Drawing", show=progress)
+    ]
+    copy = Catalog(items, catalog.pair_table, catalog.labels, root=catalog.root)
+    copy.save(folder)
+    return copy
 
 
 def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:
