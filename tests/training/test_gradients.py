@@ -139,6 +139,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
         output.complete[:, 0] > 0,
         facts.same_text,
     )
+    assert bool(facts.own_text.all())
     assert terms.keys() == expected.keys()
     weights = {"main": 1.0, "visual": 0.3, "redundancy": 0.7, "agreement": 0.2}
     for name, term in terms.items():
@@ -237,6 +238,36 @@ def test_prompt_dropout_leaves_the_connector_its_guide(shop, config_of, embedder
     shown = StepDataset(embedder, shop, config_of().training)[0].chunks[0]
     assert torch.equal(hidden.towers.text, shown.towers.text)
     assert hidden.prompt.attention_mask.sum() < shown.prompt.attention_mask.sum()
+
+
+def test_swapped_metadata_is_another_items_and_no_positive_of_the_agreement(
+    shop, config_of, embedder_of
+):
+    config = config_of(batch_size=16, **{"dropout.swap": 0.5})
+    embedder = embedder_of(config, shop)
+    swapped = StepDataset(embedder, shop, config.training)[0]
+    plain = StepDataset(embedder, shop, config_of(batch_size=16).training)[0]
+    own = swapped.facts.own_text
+    assert 4 < int((~own).sum()) < 28
+    assert bool(plain.facts.own_text.all())
+    before, after = plain.chunks[0], swapped.chunks[0]
+    assert torch.equal(before.towers.visual, after.towers.visual)
+    assert torch.equal(before.towers.text_global[own], after.towers.text_global[own])
+    assert not torch.equal(before.towers.text_global[~own], after.towers.text_global[~own])
+    same = after.towers.text_global
+    assert torch.equal(swapped.facts.same_text, (same[:, None] == same[None, :]).all(dim=-1))
+    output = embedder.model(after)
+    total, terms = batch_loss(
+        per_item(output, config.training.loss), swapped.facts, config.training.loss
+    )
+    kept = image_text_contrast(
+        output.connector.projections["image"],
+        output.connector.projections["text"],
+        output.scales["agreement"].mean(),
+        (output.complete[:, 0] > 0) & own,
+        swapped.facts.same_text,
+    )
+    torch.testing.assert_close(terms["agreement"], kept)
 
 
 def test_two_processes_share_a_step(shop, config_of, embedder_of):

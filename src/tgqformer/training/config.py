@@ -42,14 +42,17 @@ class DropoutConfig:
         metadata: hide the metadata from connector and backbone.
         prompt: hide the metadata from the backbone only; the connector is still guided by it.
         image: hide the photo.
+        swap: put another item's metadata in the place of the item's own, for connector and
+            backbone alike.
     """
 
     metadata: float = 0.0
     prompt: float = 0.0
     image: float = 0.0
+    swap: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("metadata", "prompt", "image"):
+        for name in ("metadata", "prompt", "image", "swap"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
                     f"training.dropout.{name} ({getattr(self, name)}) must lie in [0, 1)."

@@ -77,14 +77,26 @@ class StepDataset(Dataset[StepBatch]):
         parts = [query, target, self._negatives(query, target, rng)]
         rows = np.concatenate(parts)
         mine, order = share([len(part) for part in parts], self.rank, self.processes)
+        told = self._told(rows, rng)
         facts = BatchFacts(
             pairs=len(query),
             known=torch.from_numpy(self.known.mask(rows)),
-            same_text=_equal([self.texts[i] for i in rows]),
+            same_text=_equal([self.texts[i] for i in told]),
+            own_text=torch.from_numpy(told == rows),
         )
-        return StepBatch(self._chunks(rows, mine, rng), facts, torch.from_numpy(order))
+        return StepBatch(self._chunks(rows, told, mine, rng), facts, torch.from_numpy(order))
 
-    def _chunks(self, rows: Index, mine: Index, rng: np.random.Generator) -> list[ItemBatch]:
+    def _told(self, rows: Index, rng: np.random.Generator) -> Index:
+        """[M] rows of the items whose metadata each item of the batch is given: mostly its own."""
+        share = self.config.dropout.swap
+        if not share:
+            return rows
+        swapped = rng.random(len(rows)) < share
+        return np.where(swapped, rng.integers(len(self.catalog), size=len(rows)), rows)
+
+    def _chunks(
+        self, rows: Index, told: Index, mine: Index, rng: np.random.Generator
+    ) -> list[ItemBatch]:
         """Draw what is hidden for the whole batch, so that it is the same for any process count."""
         hide = self.config.dropout
         draw = rng.random((3, len(rows)))
@@ -102,7 +114,7 @@ class StepDataset(Dataset[StepBatch]):
                 replace(item, images=()) if no_image[i] else item
                 for i, item in zip(part, items, strict=True)
             ]
-            texts = ["" if no_text[i] else self.texts[rows[i]] for i in part]
+            texts = ["" if no_text[i] else self.texts[told[i]] for i in part]
             prompts = ["" if no_prompt[i] else t for i, t in zip(part, texts, strict=True)]
             chunks.append(self.embedder.batch(items, texts=texts, prompt_texts=prompts))
         return chunks

@@ -23,15 +23,19 @@ class BatchFacts:
         pairs: B.
         known: [M, M] bool, the same item or a known pair.
         same_text: [M, M] bool, items whose metadata reads alike.
+        own_text: [M] bool, items that were given their own metadata.
     """
 
     pairs: int
     known: Tensor
     same_text: Tensor
+    own_text: Tensor
 
     def to(self, device: torch.device | str) -> BatchFacts:
         """The same facts on `device`."""
-        return BatchFacts(self.pairs, self.known.to(device), self.same_text.to(device))
+        return BatchFacts(
+            self.pairs, self.known.to(device), self.same_text.to(device), self.own_text.to(device)
+        )
 
 
 def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
@@ -100,7 +104,7 @@ def batch_loss(
             items["agreement_image"],
             items["agreement_text"],
             scales["agreement"],
-            items["complete"][:, 0] > 0.5,
+            (items["complete"][:, 0] > 0.5) & facts.own_text,
             facts.same_text,
         )
         terms["agreement"] = (config.agreement, agreement)
