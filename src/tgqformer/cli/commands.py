@@ -19,6 +19,7 @@ COMMANDS = {
     "similar": "tgqformer.cli.similar:similar",
     "neighbors": "tgqformer.cli.neighbors:neighbors",
     "index": "tgqformer.cli.index:index",
+    "serve": "tgqformer.cli.serve:serve",
     "flops": "tgqformer.cli.flops:flops",
     "presets": "tgqformer.cli.presets:presets",
     "doctor": "tgqformer.cli.doctor:doctor",

@@ -44,17 +44,27 @@ class Fetcher:
     Args:
         config: the bounds.
         pace: how often one host is asked.
+        redirects: followed at most.
+        proxies: use those that the environment names; without, every address is checked here.
     """
 
-    def __init__(self, config: DownloadConfig, pace: Pace) -> None:
+    def __init__(
+        self,
+        config: DownloadConfig,
+        pace: Pace,
+        *,
+        redirects: int = MAX_REDIRECTS,
+        proxies: bool = True,
+    ) -> None:
         self._config = config
         self._pace = pace
+        self._redirects = redirects
         pool = {"maxsize": config.workers, "headers": _HEADERS}
         self._direct = urllib3.PoolManager(num_pools=64, **pool)  # type: ignore[arg-type]
         self._proxies = {
             scheme: _proxy(url, config.workers)
             for scheme, url in getproxies().items()
-            if scheme in ("http", "https")
+            if proxies and scheme in ("http", "https")
         }
 
     def close(self) -> None:
@@ -69,7 +79,7 @@ class Fetcher:
             FetchError: there is none, or it breaks a bound.
         """
         place = url
-        for _ in range(MAX_REDIRECTS + 1):
+        for _ in range(self._redirects + 1):
             target = parse(place)
             self._pace.wait(target.host)
             deadline = time.monotonic() + self._config.timeout
@@ -87,7 +97,7 @@ class Fetcher:
             finally:
                 # What is left of a body is not read for the sake of a connection.
                 answer.close()
-        reason = f"it redirects more than {MAX_REDIRECTS} times, last to {place[:120]}"
+        reason = f"it redirects more than {self._redirects} times, last to {place[:120]}"
         raise FetchError(url, "too many redirects", reason)
 
     def _ask(self, url: str, target: Target, deadline: float) -> urllib3.BaseHTTPResponse:

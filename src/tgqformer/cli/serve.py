@@ -1,0 +1,175 @@
+"""``tgqformer serve``: the HTTP API and the page over trained models and their stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.service.keys import Keys
+    from tgqformer.service.served import Served
+
+KEYS_VARIABLE = "TGQFORMER_API_KEYS"
+
+
+@click.command(short_help="Serve models and their stores over HTTP.")
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--model",
+    "further",
+    multiple=True,
+    metavar="NAME=RUN:STORE",
+    help="A model by a name of its own; may be given again. The first one is the default.",
+)
+@click.option(
+    "--catalog",
+    "catalog_path",
+    type=click.Path(path_type=Path),
+    help="Photos and attributes of the stored items.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--keys",
+    "keys_path",
+    type=click.Path(path_type=Path),
+    help=f'A file of lines "read KEY" and "write KEY"; or {KEYS_VARIABLE}, the same with commas '
+    "between. Without keys everybody may do everything.",
+)
+@click.option("--max-body", type=click.IntRange(1024), help="Bytes of one request.")
+@click.option("--max-batch", type=click.IntRange(1), help="Items of one request.")
+@click.option("--max-k", type=click.IntRange(1), help="Neighbours of one request.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Pixels of one photo.")
+@click.option("--max-queued", type=click.IntRange(1), help="Items that may wait to be embedded.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds for one answer.")
+@click.option(
+    "--image-host",
+    "image_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Fetch photos that requests name by URL from this host; may be given again.",
+)
+@click.option("--no-explain", is_flag=True, help="Leave POST /v1/explain out.")
+def serve(
+    run: Path | None,
+    store: Path | None,
+    further: tuple[str, ...],
+    catalog_path: Path | None,
+    host: str,
+    port: int,
+    keys_path: Path | None,
+    max_body: int | None,
+    max_batch: int | None,
+    max_k: int | None,
+    max_pixels: int | None,
+    max_queued: int | None,
+    timeout: float | None,
+    image_hosts: tuple[str, ...],
+    no_explain: bool,
+) -> None:
+    """Serve RUN, a trained model, over STORE, which "tgqformer index build" made of its vectors.
+
+    The API is described at /docs, and the page is at /. Several models stand side by side with
+    --model. Stop with Ctrl-C or SIGTERM: what is under way is finished first.
+    """
+    named = _named(run, store, further)
+
+    from tgqformer.errors import MissingDependencyError
+
+    try:
+        from tgqformer.service.app import create_app
+        from tgqformer.service.config import ServiceConfig
+        from tgqformer.service.observing import log_to_stderr
+        from tgqformer.service.server import run as serve_forever
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'the service needs {error.name}; pip install "tgqformer[serve]".'
+        ) from error
+
+    given = {
+        "max_body": max_body,
+        "max_batch": max_batch,
+        "max_k": max_k,
+        "max_pixels": max_pixels,
+        "max_queued": max_queued,
+        "timeout": timeout,
+        "image_hosts": image_hosts or None,
+    }
+    config = ServiceConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    keys = _keys(keys_path)
+    catalog = _catalog(catalog_path)
+    models = [
+        _load(name, folders, catalog, explains=not no_explain) for name, folders in named.items()
+    ]
+    log_to_stderr()
+    told = ", ".join(f"{m.name} ({len(m.index):,} items)" for m in models)
+    click.echo(f"Serving {told} at http://{host}:{port}", err=True)
+    if not keys and host not in ("127.0.0.1", "localhost", "::1"):
+        click.echo("Without keys, whoever reaches this port may change the store.", err=True)
+    serve_forever(create_app(models, config=config, keys=keys), config, host=host, port=port)
+
+
+def _named(
+    run: Path | None, store: Path | None, further: tuple[str, ...]
+) -> dict[str, tuple[Path, Path]]:
+    """Name to (run, store); the positional pair is called after its run's folder."""
+    named: dict[str, tuple[Path, Path]] = {}
+    if run is not None:
+        if store is None:
+            raise click.UsageError("give RUN and STORE, or --model NAME=RUN:STORE")
+        named[run.resolve().name or "default"] = (run, store)
+    for told in further:
+        name, equals, folders = told.partition("=")
+        model, colon, vectors = folders.rpartition(":")
+        if not (name and equals and model and colon and vectors):
+            raise click.UsageError(f"--model {told!r} must be NAME=RUN:STORE")
+        if name in named:
+            raise click.UsageError(f"--model {name!r} is given twice; choose different names")
+        named[name] = (Path(model), Path(vectors))
+    if not named:
+        raise click.UsageError("give RUN and STORE, or --model NAME=RUN:STORE")
+    return named
+
+
+def _keys(path: Path | None) -> Keys | None:
+    import os
+
+    from tgqformer.service.keys import Keys
+
+    if path is not None:
+        return Keys.read(path)
+    told = os.environ.get(KEYS_VARIABLE)
+    return None if told is None else Keys.parse(told.split(","), KEYS_VARIABLE)
+
+
+def _catalog(path: Path | None) -> Catalog | None:
+    if path is None:
+        return None
+    from tgqformer.catalog.catalog import Catalog
+
+    return Catalog.load(path)
+
+
+def _load(
+    name: str, folders: tuple[Path, Path], catalog: Catalog | None, *, explains: bool
+) -> Served:
+    from tgqformer.cli.runs import model_digest, model_folder
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.errors import StorageError
+    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.service.served import Served
+
+    run, store = folders
+    index = LocalIndex(store)
+    made_by, own = index.store.manifest.model, model_digest(run)
+    if made_by and made_by != own:
+        raise StorageError(
+            f"{store} was made by another model ({made_by}) than {run} holds ({own}); embed the "
+            "catalog again and build the store anew with --replace."
+        )
+    embedder = ItemEmbedder.from_pretrained(model_folder(run))
+    return Served(name, embedder, index, catalog=catalog)

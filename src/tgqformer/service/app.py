@@ -1,0 +1,134 @@
+"""`create_app`: the service as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from tgqformer import __version__
+from tgqformer.errors import CatalogError, ConfigError, StorageError
+from tgqformer.service.answers import ErrorBody
+from tgqformer.service.config import ServiceConfig
+from tgqformer.service.context import Service
+from tgqformer.service.documentation import add_documentation
+from tgqformer.service.failures import STATUSES, ApiError, encoded, failure
+from tgqformer.service.gate import Gate
+from tgqformer.service.keys import Keys
+from tgqformer.service.observing import Observe
+from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
+from tgqformer.service.served import Served
+
+PAGE = Path(__file__).with_name("page")
+_REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503, 504)
+
+
+def create_app(
+    models: Sequence[Served],
+    *,
+    config: ServiceConfig | None = None,
+    keys: Keys | None = None,
+    page: Path = PAGE,
+) -> FastAPI:
+    """The service over `models`, the default one first; closing it closes them.
+
+    Args:
+        config: the limits.
+        keys: who may do what; without any, everybody everything.
+        page: folder of the page's files, ``index.html`` among them.
+    """
+    service = Service(models, config or ServiceConfig())
+    keys = keys or Keys()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.get_running_loop().run_in_executor(None, service.close)
+
+    app = FastAPI(
+        title="TGQ-Former",
+        version=__version__,
+        summary="Product embeddings and their neighbours.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorBody, "description": STATUSES[status][1]} for status in _REFUSALS
+    }
+    # The gate asks for keys before a body is read; this only tells of them in /openapi.json.
+    asks = [Depends(HTTPBearer(auto_error=False))] if keys else []
+    for part in (similar, embeddings, items, explain, explore, operations):
+        app.include_router(part.router, responses=refusals, dependencies=asks)
+    add_documentation(app)
+    _add_page(app, page)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for kind in (CatalogError, ConfigError, StorageError):
+        app.add_exception_handler(kind, _failed)
+    app.add_middleware(Gate, config=service.config, keys=keys)
+    app.add_middleware(Observe, metrics=service.metrics)
+    return app
+
+
+def _add_page(app: FastAPI, page: Path) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        try:
+            return HTMLResponse((page / "index.html").read_bytes())
+        except OSError:
+            return HTMLResponse('<!doctype html><title>TGQ-Former</title><a href="/docs">API</a>')
+
+    if page.is_dir():
+        app.mount("/page", StaticFiles(directory=page))
+
+
+def _said(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encoded(content), status, dict(headers or {}), "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, ApiError):
+        return _said(error.status_code, error.body(), error.headers)
+    code, meaning = STATUSES.get(error.status_code, ("error", "The request was refused."))
+    if error.status_code == 404:
+        meaning = "there is no such path; /docs lists those that there are."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        meaning = f"the path does not know the method {request.method[:20]}; use {allowed}."
+    elif error.status_code == 400:
+        meaning = "the body cannot be read; send JSON in UTF-8, not nested deeply."
+    return _said(error.status_code, failure(code, meaning), error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: Mapping[str, Any] = next(iter(error.errors()), {})
+    if first.get("type") == "json_invalid":
+        return _said(400, failure("bad_request", "the body is no JSON; mend it and send it again."))
+    place = [str(part) for part in first.get("loc", ())]
+    param = ".".join(place[1:] if place[:1] in (["body"], ["query"], ["path"]) else place)
+    message = str(first.get("msg", "a value breaks its rule")).removeprefix("Value error, ")
+    sentence = f"{param or 'the body'}: {message[:1].lower()}{message[1:]}"
+    return _said(422, failure("invalid", f"{sentence.rstrip('.')}.", param or None))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What the rooms below refuse: bad input, or a store that cannot be used just now."""
+    if isinstance(error, StorageError):
+        # Its sentence names paths of this machine, which the log may hold and an answer may not.
+        return _said(503, failure("storage", "the store cannot be used just now; ask again later."))
+    return _said(422, failure("invalid", str(error)))

@@ -1,0 +1,209 @@
+"""What requests hold. Anything unknown, of another type, or over a bound is refused with 422."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_ID = 512
+"""As in catalogs."""
+
+Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_ID, examples=["B07XJ8C8F5"])]
+ModelName: TypeAlias = Annotated[
+    str | None,
+    Field(default=None, max_length=200, description="Which model; the first one where left out."),
+]
+Photo: TypeAlias = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="An encoded picture in base64, bare or as a data: URL; or, where the operator "
+        "allows its host, an http(s) URL.",
+    ),
+]
+
+
+class Body(BaseModel):
+    """A part of a request: no unknown fields, no coercion, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ItemFields(Body):
+    """An item as a shop knows it; every field may be missing."""
+
+    title: str = Field("", max_length=10_000, examples=["Desk lamp, brass"])
+    brand: str = Field("", max_length=1_000, examples=["Lux"])
+    category: str = Field(
+        "", max_length=2_000, description="A path from broad to narrow.",
+        examples=["Home > Lighting > Lamp"],
+    )  # fmt: skip
+    attributes: dict[
+        Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=2_000)]
+    ] = Field({}, max_length=200, examples=[{"colour": "brass"}])
+    price: float | None = Field(None, ge=0)
+    in_stock: bool | None = None
+    images: list[Photo] = Field([], max_length=64, description="Photos, best first.")
+
+
+class StoredItem(ItemFields):
+    """An item to store."""
+
+    id: Id
+
+
+class ItemsRequest(Body):
+    """Items to insert or replace, each whole."""
+
+    items: list[StoredItem] = Field(min_length=1, max_length=10_000)
+    model: ModelName
+
+
+class ItemPatch(Body):
+    """Fields to change; what is left out stays. `attributes` and `images` are replaced whole."""
+
+    title: str | None = Field(None, max_length=10_000)
+    brand: str | None = Field(None, max_length=1_000)
+    category: str | None = Field(None, max_length=2_000)
+    attributes: (
+        dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=2_000)]] | None
+    ) = Field(None, max_length=200)
+    price: float | None = Field(None, ge=0, description="null: unknown from now on.")
+    in_stock: bool | None = Field(None, description="null: unknown from now on.")
+    images: list[Photo] | None = Field(None, max_length=64)
+    model: ModelName
+
+
+class Conditions(Body):
+    """Which items may answer; every condition given must be met."""
+
+    categories: list[Annotated[str, Field(max_length=2_000)]] = Field(
+        [], max_length=1_000, description="In one of these or below it."
+    )
+    brands: list[Annotated[str, Field(max_length=1_000)]] = Field([], max_length=1_000)
+    min_price: float | None = Field(None, description="Inclusive; an unknown price is in no range.")
+    max_price: float | None = Field(None, description="Inclusive.")
+    in_stock: bool | None = None
+
+
+class WeightedId(Body):
+    """A stored item and how much it counts; a negative weight leads away from it."""
+
+    id: Id
+    weight: float = Field(1.0, ge=-1_000, le=1_000)
+
+
+class SimilarRequest(Body):
+    """A query: exactly one of `id`, `ids`, `item` and `vector`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [name]} for name in ("id", "ids", "item", "vector")]
+        }
+    )
+
+    id: Id | None = Field(None, description="A stored item.")
+    ids: list[Id | WeightedId] | None = Field(
+        None, min_length=1, max_length=1_000,
+        description="Stored items, whose vectors are added up with their weights.",
+    )  # fmt: skip
+    item: ItemFields | None = Field(None, description="An item that is embedded first.")
+    vector: list[float] | None = Field(None, min_length=1, max_length=16_384)
+    k: int = Field(10, ge=1, le=100_000)
+    filter: Conditions | None = None
+    exclude_self: bool = Field(True, description="Leave the items of `id` and `ids` out.")
+    metadata: bool = Field(False, description="Tell title, brand, category, price and stock too.")
+    model: ModelName
+
+    @model_validator(mode="after")
+    def _one_query(self) -> SimilarRequest:
+        given = [n for n in ("id", "ids", "item", "vector") if getattr(self, n) is not None]
+        if len(given) != 1:
+            said = ", ".join(given) or "none of them"
+            raise ValueError(f"give exactly one of id, ids, item and vector, not {said}")
+        return self
+
+
+class ImageUrl(Body):
+    """As in OpenAI's content parts."""
+
+    url: Photo
+    detail: str | None = Field(None, max_length=20, description="Taken and not used.")
+
+
+class TextPart(Body):
+    """Text of an input."""
+
+    type: Literal["text"]
+    text: str = Field(max_length=10_000)
+
+
+class ImagePart(Body):
+    """A photo of an input."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+class Content(Body):
+    """An input made of content parts: the texts become the title, the pictures the photos."""
+
+    content: list[Part] = Field(min_length=1, max_length=64)
+
+
+Text: TypeAlias = Annotated[str, Field(max_length=10_000)]
+EmbeddingInput: TypeAlias = (
+    Text | ItemFields | Content | Annotated[list[Part], Field(min_length=1, max_length=64)]
+)
+
+
+class EmbeddingsRequest(Body):
+    """In the shape of OpenAI's; a string is an item's title."""
+
+    input: Text | Annotated[list[EmbeddingInput], Field(min_length=1, max_length=10_000)]
+    model: ModelName
+    dimensions: int | None = Field(
+        None, ge=1, le=100_000, description="Keep the first so many, renormalised."
+    )
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = Field(None, max_length=1_000, description="Taken and not used.")
+
+
+class ExplainRequest(Body):
+    """An item, by `id` or as `item`, and perhaps another, by `other_id` or as `other`."""
+
+    id: Id | None = None
+    item: ItemFields | None = None
+    other_id: Id | None = None
+    other: ItemFields | None = None
+    model: ModelName
+
+    @model_validator(mode="after")
+    def _one_item(self) -> ExplainRequest:
+        if (self.id is None) == (self.item is None):
+            raise ValueError("give exactly one of id and item")
+        if self.other_id is not None and self.other is not None:
+            raise ValueError("give at most one of other_id and other")
+        return self
+
+
+class CorruptRequest(Body):
+    """A photo, by the `id` of a stored item or as `image`, and what to lay over it."""
+
+    id: Id | None = None
+    image: Photo | None = None
+    kind: str = Field(max_length=100, examples=["banner"])
+    severity: float = Field(0.5, ge=0, le=1)
+    seed: int = Field(0, ge=0, le=2**53)
+    size: int = Field(512, ge=32, le=2048, description="Longer side of the answer, at most.")
+    model: ModelName
+
+    @model_validator(mode="after")
+    def _one_photo(self) -> CorruptRequest:
+        if (self.id is None) == (self.image is None):
+            raise ValueError("give exactly one of id and image")
+        return self

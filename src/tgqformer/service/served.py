@@ -1,0 +1,243 @@
+"""A model by its name: what embeds, where its vectors are stored, and what is known of its items.
+
+Its methods block; `context.py` calls them from workers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.protocols import Embedder, Vectors
+from tgqformer.errors import StorageError
+from tgqformer.retrieval.exact import Neighbour
+from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.quantize import truncate
+from tgqformer.retrieval.store import LanceStore
+from tgqformer.service.explanation import Explainer, Explanation
+from tgqformer.service.records import Details, Put, Records
+
+_LISTS = 4  # sorted lists of ids that are kept
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search: either stored ids with weights, or a vector [D].
+
+    Attributes:
+        exclude_self: leave `ids` out of the answers.
+    """
+
+    k: int
+    ids: tuple[tuple[str, float], ...] = ()
+    vector: Vectors | None = None
+    where: Filter = field(default_factory=Filter)
+    exclude_self: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search's answer; `neighbours` is None where the weights cancel each other out."""
+
+    neighbours: list[Neighbour] | None
+    unknown: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A write.
+
+    Attributes:
+        put: what to store; None deletes.
+        must_exist: do nothing where the item is not there (any more).
+    """
+
+    item_id: str
+    put: Put | None
+    must_exist: bool = False
+
+
+class Served:
+    """A model and its store.
+
+    Args:
+        name: by which requests call it.
+        embedder: turns items into vectors; wider ones than the store's are cut to its width.
+        index: the store.
+        catalog: where photos and attributes of items are that did not come by the API.
+        explainer: says why; None where the model has none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        embedder: Embedder,
+        index: LocalIndex,
+        *,
+        catalog: Catalog | None = None,
+        explainer: Explainer | None = None,
+    ) -> None:
+        self.name = name
+        self.embedder = embedder
+        self.index = index
+        self.catalog = catalog
+        self.explainer = explainer
+        self.created = int(time.time())
+        self._reader = LanceStore(index.store.path)
+        self._reading = threading.Lock()
+        self._lists: dict[tuple[int, Filter], list[str]] = {}
+        self.records = Records(index.store.path, index.store.manifest.table)
+        puts, deletes = self.records.under_way()
+        if puts or deletes:
+            self._store(puts, deletes)
+
+    def encode(self, items: list[Item]) -> list[Vectors]:
+        """Embed items: a float32 [D] for each."""
+        vectors = np.asarray(self.embedder.encode(items), dtype=np.float32)
+        if not np.isfinite(vectors).all():
+            raise StorageError("the model gave a vector that is not finite; train it again.")
+        return list(truncate(vectors, self.index.dims))
+
+    def search(self, queries: list[Query]) -> list[Found]:
+        """Answer searches, those with the same filter in one go."""
+        self.index.refresh()
+        found: list[Found] = [Found([]) for _ in queries]
+        groups: dict[Filter, list[tuple[int, Vectors, frozenset[str]]]] = {}
+        for position, query in enumerate(queries):
+            vector, unknown = self._vector(query)
+            if vector is None:
+                known = len(query.ids) > len(unknown)
+                found[position] = Found(None if known else [], unknown)
+                continue
+            own = frozenset(name for name, _ in query.ids) if query.exclude_self else frozenset()
+            groups.setdefault(query.where, []).append((position, vector, own))
+            found[position] = Found([], unknown)
+        for where, members in groups.items():
+            k = max(queries[position].k + len(own) for position, _, own in members)
+            vectors = np.stack([vector for _, vector, _ in members])
+            answers = self.index.search(vectors, k, where or None)
+            for (position, _, own), answer in zip(members, answers):
+                others = [n for n in answer if n.item_id not in own][: queries[position].k]
+                found[position] = Found(others, found[position].unknown)
+        return found
+
+    def apply(self, changes: list[Change]) -> list[bool]:
+        """Do writes, in order and durably; for each, whether the item was there before."""
+        self.index.refresh()
+        there: dict[str, bool] = {}
+        puts: dict[str, Put] = {}
+        deletes: dict[str, None] = {}
+        known: list[bool] = []
+        for change in changes:
+            name = change.item_id
+            before = there.get(name, name in self.index.mirror)
+            known.append(before)
+            if not before and (change.must_exist or change.put is None):
+                continue
+            there[name] = change.put is not None
+            if change.put is None:
+                puts.pop(name, None)
+                deletes[name] = None
+            else:
+                deletes.pop(name, None)
+                earlier = puts.get(name)
+                details = change.put.details or (earlier.details if earlier else None)
+                puts[name] = replace(change.put, details=details)
+        if puts or deletes:
+            self.records.begin(puts, list(deletes))
+            self._store(puts, list(deletes))
+        return known
+
+    def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
+        """What the store knows of those of `ids` that it holds."""
+        with self._reading:
+            self._reader.newest()
+            return self._reader.metadata(ids)
+
+    def details(self, item_id: str) -> tuple[dict[str, str], tuple[ImageRef, ...]] | None:
+        """Attributes and photos of an item; None where nobody told them."""
+        record = self.records.details(item_id)
+        if record is not None:
+            return dict(record.attributes), record.images
+        row = None if self.catalog is None else self.catalog.index.get(item_id)
+        if self.catalog is None or row is None:
+            return None
+        item = self.catalog[row]
+        return dict(item.attributes), item.images
+
+    def item(self, item_id: str) -> Item | None:
+        """A stored item with all that is known of it; None where it is not stored."""
+        known = self.metadata([item_id]).get(item_id)
+        if known is None:
+            return None
+        attributes, images = self.details(item_id) or ({}, ())
+        return Item(
+            item_id, known.title, known.brand, known.category, attributes, known.price, images
+        )
+
+    def listed(self, where: Filter, offset: int, limit: int) -> tuple[list[str], int]:
+        """Ids of the items that pass a filter, sorted, from `offset` on; and how many there are."""
+        with self._reading:
+            self._reader.newest()
+            key = (self._reader.version, where)
+            ids = self._lists.get(key)
+            if ids is None:
+                ids = sorted(self._reader.ids(where or None))
+                while len(self._lists) >= _LISTS:
+                    self._lists.pop(next(iter(self._lists)))
+                self._lists[key] = ids
+        return ids[offset : offset + limit], len(ids)
+
+    def explain(self, pairs: list[tuple[Item, Item | None]]) -> list[Explanation]:
+        """Explain items, and their similarity to others."""
+        if self.explainer is None:
+            raise AssertionError("the route asks first")
+        return [self.explainer.explain(item, other) for item, other in pairs]
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.records.close()
+        self._reader.close()
+        self.index.close()
+
+    def _vector(self, query: Query) -> tuple[Vectors | None, list[str]]:
+        """What to search with, None where there is nothing; and the ids that are not stored."""
+        if query.vector is not None:
+            return query.vector, []
+        mirror = self.index.mirror
+        unknown = [name for name, _ in query.ids if name not in mirror]
+        known = [(name, weight) for name, weight in query.ids if name in mirror]
+        if not known:
+            return None, unknown
+        try:
+            vectors = mirror.vectors([name for name, _ in known]).astype(np.float64)
+        except StorageError:  # deleted just now
+            return self._vector(query)
+        weights = np.array([weight for _, weight in known], dtype=np.float64)
+        total = weights @ vectors
+        length = float(np.linalg.norm(total))
+        if len(known) == 1 and known[0][1] == 1.0:
+            return total.astype(np.float32), unknown
+        if length <= 1e-6 * float(np.abs(weights).sum()):
+            return None, unknown
+        return (total / length).astype(np.float32), unknown
+
+    def _store(self, puts: dict[str, Put], deletes: list[str]) -> None:
+        if puts:
+            vectors = np.stack([put.vector for put in puts.values()])
+            self.index.upsert(list(puts), vectors, [put.metadata for put in puts.values()])
+        if deletes:
+            self.index.delete(deletes)
+        self.records.settle(list(puts), deletes)
+
+
+def details_of(attributes: dict[str, str], images: Sequence[bytes]) -> Details:
+    """Details of what a request told."""
+    return Details(attributes, tuple(images))

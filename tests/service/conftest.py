@@ -1,0 +1,130 @@
+"""A service over a small store and an embedder that needs no model."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.text import item_text
+from tgqformer.retrieval.filters import Metadata
+from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.scores import Vectors, unit
+from tgqformer.retrieval.store import LanceStore
+from tgqformer.service.app import create_app
+from tgqformer.service.config import ServiceConfig
+from tgqformer.service.explanation import Explanation, GateReading
+from tgqformer.service.keys import Keys
+from tgqformer.service.served import Served
+
+DIMS = 16
+
+
+class FakeEmbedder:
+    """Vectors drawn from a hash of what an item says and shows: the same item, the same vector."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.before: Callable[[Sequence[Item]], None] = lambda items: None
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        self.before(items)
+        self.batches.append(len(items))
+        seeds = [
+            zlib.crc32(item_text(item).encode() + b"".join(p for p in item.images if p))
+            for item in items
+        ]
+        rows = [np.random.default_rng(seed).standard_normal(DIMS) for seed in seeds]
+        return unit(np.array(rows).reshape(len(items), DIMS))
+
+
+class FakeExplainer:
+    """Says something of the right shape."""
+
+    def explain(self, item: Item, other: Item | None = None) -> Explanation:
+        heat = np.full((2, 3), 1 / 6, dtype=np.float32)
+        return Explanation(
+            heatmaps={"anchored": heat} if item.images else {},
+            gates={"anchored": GateReading(1.25, (1.0, 1.5))},
+            agreement=0.5 if item.images else None,
+            shares={} if other is None else {"image": 0.25, "text": 0.75},
+            similarity=None if other is None else 0.9,
+        )
+
+
+def photo(side: int = 24, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def catalog_items() -> list[Item]:
+    return [
+        Item(
+            f"i{row}",
+            f"Lamp number {row}",
+            "Lux" if row % 2 else "Nox",
+            f"Home > Light {row % 3}",
+            {"colour": "red"},
+            float(row),
+            (photo(24, (row, row, row)),),
+        )
+        for row in range(20)
+    ]
+
+
+def make_store(folder: Path, embedder: FakeEmbedder) -> Path:
+    items = catalog_items()
+    known = [Metadata(i.title, i.brand, i.category, i.price, i.price != 3) for i in items]
+    batch = ([i.item_id for i in items], embedder.encode(items), known)
+    LanceStore.build(folder, [batch], dims=DIMS).close()
+    embedder.batches.clear()
+    return folder
+
+
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    return FakeEmbedder()
+
+
+@pytest.fixture
+def store(tmp_path: Path, embedder: FakeEmbedder) -> Path:
+    return make_store(tmp_path / "store", embedder)
+
+
+@pytest.fixture
+def make_app(store: Path, embedder: FakeEmbedder) -> Callable[..., FastAPI]:
+    """An app over the store; again, after the first was closed, is a restart."""
+
+    def make(*, keys: Keys | None = None, catalog: bool = True, **limits: object) -> FastAPI:
+        served = Served(
+            "fake",
+            embedder,
+            LocalIndex(store),
+            catalog=Catalog(catalog_items()) if catalog else None,
+            explainer=FakeExplainer(),
+        )
+        config = ServiceConfig(**limits)  # type: ignore[arg-type]
+        return create_app([served], config=config, keys=keys)
+
+    return make
+
+
+@pytest.fixture
+def client(make_app: Callable[..., FastAPI]) -> Iterator[TestClient]:
+    with TestClient(make_app(), raise_server_exceptions=False) as client:
+        yield client
