@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from tgqformer.cli.output import json_option, plain, print_json, quiet_option, s
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.catalog.items import Item
+    from tgqformer.mllm import MLLMEmbedder
     from tgqformer.retrieval.quantize import Precision
     from tgqformer.scale.forward import Compute
+    from tgqformer.scale.pipeline import ShardVectors
     from tgqformer.scale.shards import ShardOptions
 
 STRETCH = 2048  # items of a single file that are embedded, and written, at once
+MLLM_BATCH = 8  # items at once, at most, of a model of billions of weights
 
 
 @click.command(short_help="Embed a catalog into Parquet.")
@@ -158,28 +162,33 @@ def write_embeddings(
         ModelError: the run holds no model.
         StorageError: the file cannot be written.
     """
-    from tgqformer.cli.runs import model_digest
+    from tgqformer.cli.runs import load_embedder, model_digest
+    from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
     from tgqformer.retrieval.embeddings import EmbeddingWriter
     from tgqformer.retrieval.quantize import quantize
     from tgqformer.scale.pipeline import Pipeline
 
     catalog.require_items()
-    embedder = _embedder(run, cache)
-    width = embedder.model.output_dims
+    embedder = load_embedder(run, cache)
+    if isinstance(embedder, ItemEmbedder):
+        width = embedder.model.output_dims
+        way = Pipeline(
+            embedder, batch_size=batch_size, workers=workers, compute=compute, compile=compiled
+        ).run
+    else:
+        width = embedder.config.dims
+        way = partial(_plainly, embedder, min(batch_size, MLLM_BATCH))
     if dims is not None and dims > width:
         raise ConfigError(f"--dims {dims} must not exceed {width}, the width of {run}'s embedding")
     metadata = {"model": model_digest(run), "run": run.name}
-    pipeline = Pipeline(
-        embedder, batch_size=batch_size, workers=workers, compute=compute, compile=compiled
-    )
     starts = range(0, len(catalog), STRETCH)
     stretches = ((start, catalog.items[start : start + STRETCH]) for start in starts)
     broken = 0
 
     def steps() -> Iterator[int]:
         nonlocal broken
-        for made in pipeline.run(stretches, len(catalog)):
+        for made in way(stretches, len(catalog)):
             if isinstance(made, int):
                 yield made
                 continue
@@ -222,12 +231,14 @@ def write_shards(
         ConfigError, ModelError, StorageError: as `ShardJob` says.
         MissingDependencyError: Ray is asked for and absent.
     """
-    from tgqformer.cli.runs import model_digest
+    from tgqformer.cli.runs import load_item_embedder, model_digest
     from tgqformer.scale.pipeline import Pipeline
     from tgqformer.scale.shards import ShardJob, embed_shards
 
     catalog.require_items()
-    embedder = _embedder(run, cache)
+    embedder = load_item_embedder(
+        run, cache, "shards are made by towers and connector; name a .parquet file as --out"
+    )
     job = ShardJob(
         embedder,
         catalog.items,
@@ -264,11 +275,22 @@ def write_shards(
     }
 
 
-def _embedder(run: Path, cache: Path | None) -> ItemEmbedder:
-    from tgqformer.cli.runs import model_folder
-    from tgqformer.embedder import ItemEmbedder
+def _plainly(
+    embedder: MLLMEmbedder, batch_size: int, stretches: Iterable[tuple[int, list[Item]]], total: int
+) -> Iterator[int | ShardVectors]:
+    """`Pipeline.run` for a model that is no more than an `encode`."""
+    import numpy as np
 
-    return ItemEmbedder.from_pretrained(model_folder(run), cache_dir=cache)
+    from tgqformer.scale.pipeline import BrokenPhoto, ShardVectors
+
+    for number, items in stretches:
+        made = []
+        for start in range(0, len(items), batch_size):
+            made.append(embedder.encode(items[start : start + batch_size], batch_size=batch_size))
+            yield len(made[-1])
+        broken = [BrokenPhoto(name, 0, reason) for name, reason in embedder.broken.items()]
+        embedder.broken.clear()
+        yield ShardVectors(number, np.concatenate(made), broken)
 
 
 def _show(steps: Iterator[int], total: int, progress: bool) -> None:

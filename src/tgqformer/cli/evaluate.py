@@ -55,21 +55,24 @@ def evaluate(
     """Rank the full pool of CATALOG for every query of a split, with RUN's model.
 
     Beside it stand two reference points: the frozen text tower alone, and the frozen towers'
-    vectors side by side. Intervals are 95 % bootstrap intervals over the queries.
+    vectors side by side; an end-to-end MLLM has none. Intervals are 95 % bootstrap intervals over
+    the queries.
     """
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.cli.references import reference_points
-    from tgqformer.cli.runs import model_folder, run_cache
+    from tgqformer.cli.runs import load_embedder, model_folder, run_cache
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import compare
     from tgqformer.evaluation.evaluate import evaluate as judge
 
-    folder = model_folder(run)
+    model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)
     catalog.require_pairs(split)
-    embedder = ItemEmbedder.from_pretrained(folder, cache_dir=run_cache(run))
-    embedder.features.fill(catalog.items, progress=not quiet)
-    models: list[Any] = [embedder, *(reference_points(embedder, catalog) if reference else [])]
+    embedder = load_embedder(run, run_cache(run))
+    models: list[Any] = [embedder]
+    if isinstance(embedder, ItemEmbedder):
+        embedder.features.fill(catalog.items, progress=not quiet)
+        models += reference_points(embedder, catalog) if reference else []
     names = [run.resolve().name, *(model.name for model in models[1:])]
     evaluations = [
         judge(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tgqformer.errors import ModelError, StorageError
 
 if TYPE_CHECKING:
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.mllm import MLLMEmbedder
     from tgqformer.retrieval.embeddings import Embeddings
 
 MODEL = "model"
@@ -31,6 +34,54 @@ def model_folder(run: Path) -> Path:
         f"{run} holds no trained model; let `tgqformer train --out {run}` finish, or go on with "
         "--resume."
     )
+
+
+def load_embedder(run: Path, cache: Path | None = None) -> ItemEmbedder | MLLMEmbedder:
+    """Load a run's model, whichever of the two kinds it is.
+
+    Args:
+        cache: where tower outputs are kept; an end-to-end MLLM has none.
+
+    Raises:
+        ModelError: there is none, or it cannot be loaded.
+    """
+    folder = model_folder(run)
+    if _is_mllm(folder):
+        from tgqformer.mllm import MLLMEmbedder
+
+        return MLLMEmbedder.from_pretrained(folder)
+    from tgqformer.embedder import ItemEmbedder
+
+    return ItemEmbedder.from_pretrained(folder, cache_dir=cache)
+
+
+def load_item_embedder(run: Path, cache: Path | None, task: str) -> ItemEmbedder:
+    """Load a run's model for what asks for towers, connector and backbone apart.
+
+    Args:
+        task: what asks for them, and what else to do, as the error tells it.
+
+    Raises:
+        ModelError: there is none, it cannot be loaded, or it is an end-to-end MLLM.
+    """
+    from tgqformer.embedder import ItemEmbedder
+
+    folder = model_folder(run)
+    if _is_mllm(folder):
+        raise ModelError(
+            f"{run} holds an end-to-end MLLM, and this needs a run of `tgqformer train`: {task}."
+        )
+    return ItemEmbedder.from_pretrained(folder, cache_dir=cache)
+
+
+def _is_mllm(folder: Path) -> bool:
+    from tgqformer.mllm.saving import KIND
+
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # the loader says what is wrong with it
+    return isinstance(told, dict) and told.get("model_type") == KIND
 
 
 def model_digest(run: Path) -> str:

@@ -69,14 +69,13 @@ def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
 
     from tgqformer.catalog.images import decode_image
     from tgqformer.catalog.items import Item
-    from tgqformer.cli.runs import model_folder
-    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.cli.runs import load_embedder
     from tgqformer.retrieval.quantize import truncate
 
     if image is not None:
         decode_image(image)  # an unreadable photo is an error here, not an item without one
     item = Item("query", title=title, images=() if image is None else (image.resolve(),))
-    vector = ItemEmbedder.from_pretrained(model_folder(run)).encode([item])
+    vector = load_embedder(run).encode([item])
     return truncate(np.asarray(vector, dtype=np.float32), dims)
 
 
