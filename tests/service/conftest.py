@@ -23,7 +23,7 @@ from tgqformer.retrieval.scores import Vectors, unit
 from tgqformer.retrieval.store import LanceStore
 from tgqformer.service.app import create_app
 from tgqformer.service.config import ServiceConfig
-from tgqformer.service.explanation import Explanation, GateReading
+from tgqformer.service.explanation import AttentionMap, Explanation, GateReading
 from tgqformer.service.keys import Keys
 from tgqformer.service.served import Served
 
@@ -53,11 +53,14 @@ class FakeExplainer:
 
     def explain(self, item: Item, other: Item | None = None) -> Explanation:
         heat = np.full((2, 3), 1 / 6, dtype=np.float32)
+        seen = AttentionMap(heat, 0.8, (-0.5, 0, 1.5, 1))
         return Explanation(
-            heatmaps={"anchored": heat} if item.images else {},
+            heatmaps={"anchored": seen}
+            if item.images
+            else {},
             gates={"anchored": GateReading(1.25, (1.0, 1.5))},
             agreement=0.5 if item.images else None,
-            shares={} if other is None else {"image": 0.25, "text": 0.75},
+            shares={} if other is None else {"baseline": 0.1, "image": 0.2, "text": 0.6},
             similarity=None if other is None else 0.9,
         )
 

@@ -9,10 +9,14 @@ import click
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.items import Item
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.service.explanation import Explanation
     from tgqformer.service.keys import Keys
     from tgqformer.service.served import Served
 
 KEYS_VARIABLE = "TGQFORMER_API_KEYS"
+QUANTILES = 33  # of a gate's channels
 
 
 @click.command(short_help="Serve models and their stores over HTTP.")
@@ -172,4 +176,43 @@ def _load(
             "catalog again and build the store anew with --replace."
         )
     embedder = ItemEmbedder.from_pretrained(model_folder(run))
-    return Served(name, embedder, index, catalog=catalog)
+    explainer = _ItemExplainer(embedder) if explains else None
+    return Served(name, embedder, index, catalog=catalog, explainer=explainer)
+
+
+class _ItemExplainer:
+    """What `inspection` says of an item, as the service tells it."""
+
+    def __init__(self, embedder: ItemEmbedder) -> None:
+        self._embedder = embedder
+
+    def explain(self, item: Item, other: Item | None = None) -> Explanation:
+        import numpy as np
+
+        from tgqformer.inspection.explain import explain
+        from tgqformer.service.explanation import AttentionMap, Explanation, GateReading
+
+        said = explain(self._embedder, item, other)
+        maps = {}
+        for stream, one in said.heatmaps.items():
+            (width, height), (x0, y0, x1, y1) = one.layout.size, one.layout.window
+            window = (x0 / width, y0 / height, x1 / width, y1 / height)
+            maps[stream] = AttentionMap(one.weights, one.seen, window)
+        gates = {
+            stream: GateReading(
+                float(gate.mean()), tuple(np.quantile(gate, np.linspace(0, 1, QUANTILES)).tolist())
+            )
+            for stream, gate in said.gates.items()
+        }
+        parts = said.contributions
+        return Explanation(
+            heatmaps=maps,
+            gates=gates,
+            agreement=said.agreement,
+            words=[(word.text, word.weight) for word in said.words],
+            similarity=None if parts is None else parts.similarity,
+            shares={}
+            if parts is None
+            else {"baseline": parts.baseline, "image": parts.image, "text": parts.text},
+            notes=said.notes,
+        )

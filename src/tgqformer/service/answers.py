@@ -120,18 +120,30 @@ class ItemList(BaseModel):
 
 
 class Heatmap(BaseModel):
-    """Attention over the photo, row by row from the top; not negative, of sum 1."""
+    """Attention over the item's first photo, row by row from the top; not negative, of sum 1."""
 
     rows: int
     columns: int
     values: list[list[float]]
+    seen: float = Field(description="The share of the stream's attention that the values are.")
+    window: list[float] = Field(
+        description="x0, y0, x1, y1 of the grid as shares of the photo's width and height; beyond "
+        "0..1 where the tower pads, within where it cuts."
+    )
 
 
 class Gate(BaseModel):
-    """The factors by which a gate scales its stream."""
+    """The factors by which a gate scales its stream; 1 leaves a channel as it is."""
 
     mean: float
-    values: list[float]
+    values: list[float] = Field(description="Quantiles over the channels, lowest first.")
+
+
+class Word(BaseModel):
+    """A word of the metadata."""
+
+    text: str
+    weight: float = Field(description="Its share of the anchored queries' attention.")
 
 
 class ExplainAnswer(BaseModel):
@@ -140,9 +152,12 @@ class ExplainAnswer(BaseModel):
     heatmaps: dict[str, Heatmap]
     gates: dict[str, Gate]
     agreement: float | None = Field(description="Cosine of photo and metadata.")
-    shares: dict[str, float] = Field(description="Part to its share of the pair's similarity.")
-    similarity: float | None
-    words: dict[str, float] = Field(description="What the anchored queries follow.")
+    words: list[Word] = Field(description="In the order of the metadata.")
+    similarity: float | None = Field(description="Cosine of the pair.")
+    shares: dict[str, float] = Field(
+        description="baseline, image and text, which add up to the similarity."
+    )
+    notes: list[str] = Field(description="What is not there, and why.")
     model: str
 
 

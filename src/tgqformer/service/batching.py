@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tgqformer.service.failures import ApiError, Overloaded
+from tgqformer.service.failures import ApiError, OverloadedError
 
 _Question = TypeVar("_Question")
 _Answer = TypeVar("_Answer")
@@ -83,7 +83,7 @@ class Worker:
         """Have `run` answer `questions`, perhaps together with those of others.
 
         Raises:
-            Overloaded: the queue is full.
+            OverloadedError: the queue is full.
             ApiError: no answer within `timeout` seconds (504), or the worker was closed (503).
         """
         if not questions:
@@ -95,7 +95,7 @@ class Worker:
             if self._closed:
                 raise ApiError(503, "The service is stopping; ask again later.")
             if self._queued and self._queued + len(questions) > self.max_queued:
-                raise Overloaded(
+                raise OverloadedError(
                     f"{self._queued} items wait for the {self.name} worker, whose limit is "
                     f"{self.max_queued}; come again later, with fewer.",
                     self._queued * self._unit_seconds,

@@ -1,4 +1,4 @@
-"""What every route uses: the models by name, the workers, the limits, and the threads for photos."""
+"""What every route uses: the models by name, the workers, the limits, threads for photos."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from starlette.requests import Request
-from typing_extensions import ParamSpec
 
 from tgqformer.catalog.items import Item
 from tgqformer.retrieval.scores import Vectors
 from tgqformer.service.batching import Worker
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.explanation import Explanation
-from tgqformer.service.failures import ApiError, Overloaded
+from tgqformer.service.failures import ApiError, OverloadedError
 from tgqformer.service.observing import Metrics
 from tgqformer.service.pictures import Pictures
 from tgqformer.service.projection import MapMaker
@@ -111,7 +110,7 @@ class Service:
     ) -> _T:
         """Run something that blocks in one of a few threads."""
         if self._waiting >= _WAITING:
-            raise Overloaded(f"{self._waiting} requests wait for a thread; come again later.")
+            raise OverloadedError(f"{self._waiting} requests wait for a thread; come again later.")
         self._waiting += 1
         loop = asyncio.get_running_loop()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,21 @@ import numpy.typing as npt
 
 from tgqformer.catalog.items import Item
 
-Map = npt.NDArray[np.float32]
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Where on an item's first photo a stream reads.
+
+    Attributes:
+        values: float32 [h, w], not negative, of sum 1.
+        seen: the share of the stream's attention that they are.
+        window: x0, y0, x1, y1 of the grid as shares of the photo's width and height; beyond 0..1
+            where the tower pads, within where it cuts.
+    """
+
+    values: npt.NDArray[np.float32]
+    seen: float = 1.0
+    window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -19,8 +33,8 @@ class GateReading:
     """A gate of one item.
 
     Attributes:
-        mean: over its channels, of the factor that the stream is scaled by.
-        values: [n], the factor of each channel or of a few groups of them.
+        mean: over its channels, of the factor that the stream is scaled by; 1 leaves it as it is.
+        values: [n], quantiles of the channels' factors, lowest first.
     """
 
     mean: float
@@ -32,22 +46,23 @@ class Explanation:
     """Why an item's embedding is what it is.
 
     Attributes:
-        heatmaps: stream ("anchored", "exploratory", ...) to attention over the photo, float32
-            [h, w], not negative, of sum 1; empty for an item without a photo.
-        gates: gate's name to what it says.
+        heatmaps: stream ("anchored", "exploratory", ...) to its map; empty without a photo.
+        gates: stream to its gate.
         agreement: cosine of photo and metadata, None where the model has none.
-        shares: part ("image", "text") to its share of the pair's similarity, of sum 1; empty
-            without another item.
+        words: words of the metadata, in its order, and how much the anchored queries follow each.
         similarity: cosine of the pair, None without another item.
-        words: words of the metadata to how much the anchored queries follow them, of sum 1.
+        shares: "baseline", "image" and "text", which add up to the similarity; a part may be below
+            zero; empty without another item.
+        notes: what is not there, and why, in sentences.
     """
 
-    heatmaps: Mapping[str, Map] = field(default_factory=dict)
+    heatmaps: Mapping[str, AttentionMap] = field(default_factory=dict)
     gates: Mapping[str, GateReading] = field(default_factory=dict)
     agreement: float | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
+    words: Sequence[tuple[str, float]] = ()
     similarity: float | None = None
-    words: Mapping[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 class Explainer(Protocol):

@@ -55,7 +55,7 @@ class ApiError(HTTPException):
         return failure(self.code, self.message, self.param)
 
 
-class Overloaded(ApiError):
+class OverloadedError(ApiError):
     """429: a queue is full; `retry_after` seconds from now it should not be."""
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:

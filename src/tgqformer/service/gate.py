@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tgqformer.service.failures import ApiError, Overloaded
+from tgqformer.service.failures import ApiError, OverloadedError
 from tgqformer.service.keys import Keys, Right
 from tgqformer.service.observing import answer
 
@@ -58,7 +58,7 @@ class Gate:
             if error.status_code in (408, 413, 429):
                 headers["Connection"] = "close"  # the rest of the body is not wanted
             await answer(send, error.status_code, error.body(), headers)
-        except _Gone:
+        except _GoneError:
             return
         finally:
             self._bytes -= held
@@ -81,7 +81,7 @@ class Gate:
 
     def _check_load(self) -> None:
         if self._requests >= self._config.max_requests:
-            raise Overloaded(f"{self._requests} requests are under way; come again later.")
+            raise OverloadedError(f"{self._requests} requests are under way; come again later.")
 
     def _declared(self, scope: Scope) -> int | None:
         """The body's length as the headers tell it, None where they do not."""
@@ -107,10 +107,12 @@ class Gate:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _Gone
+                    raise _GoneError
                 part = message.get("body", b"")
                 if self._bytes + len(part) > self._config.max_bodies:
-                    raise Overloaded("too many large requests are under way; come again later.")
+                    raise OverloadedError(
+                        "too many large requests are under way; come again later."
+                    )
                 held += len(part)
                 self._bytes += len(part)
                 self._check_size(held)
@@ -131,7 +133,7 @@ def right_needed(method: str, path: str) -> Right | None:
     return None
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """The client left before it had said what it wants."""
 
 

@@ -66,7 +66,7 @@ def merged(item: Item, changes: Mapping[str, object], photos: tuple[bytes, ...] 
     """An item with the fields of a patch in place of its own; an explicit null empties a field."""
 
     def told(name: str, known: object) -> object:
-        return known if name not in changes else changes[name]
+        return changes.get(name, known)
 
     attributes = told("attributes", item.attributes) or {}
     price = told("price", item.price)

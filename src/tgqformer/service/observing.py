@@ -113,6 +113,8 @@ class Observe:
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
+        if not LOGGER.handlers:  # nobody asked for the log
+            LOGGER.addHandler(logging.NullHandler())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,7 +159,7 @@ class Observe:
             }
             if fault is not None:
                 entry["fault"] = fault
-            level = logging.ERROR if fault or status >= 500 else logging.INFO
+            level = logging.ERROR if fault or status == 500 else logging.INFO
             LOGGER.log(level, "request", extra={"entry": entry})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from tgqformer.catalog.items import Item
-from tgqformer.service.answers import ExplainAnswer, Gate, Heatmap
+from tgqformer.service.answers import ExplainAnswer, Gate, Heatmap, Word
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.explanation import Explanation
 from tgqformer.service.failures import ApiError
@@ -43,20 +43,23 @@ def answer_of(said: Explanation, model: str) -> ExplainAnswer:
     return ExplainAnswer(
         heatmaps={
             name: Heatmap(
-                rows=values.shape[0],
-                columns=values.shape[1],
-                values=np.nan_to_num(values.astype(np.float64)).round(6).tolist(),
+                rows=one.values.shape[0],
+                columns=one.values.shape[1],
+                values=np.nan_to_num(one.values.astype(np.float64)).round(6).tolist(),
+                seen=_finite(one.seen),
+                window=[_finite(edge) for edge in one.window],
             )
-            for name, values in said.heatmaps.items()
+            for name, one in said.heatmaps.items()
         },
         gates={
             name: Gate(mean=_finite(gate.mean), values=[_finite(v) for v in gate.values])
             for name, gate in said.gates.items()
         },
         agreement=None if said.agreement is None else _finite(said.agreement),
-        shares={name: _finite(share) for name, share in said.shares.items()},
+        words=[Word(text=text, weight=_finite(weight)) for text, weight in said.words],
         similarity=None if said.similarity is None else _finite(said.similarity),
-        words={word: _finite(share) for word, share in said.words.items()},
+        shares={name: _finite(share) for name, share in said.shares.items()},
+        notes=list(said.notes),
         model=model,
     )
 
