@@ -18,6 +18,8 @@ class ConnectorOutput:
         gates: name to [B, D'] gate value in (-1, 1); empty where there is no gate.
         attention: name to [B, Qs, P] attention over the visual tokens, averaged over heads and
             layers; filled only on request.
+        text_attention: name to [B, Qs, T] attention over the metadata's tokens by which a stream's
+            queries were made, averaged over heads; filled only on request.
         agreement: [B, 1] how far photo and metadata agree, a cosine; None where nobody asks.
         projections: "image" and "text" to [B, Da] unit vectors of the agreement head, for its
             contrastive loss; empty where the towers share a space.
@@ -27,6 +29,7 @@ class ConnectorOutput:
     streams: dict[str, Tensor] = field(default_factory=dict)
     gates: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, Tensor] = field(default_factory=dict)
+    text_attention: dict[str, Tensor] = field(default_factory=dict)
     agreement: Tensor | None = None
     projections: dict[str, Tensor] = field(default_factory=dict)
 
@@ -76,5 +79,5 @@ class Connector(nn.Module, ABC):
             text_mask: [B, T] bool.
             text_global: [B, Dtg] global vector of the metadata.
             presence: [B, 2] bool: has an image, has a text.
-            return_attention: also fill `ConnectorOutput.attention`.
+            return_attention: also fill `ConnectorOutput.attention` and `text_attention`.
         """

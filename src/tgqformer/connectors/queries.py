@@ -23,12 +23,28 @@ class AnchoredQueries(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
 
-    def forward(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, T, Dt], [B, T] -> slots [B, K, D] and the metadata's content for them [B, K, D]."""
+    def forward(
+        self, text: Tensor, text_mask: Tensor, *, weights: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Read the metadata.
+
+        Args:
+            text: [B, T, Dt]. text_mask: [B, T].
+            weights: also return which tokens were read.
+
+        Returns:
+            Slots [B, K, D], the metadata's content for them [B, K, D], and where asked for the
+            attention [B, K, T], averaged over heads, without what rests on the null token.
+        """
         slots = self.slots.expand(len(text), -1, -1)
         memory, mask = self.memory(text, text_mask)
-        content, _ = self.attention(self.norm(slots), memory, mask)
-        return slots, content
+        asks = self.norm(slots)
+        content, _ = self.attention(asks, memory, mask)
+        if not weights:
+            return slots, content, None
+        _, read = self.attention(asks, memory, mask, weights=True)  # to be asked changes no bit
+        assert read is not None
+        return slots, content, read[..., :-1]
 
 
 class ExploratoryQueries(nn.Module):

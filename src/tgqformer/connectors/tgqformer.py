@@ -69,7 +69,7 @@ class TGQFormer(Connector):
         return_attention: bool = False,
     ) -> ConnectorOutput:
         memory, memory_mask = self.memory(visual, visual_mask)
-        states, guide = self._queries(text, text_mask)
+        states, guide, read = self._queries(text, text_mask, weights=return_attention)
         grounded = self._ground(visual, visual_mask, text_global, presence)
         maps: list[Tensor] = []
         for number, layer in enumerate(self.layers):
@@ -98,18 +98,22 @@ class TGQFormer(Connector):
             streams=self._summaries(anchored, exploratory),
             gates=gates,
             attention=self._split_attention(maps),
+            text_attention={} if read is None else {"anchored": read},
             agreement=agreement,
             projections=projections,
         )
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _queries(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """-> first states [B, Q, D'] and, where anchoring is "guide", what steers them."""
+    def _queries(
+        self, text: Tensor, text_mask: Tensor, *, weights: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """-> first states [B, Q, D'], what steers them (anchoring "guide"), the text attention."""
         parts: list[Tensor] = []
         guides: list[Tensor] = []
+        read: Tensor | None = None
         if self.anchored is not None:
-            slots, content = self.anchored(text, text_mask)
+            slots, content, read = self.anchored(text, text_mask, weights=weights)
             guided = self.config.anchoring == "guide"
             parts.append(slots if guided else slots + content)
             guides.append(content if guided else torch.zeros_like(content))
@@ -118,7 +122,7 @@ class TGQFormer(Connector):
             parts.append(slots)
             guides.append(torch.zeros_like(slots))
         steer = self.anchored is not None and self.config.anchoring == "guide"
-        return torch.cat(parts, dim=1), torch.cat(guides, dim=1) if steer else None
+        return torch.cat(parts, dim=1), torch.cat(guides, dim=1) if steer else None, read
 
     def _ground(
         self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor

@@ -22,6 +22,9 @@ from torch import Tensor, nn
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
 
+Window: TypeAlias = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in a photo's pixels; outside of the photo where it is padded."""
+
 
 @dataclass(frozen=True)
 class TowerOutput:
@@ -153,6 +156,10 @@ class ImageTower(Tower):
     def encode(self, inputs: Sequence[PixelInputs]) -> TowerOutput:
         """Encode B preprocessed photos; the output lies on the tower's device."""
 
+    def window(self, width: int, height: int) -> Window:
+        """What of a photo the grid of tokens covers; by default all of it, whatever its shape."""
+        return 0.0, 0.0, float(width), float(height)
+
     def collate(self, inputs: Sequence[PixelInputs]) -> dict[str, Tensor]:
         """Stack B inputs, on the tower's device and (floats) in its dtype."""
         batch = {name: torch.stack([x[name] for x in inputs]) for name in inputs[0]}
@@ -168,6 +175,13 @@ class TextTower(Tower):
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> TowerOutput:
         """Encode B texts, none of them empty; the output lies on the tower's device."""
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """First and last + 1 character of each token, equal where it stands for none of them.
+
+        Empty where the tower cannot tell.
+        """
+        return []
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

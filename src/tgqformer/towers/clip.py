@@ -15,11 +15,12 @@ from PIL import Image
 from torch import nn
 
 from tgqformer.errors import ModelError
-from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
+from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput, Window
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.hub import build_random, load, load_network, load_settings, tokenizer_digest
 from tgqformer.towers.layers import hidden_layer, probe
 from tgqformer.towers.processors import Preprocessor
+from tgqformer.towers.spans import token_spans
 
 
 class ClipImageTower(ImageTower):
@@ -48,6 +49,9 @@ class ClipImageTower(ImageTower):
 
     def preprocess(self, image: Image.Image) -> PixelInputs:
         return self.preprocess_photo(image)
+
+    def window(self, width: int, height: int) -> Window:
+        return self.preprocess_photo.window(width, height)
 
     @torch.inference_mode()
     def encode(self, inputs: Sequence[PixelInputs]) -> TowerOutput:
@@ -99,6 +103,9 @@ class ClipTextTower(TextTower):
             "tokenizer": self._tokenizer_digest,
             "siglip": self.padded,
         }
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return token_spans(self.tokenizer, text, self.max_tokens)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> TowerOutput:

@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError, MissingDependencyError
-from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
+from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput, Window
 from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.pixels import fit_on_white
+from tgqformer.towers.pixels import centred, fit_on_white
 
 # layer -> (number of blocks passed, width, stride); "head" adds the 1x1 convolution to 1280
 STAGES: dict[str, tuple[int, int, int]] = {
@@ -69,6 +69,10 @@ class EfficientNetTower(ImageTower):
     def preprocess(self, image: Image.Image) -> PixelInputs:
         pixels = np.asarray(fit_on_white(image, self.image_size), dtype=np.float32)
         return {"pixels": torch.from_numpy((pixels - 127.0) / 128.0)}  # [H, W, 3]
+
+    def window(self, width: int, height: int) -> Window:
+        side = max(width, height)
+        return centred(width, height, side, side)
 
     @torch.inference_mode()
     def encode(self, inputs: Sequence[PixelInputs]) -> TowerOutput:

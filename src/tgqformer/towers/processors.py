@@ -7,10 +7,10 @@ from typing import Any
 from PIL import Image
 
 from tgqformer.errors import ConfigError
-from tgqformer.towers.base import PixelInputs
+from tgqformer.towers.base import PixelInputs, Window
 from tgqformer.towers.config import ImageTowerConfig
 from tgqformer.towers.hub import load
-from tgqformer.towers.pixels import MAX_ASPECT, bound_aspect
+from tgqformer.towers.pixels import MAX_ASPECT, bound_aspect, bounded_size, centred
 
 
 class Preprocessor:
@@ -42,9 +42,28 @@ class Preprocessor:
         self.image_size = int(max(size.values(), default=256))
 
     def __call__(self, image: Image.Image) -> PixelInputs:
-        image = bound_aspect(image, 1.0 if self.to_square else MAX_ASPECT)
+        image = bound_aspect(image, self._limit)
         batch = self.processor(image, return_tensors="pt", **self.options)
         return {name: tensor[0] for name, tensor in batch.items()}
+
+    def window(self, width: int, height: int) -> Window:
+        """What of a photo is left after padding and the processor's own crop."""
+        padded = bounded_size(width, height, self._limit)
+        if not getattr(self.processor, "do_center_crop", False):
+            return centred(width, height, *padded)
+        size = self.options.get("size") or _size_of(self.processor)
+        crop = self.options.get("crop_size") or dict(self.processor.crop_size)
+        short = size.get("shortest_edge")
+        scales = (
+            (short / min(padded),) * 2
+            if short
+            else tuple(size[name] / side for name, side in zip(("width", "height"), padded))
+        )
+        return centred(width, height, crop["width"] / scales[0], crop["height"] / scales[1])
+
+    @property
+    def _limit(self) -> float:
+        return 1.0 if self.to_square else MAX_ASPECT
 
     def spec(self) -> dict[str, Any]:
         """All that decides the pixels."""

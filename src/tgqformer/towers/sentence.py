@@ -11,6 +11,7 @@ from tgqformer.towers.base import TextTower, TowerOutput
 from tgqformer.towers.config import TextTowerConfig
 from tgqformer.towers.hub import load, load_network, tokenizer_digest
 from tgqformer.towers.layers import hidden_layer, probe
+from tgqformer.towers.spans import token_spans
 
 
 class SentenceTower(TextTower):
@@ -49,6 +50,9 @@ class SentenceTower(TextTower):
             "max_tokens": self.max_tokens,
             "tokenizer": self._tokenizer_digest,
         }
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return token_spans(self.tokenizer, text, self.max_tokens)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> TowerOutput:

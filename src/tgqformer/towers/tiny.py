@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tgqformer.errors import ConfigError
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+from tgqformer.towers.spans import word_spans
 
 PATCH = 8
 IMAGE_WIDTH, TEXT_WIDTH, SHARED_WIDTH = 32, 24, 16
@@ -81,6 +82,9 @@ class TinyTextTower(TextTower):
 
     def spec(self) -> dict[str, Any]:
         return {"max_tokens": self.max_tokens}
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return word_spans(text)[: self.max_tokens]
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> TowerOutput:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
+from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput, Window
 from tgqformer.towers.config import ImageTowerConfig
 from tgqformer.towers.hub import load_network
 from tgqformer.towers.layers import hidden_layer, probe
@@ -51,6 +51,9 @@ class VisionTower(ImageTower):
 
     def preprocess(self, image: Image.Image) -> PixelInputs:
         return self.preprocess_photo(image)
+
+    def window(self, width: int, height: int) -> Window:
+        return self.preprocess_photo.window(width, height)
 
     @torch.inference_mode()
     def encode(self, inputs: Sequence[PixelInputs]) -> TowerOutput:

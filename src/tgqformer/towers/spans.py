@@ -1,0 +1,28 @@
+"""Which characters of a text each of its tokens stands for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tgqformer.towers.hashing import HashTokenizer
+
+Spans = list[tuple[int, int]]
+
+
+def word_spans(text: str) -> Spans:
+    """First and last + 1 character of each word between white space."""
+    return [found.span() for found in re.finditer(r"\S+", text)]
+
+
+def token_spans(tokenizer: Any, text: str, max_tokens: int) -> Spans:
+    """The span of each token of a text, cut at `max_tokens`; empty ones are special tokens.
+
+    No span at all where the tokenizer cannot tell (transformers' slow ones).
+    """
+    if isinstance(tokenizer, HashTokenizer):
+        return [(0, 0), *word_spans(text)[: max_tokens - 2], (0, 0)]
+    if not getattr(tokenizer, "is_fast", False):
+        return []
+    batch = tokenizer(text, truncation=True, max_length=max_tokens, return_offsets_mapping=True)
+    return [(int(start), int(stop)) for start, stop in batch["offset_mapping"]]
