@@ -185,6 +185,7 @@ class MapPoint(BaseModel):
     id: str
     x: float
     y: float
+    title: str = ""
     category: str = ""
 
 

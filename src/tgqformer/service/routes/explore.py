@@ -22,6 +22,8 @@ from tgqformer.service.schemas import CorruptRequest
 
 router = APIRouter(tags=["page"])
 
+_MAP_TITLE = 80  # characters of a title on the map, of which there are thousands
+
 
 @router.get("/v1/map", response_model=MapAnswer)
 async def catalog_map(
@@ -39,7 +41,13 @@ async def catalog_map(
     def read() -> MapAnswer:
         known = served.metadata(made.ids)
         points = [
-            MapPoint(id=name, x=float(x), y=float(y), category=known[name].category)
+            MapPoint(
+                id=name,
+                x=float(x),
+                y=float(y),
+                title=known[name].title[:_MAP_TITLE],
+                category=known[name].category,
+            )
             for name, (x, y) in zip(made.ids, made.points.round(4))
             if name in known
         ]
