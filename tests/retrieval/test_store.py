@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +13,6 @@ from tgqformer.errors import StorageError
 from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.retrieval.store import LanceStore
 
-HERE = Path(__file__).parent
 DIMS = 8
 
 
@@ -142,26 +137,3 @@ def test_hostile_text_is_only_compared(small, hostile):
     assert small.delete([two]) == 0
     assert small.delete([one]) == 1
     assert sorted(small.ids()) == ["item-0", "item-1", "item-2"]
-
-
-def killed(path: Path, kills: int, seed: int) -> dict[str, int]:
-    done = subprocess.run(
-        [sys.executable, str(HERE / "killed.py"), str(path), str(kills), str(seed)],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_acknowledged_rows_survive_a_kill(tmp_path):
-    told = killed(tmp_path / "store", 5, 0)
-    assert told["kills"] == 5
-    assert told["acknowledged"] > 5
-
-
-@pytest.mark.slow
-def test_acknowledged_rows_survive_many_kills(tmp_path):
-    told = killed(tmp_path / "store", 60, 1)
-    assert told["kills"] == 60
-    assert told["acknowledged"] > 100

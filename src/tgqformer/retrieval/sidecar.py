@@ -235,6 +235,7 @@ def _trained(kind: SidecarKind, mirror: ExactMirror, ids: list[str], seed: int) 
     lists = max(1, min(int(4 * np.sqrt(len(ids))), len(ids) // 39))
     quantizer = faiss.IndexFlatIP(mirror.dims)
     index = faiss.IndexIVFFlat(quantizer, mirror.dims, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # a store of a few items is no cause for a warning
     drawn = np.random.default_rng(seed).permutation(len(ids))[: _TRAINED_ON * lists]
     index.train(mirror.vectors([ids[row] for row in np.sort(drawn)]))
     return index, min(lists, max(8, lists // 16))

@@ -39,11 +39,11 @@ from tgqformer.retrieval.store_files import (
     LOCK,
     MANIFEST,
     StoreManifest,
+    TableFiles,
     folder_size,
     read_manifest,
     remove_tables,
     stamp,
-    sync_since,
     write_manifest,
 )
 
@@ -101,6 +101,7 @@ class LanceStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._table: Any
+        self._files = TableFiles(self.path)
         self._settled: tuple[tuple[int, int] | None, tuple[int, int] | None] | None = None
         self._open()
 
@@ -142,8 +143,8 @@ class LanceStore:
             try:
                 with said(root):
                     create_table(root, name, batches, dims)
-                sync_since(root / f"{name}.lance", 0)
-                manifest = StoreManifest(name, dims, model, folder_size(root / f"{name}.lance")[0])
+                size, _ = TableFiles(root / f"{name}.lance").sync()
+                manifest = StoreManifest(name, dims, model, size)
                 write_manifest(root, manifest)
             except BaseException:
                 shutil.rmtree(root / f"{name}.lance", ignore_errors=True)
@@ -272,7 +273,7 @@ class LanceStore:
                 after, which hold the same rows.
         """
         with self._writing(tidy=False):
-            before, version = folder_size(self._folder)[0], self.version
+            (before, _), version = self._files.sync(), self.version
             self._tidy()
             if done is not None:
                 done(self.manifest.table, version, self.version)
@@ -307,30 +308,28 @@ class LanceStore:
         self.manifest = read_manifest(self.path)
         with said(self.path):
             self._table = connect(self.path).open_table(self.manifest.table)
+        if self._files.folder != self._folder:
+            self._files = TableFiles(self._folder)
 
     @contextmanager
     def _writing(self, *, tidy: bool = True) -> Iterator[None]:
         """Hold the writer's lock at the newest version; afterwards all is on the disk."""
         with only_writer(self.path / LOCK), said(self.path):
             self.refresh()
-            start = time.time_ns()
             before = self.version
             yield
             if self.version == before:
                 return
-            sync_since(self._folder, start)
-            size, versions = folder_size(self._folder)
+            size, versions = self._files.sync()
             limit = max(_GROWTH * self.manifest.compacted_bytes, _SMALL)
             if tidy and (size > limit or versions > _VERSIONS):
                 self._tidy()
 
     def _tidy(self) -> None:
         # Unverified files are what a killed writer left: while the lock is held, nobody writes.
-        start = time.time_ns()
         self._table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
         self._table.checkout_latest()
-        sync_since(self._folder, start)
-        size = folder_size(self._folder)[0]
+        size, _ = self._files.sync()
         self.manifest = changed(self.manifest, compacted_bytes=size)
         write_manifest(self.path, self.manifest)
         self._opened = stamp(self.path / MANIFEST)

@@ -67,6 +67,47 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
+class TableFiles:
+    """A table's files as its writer knows them; none of them is ever written twice.
+
+    So a second look need not ask the system about what the first one saw, and a write stays cheap
+    where many small ones have left thousands of files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._sizes: dict[str, int] = {}
+
+    def sync(self) -> tuple[int, int]:
+        """Put on the disk what is new here, whoever wrote it: the table may build on a file of a
+        writer that was killed before it could. Nobody may write meanwhile.
+
+        Returns:
+            Bytes of all files, and the versions among them.
+        """
+        sizes: dict[str, int] = {}
+        for parent, _, names in os.walk(self.folder):
+            paths = [os.path.join(parent, name) for name in names]
+            fresh = [path for path in paths if path not in self._sizes]
+            for path in fresh:
+                sizes[path] = _sync(path)
+            if fresh:
+                sync_folder(Path(parent))
+            sizes.update((path, self._sizes[path]) for path in paths if path in self._sizes)
+        self._sizes = sizes
+        return sum(sizes.values()), sum(path.endswith(".manifest") for path in sizes)
+
+
+def _sync(path: str) -> int:
+    """Put a file on the disk; its size."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
 def folder_size(folder: Path) -> tuple[int, int]:
     """Bytes of all files below a folder, and the versions among them."""
     total = versions = 0
@@ -78,25 +119,6 @@ def folder_size(folder: Path) -> tuple[int, int]:
             except FileNotFoundError:  # tidied up meanwhile
                 continue
     return total, versions
-
-
-def sync_since(folder: Path, start: int) -> None:
-    """Put on the disk what was written below a folder since `start` (ns)."""
-    for parent, _, names in os.walk(folder):
-        fresh = False
-        for name in names:
-            path = Path(parent, name)
-            # The clock of file times may lag behind by a tick or two.
-            if path.stat().st_mtime_ns < start - 50_000_000:
-                continue
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            fresh = True
-        if fresh:
-            sync_folder(Path(parent))
 
 
 def remove_tables(root: Path, keep: str) -> None:
