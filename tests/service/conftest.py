@@ -6,7 +6,9 @@ import base64
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,9 +57,7 @@ class FakeExplainer:
         heat = np.full((2, 3), 1 / 6, dtype=np.float32)
         seen = AttentionMap(heat, 0.8, (-0.5, 0, 1.5, 1))
         return Explanation(
-            heatmaps={"anchored": seen}
-            if item.images
-            else {},
+            heatmaps={"anchored": seen} if item.images else {},
             gates={"anchored": GateReading(1.25, (1.0, 1.5))},
             agreement=0.5 if item.images else None,
             shares={} if other is None else {"baseline": 0.1, "image": 0.2, "text": 0.6},
@@ -90,11 +90,11 @@ def catalog_items() -> list[Item]:
     ]
 
 
-def make_store(folder: Path, embedder: FakeEmbedder) -> Path:
+def make_store(folder: Path, embedder: FakeEmbedder, *, replace: bool = False) -> Path:
     items = catalog_items()
     known = [Metadata(i.title, i.brand, i.category, i.price, i.price != 3) for i in items]
     batch = ([i.item_id for i in items], embedder.encode(items), known)
-    LanceStore.build(folder, [batch], dims=DIMS).close()
+    LanceStore.build(folder, [batch], dims=DIMS, replace=replace).close()
     embedder.batches.clear()
     return folder
 
@@ -127,7 +127,34 @@ def make_app(store: Path, embedder: FakeEmbedder) -> Callable[..., FastAPI]:
     return make
 
 
+class Clients:
+    """Calling it starts the service and gives a client; `close` stops all, as SIGTERM would."""
+
+    def __init__(self, make: Callable[..., FastAPI]) -> None:
+        self._make = make
+        self._open = ExitStack()
+
+    def __call__(self, **options: object) -> TestClient:
+        return self._open.enter_context(
+            TestClient(self._make(**options), raise_server_exceptions=False)
+        )
+
+    def close(self) -> None:
+        self._open.close()
+
+
 @pytest.fixture
-def client(make_app: Callable[..., FastAPI]) -> Iterator[TestClient]:
-    with TestClient(make_app(), raise_server_exceptions=False) as client:
-        yield client
+def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Clients]:
+    clients = Clients(make_app)
+    yield clients
+    clients.close()
+
+
+@pytest.fixture
+def client(make_client: Clients) -> TestClient:
+    return make_client()
+
+
+@pytest.fixture
+def helpers() -> SimpleNamespace:
+    return SimpleNamespace(photo=photo, in_base64=in_base64, make_store=make_store)
