@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 WARM = Path(__file__).with_name("warm.py")
+# pipefail is left out: "| head" may end a writer early, as it is meant to
+FLAGS = {"bash": "-euc", "python": "-c"}
+BLOCK = re.compile(
+    r"(<!-- not run by the tests: [^>]* -->\n)?```(bash|python)\n(.*?)```\n", re.DOTALL
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,3 +46,35 @@ def warm_bin() -> Iterator[Path]:
                 program.write_text(f'{start}{before} "$@"\n')
                 program.chmod(0o755)
             yield Path(folder)
+
+
+@pytest.fixture
+def run_blocks(warm_bin: Path) -> Callable[[Path, Path], list[str]]:
+    """Run a page's blocks in a folder, those marked as not run apart: the language of each."""
+
+    def run(page: Path, folder: Path) -> list[str]:
+        environment = dict(
+            os.environ,
+            PATH=f"{warm_bin}{os.pathsep}{os.environ['PATH']}",
+            TGQFORMER_CACHE=str(folder / "cache"),
+            OMP_NUM_THREADS="1",
+        )
+        ran = []
+        for skipped, language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if skipped:
+                continue
+            program = "bash" if language == "bash" else str(warm_bin / "python")
+            done = subprocess.run(
+                [program, FLAGS[language], code],
+                stdin=subprocess.DEVNULL,
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=1100,
+            )
+            assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+            ran.append(language)
+        return ran
+
+    return run
