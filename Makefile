@@ -6,6 +6,7 @@
 #   make test-slow  the slow tests
 #   make lint       style, types and the table of rooms
 #   make format     put the code in order
+#   make docs       the documentation site (build/site), every warning an error
 #   make bench      how fast the parts are on this machine, and a quick comparison (runs/quick)
 #
 # PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, JOBS=4 runs them
@@ -27,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
   --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench setup-offline setup-dev clean
+.PHONY: help demo test test-slow lint format docs bench setup-offline setup-dev clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,12 +52,16 @@ format: setup-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# The tests build it too.
+docs: setup-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: setup-offline
 	@$(BIN)/python benchmarks/speed.py
 	@$(BIN)/tgqformer compare --quick --out runs/quick
 
 setup-offline setup-dev: | check-python
-	@$(PYTHON) tools/setup_venv.py offline $(if $(filter setup-dev,$@),dev)
+	@$(PYTHON) tools/setup_venv.py offline $(if $(filter setup-dev,$@),dev docs)
 
 .PHONY: check-python
 check-python:
