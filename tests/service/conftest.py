@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -104,9 +105,14 @@ def embedder() -> FakeEmbedder:
     return FakeEmbedder()
 
 
+@pytest.fixture(scope="session")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("service") / "store", FakeEmbedder())
+
+
 @pytest.fixture
-def store(tmp_path: Path, embedder: FakeEmbedder) -> Path:
-    return make_store(tmp_path / "store", embedder)
+def store(tmp_path: Path, made_store: Path) -> Path:
+    return Path(shutil.copytree(made_store, tmp_path / "store"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tgqformer import __version__
 from tgqformer.errors import CatalogError, ConfigError, StorageError
@@ -28,6 +29,7 @@ from tgqformer.service.observing import Observe
 from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
 from tgqformer.service.served import Served
 
+ROUTES = (similar, embeddings, items, explain, explore, operations)
 PAGE = Path(__file__).with_name("page")
 _REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503, 504)
 
@@ -70,7 +72,7 @@ def create_app(
     }
     # The gate asks for keys before a body is read; this only tells of them in /openapi.json.
     asks = [Depends(HTTPBearer(auto_error=False))] if keys else []
-    for part in (similar, embeddings, items, explain, explore, operations):
+    for part in ROUTES:
         app.include_router(part.router, responses=refusals, dependencies=asks)
     add_documentation(app)
     _add_page(app, page)
@@ -107,11 +109,22 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         meaning = "there is no such path; /docs lists those that there are."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods(request))) or (error.headers or {}).get("Allow", "")
         meaning = f"the path does not know the method {request.method[:20]}; use {allowed}."
+        return _said(405, failure(code, meaning), {"Allow": allowed})
     elif error.status_code == 400:
         meaning = "the body cannot be read; send JSON in UTF-8, not nested deeply."
     return _said(error.status_code, failure(code, meaning), error.headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes of a path; Starlette names those of the first."""
+    found: set[str] = set()
+    for part in ROUTES:
+        for route in part.router.routes:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from io import BytesIO
 from typing import Annotated
@@ -22,6 +23,7 @@ from tgqformer.service.schemas import CorruptRequest
 
 router = APIRouter(tags=["page"])
 
+_MAP_LOOKS, _MAP_WAIT = 60, 0.05  # seconds: a first map is mostly there within the same request
 _MAP_TITLE = 80  # characters of a title on the map, of which there are thousands
 
 
@@ -35,6 +37,11 @@ async def catalog_map(
     service = service_of(request)
     served = service.model(model)
     made = service.maps[served.name].current()
+    for _ in range(_MAP_LOOKS):
+        if made is not None:
+            break
+        await asyncio.sleep(_MAP_WAIT)
+        made = service.maps[served.name].current()
     if made is None:
         raise ApiError(503, "the map is being drawn; ask again.", headers={"Retry-After": "1"})
 
