@@ -2,7 +2,7 @@
 
     python benchmarks/churn.py [--writes 10000] [--out churn.json]
 
-A write changes one to eight items. After every third one a query, filtered or not, is asked of the
+A write changes one to eight items. After every fifth one a query, filtered or not, is asked of the
 index that writes or of a second one that follows it, and compared with an exact index built at that
 moment from what was written: ids, scores and order. A thread looks at the folder's size all the
 time, also while the store tidies itself up; what the size would be at its least is found by
@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,18 @@ def compacted(root: Path) -> int:
         return folder_size(Path(folder) / "copy")[0]
 
 
-def churn(root: Path, writes: int, seed: int) -> dict[str, Any]:
+def churn(root: Path, writes: int, seed: int, save: Callable[[dict[str, Any]], None]) -> None:
+    """Write and ask; hand the figures to `save` at every tenth of the way."""
     rng = random.Random(seed)
     state: State = {f"i{n}": made(rng) for n in range(0, 2 * ITEMS, 2)}
     vectors, known = zip(*state.values())
     LanceStore.build(root, [(list(state), np.stack(vectors), known)], dims=DIMS)
     index, follower = LocalIndex(root), LocalIndex(root)
-    watch = Watch(root, 0.05)
+    watch = Watch(root, 0.2)
     watch.start()
     took: dict[str, list[float]] = {"upsert": [], "delete": [], "query": []}
-    windows, wrong, queries = [], 0, 0
+    windows: list[dict[str, int]] = []
+    wrong = queries = 0
     for write in range(writes):
         ids = [f"i{n}" for n in rng.sample(range(2 * ITEMS), rng.randint(1, 8))]
         kind = "upsert" if rng.random() < 0.5 else "delete"
@@ -103,9 +106,9 @@ def churn(root: Path, writes: int, seed: int) -> dict[str, Any]:
             index.delete(ids)
             state = {i: entry for i, entry in state.items() if i not in ids}
         took[kind].append(time.perf_counter() - start)
-        if write % 3 == 0:
+        if write % 5 == 0:
             query = made(rng)[0]
-            where = Filter(categories=CATEGORIES[:3], max_price=60) if write % 2 else None
+            where = Filter(categories=CATEGORIES[:3], max_price=60) if queries % 3 == 2 else None
             own = rng.choice(ids)
             asked = (index, follower)[queries % 2]
             start = time.perf_counter()
@@ -116,18 +119,12 @@ def churn(root: Path, writes: int, seed: int) -> dict[str, Any]:
         if (write + 1) % max(1, writes // 10) == 0:
             windows.append({"largest": watch.take(), "compacted": compacted(root)})
             told(f"{write + 1} writes, {wrong} of {queries} answers wrong, {windows[-1]}")
+            growth = max(w["largest"] / w["compacted"] for w in windows)
+            middles = {name: 1000 * statistics.median(times) for name, times in took.items()}
+            figures = {"writes": write + 1, "items": len(state), "dims": DIMS, "queries": queries}
+            figures |= {"wrong_answers": wrong, "largest_by_compacted": growth}
+            save(figures | {"milliseconds": middles, "windows": windows})
     watch.stopped = True
-    growth = max(w["largest"] / w["compacted"] for w in windows)
-    return {
-        "writes": writes,
-        "items": len(state),
-        "dims": DIMS,
-        "queries": queries,
-        "wrong_answers": wrong,
-        "largest_by_compacted": growth,
-        "windows": windows,
-        "milliseconds": {name: 1000 * statistics.median(times) for name, times in took.items()},
-    }
 
 
 def main() -> None:
@@ -136,9 +133,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     os.environ.setdefault("LANCE_LOG", "error")
+    seed = {"seed": asked.seed}
     with tempfile.TemporaryDirectory() as folder:
-        figures = churn(Path(folder) / "store", asked.writes, asked.seed)
-    put({"seed": asked.seed, **figures}, asked.out)
+        root = Path(folder) / "store"
+        churn(root, asked.writes, asked.seed, lambda figures: put(seed | figures, asked.out))
 
 
 if __name__ == "__main__":

@@ -371,7 +371,7 @@ class Killer:
                     self.step_seconds += [now - began] * self.work.meant(int(step))
                     continue
                 began, self.begun = now, int(step) + 1
-                if int(step) >= min(wanted, self.work.total) and self.work.meant(int(step)):
+                if int(step) >= wanted and self.work.meant(int(step)):
                     # then at some moment of about one more step, however slow this machine is
                     usual = statistics.median(self.step_seconds[-15:])
                     time.sleep(self.rng.uniform(0, 1.5) * usual)

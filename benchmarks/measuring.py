@@ -31,7 +31,9 @@ def options(summary: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def in_turns(ways: Mapping[str, Way], units: int, rounds: int = ROUNDS) -> dict[str, Any]:
+def in_turns(
+    ways: Mapping[str, Way], units: int, rounds: int = ROUNDS, *, warm: bool = True
+) -> dict[str, Any]:
     """Time ways of doing the same: after a warm-up, rounds in which every way has its turn.
 
     What else the machine does falls on all of them alike. Processor time counts all threads and
@@ -42,7 +44,7 @@ def in_turns(ways: Mapping[str, Way], units: int, rounds: int = ROUNDS) -> dict[
         work) and "spread" (slowest by fastest round).
     """
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for way in ways.values():
+    for way in ways.values() if warm else ():
         way()
     for number in range(rounds):
         for name, way in ways.items():

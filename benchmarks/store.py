@@ -5,20 +5,14 @@
     python benchmarks/store.py --items 4000 --writes 20    a smoke test
 
 Vectors are drawn around random centres, so that neighbours are nearer than chance, as a shop's are.
-Peers of the exact top 100: FAISS `IndexFlatIP` asked in one go, and numpy in blocks. Memory is the
-peak of a process of its own for each part. Threads are FAISS's and numpy's own: set
-OMP_NUM_THREADS to compare on fewer cores.
+Peers of the exact top 100, in turns: FAISS `IndexFlatIP` asked in one go, and numpy in blocks.
+Memory is the peak of a process of its own for each part.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,83 +20,58 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import apart, in_turns, options, put, told
+from neighbours import drawn
 
-from tgqformer.cli import machine
-from tgqformer.files import write_text
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.mirror import ExactMirror
 from tgqformer.retrieval.rows import StoredRows
-from tgqformer.retrieval.scores import Vectors, blocks, unit
+from tgqformer.retrieval.scores import Vectors, blocks
 from tgqformer.retrieval.store import LanceStore
 
 K = 100
 BLOCK = 16_384
+FLAT = "faiss IndexFlatIP"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=134_000)
     parser.add_argument("--dims", type=int, default=256)
     parser.add_argument("--queries", type=int, default=1000, help="of the exact searches")
     parser.add_argument("--writes", type=int, default=200, help="small upserts and deletes")
+    parser.add_argument("--rounds", type=int, default=3, help="of the exact searches")
+    parser.add_argument("--only", choices=("exact", "store"))
     parser.add_argument("--kinds", default="hnsw,ivf", help="sidecars to build")
-    parser.add_argument("--out", type=Path, help="write JSON here instead of on stdout")
     given = parser.parse_args()
     figures: dict[str, Any] = {
-        "machine": {k: v for k, v in machine.facts().items() if k != "executable"},
         "items": given.items,
         "dims": given.dims,
         "k": K,
         "queries": given.queries,
     }
     size = (given.items, given.dims)
-    for name, search in PEERS.items():
-        print(f"exact top {K}: {name}", file=sys.stderr, flush=True)
-        figures[f"exact {name}"] = apart(exact, search, *size, given.queries)
-    flat = figures["exact faiss IndexFlatIP"]
-    for name in PEERS:
-        found = figures[f"exact {name}"]
-        found["speed against IndexFlatIP"] = flat["seconds"] / found["seconds"]
+    if given.only != "store":
+        figures["exact"] = exact(*size, given.queries, given.rounds)
+    if given.only != "exact":
+        figures |= stored(size, given.writes, given.kinds)
+    put(figures, given.out)
+
+
+def stored(size: tuple[int, int], count: int, kinds: str) -> dict[str, Any]:
+    """What is done with a store of that size, each part in a process of its own."""
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
         for name, part in [("build", build), ("writes", writes)]:
-            print(f"store: {name}", file=sys.stderr, flush=True)
-            figures[name] = apart(part, root, *size, given.writes)
-        for kind in filter(None, given.kinds.split(",")):
-            print(f"sidecar: {kind}", file=sys.stderr, flush=True)
+            told(f"store: {name}")
+            figures[name] = apart(part, root, *size, count)
+        for kind in filter(None, kinds.split(",")):
+            told(f"sidecar: {kind}")
             figures[f"sidecar {kind}"] = apart(sidecar, root, kind)
-    text = json.dumps(figures, indent=2) + "\n"
-    if given.out:
-        write_text(given.out, text)
-    else:
-        print(text, end="")
-
-
-def apart(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What `part` returns from a process of its own, with that process's peak memory."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_measured, (part, arguments))
-
-
-def _measured(part: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> dict[str, Any]:
-    figures = part(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {**figures, "peak_megabytes": round(peak / 1e6)}
-
-
-def drawn(items: int, dims: int, seed: int = 0) -> Vectors:
-    """Unit vectors [items, dims] around one centre for each hundred, made in blocks."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((max(1, items // 100), dims), dtype=np.float32)
-    vectors = np.empty((items, dims), dtype=np.float32)
-    for start, stop in blocks(items, BLOCK):
-        noise = rng.standard_normal((stop - start, dims), dtype=np.float32)
-        near = centres[rng.integers(0, len(centres), stop - start)]
-        vectors[start:stop] = unit(near + noise)
-    return vectors
+    return figures
 
 
 def names(items: int) -> list[str]:
@@ -118,18 +87,21 @@ def seconds(work: Callable[..., object], *arguments: object) -> float:
 # -- exact search --------------------------------------------------------------------------------
 
 
-def exact(search: Callable[..., Any], items: int, dims: int, queries: int) -> dict[str, Any]:
+def exact(items: int, dims: int, queries: int, rounds: int) -> dict[str, Any]:
+    """All peers in turns: many queries at once, and one alone."""
     vectors = drawn(items, dims)
     asked = vectors[:: max(1, items // queries)][:queries].copy()
-    ask = search(vectors)
-    ask(asked[:8])
-    took = seconds(ask, asked)
-    single = statistics.median([seconds(ask, asked[row : row + 1]) for row in range(8)])
-    return {
-        "seconds": took,
-        "queries_per_second": len(asked) / took,
-        "one_query_milliseconds": 1000 * single,
-    }
+    asks = {name: search(vectors) for name, search in PEERS.items()}
+    figures: dict[str, Any] = {}
+    for name, some in (("many at once", asked), ("one alone", asked[:1])):
+        ways = {peer: (lambda a=ask, q=some: a(q)) for peer, ask in asks.items()}
+        found = in_turns(ways, len(some), rounds)
+        figures[name] = {"ways": found}
+        figures[name]["ratios"] = {
+            peer: {k: found[FLAT][k] / found[peer][k] for k in ("seconds", "cpu_seconds")}
+            for peer in PEERS
+        }
+    return figures
 
 
 def by_flat(vectors: Vectors) -> Callable[[Vectors], Any]:
@@ -176,7 +148,7 @@ def filled(vectors: Vectors, precision: Any) -> ExactMirror:
 
 
 PEERS = {
-    "faiss IndexFlatIP": by_flat,
+    FLAT: by_flat,
     "numpy": by_numpy,
     "ExactIndex": by_exact_index,
     "mirror float32": by_mirror,

@@ -12,6 +12,7 @@ from tgqformer.errors import StorageError
 from tgqformer.retrieval.exact import Neighbour
 from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.retrieval.mirror import ExactMirror, MirrorPrecision
+from tgqformer.retrieval.rows import checked
 from tgqformer.retrieval.scores import as_vectors
 from tgqformer.retrieval.sidecar import (
     FOLDER,
@@ -83,16 +84,24 @@ class LocalIndex:
     ) -> None:
         """See `VectorStore`; the mirror has the change when this returns."""
         with self._writing:
-            self._writer.upsert(ids, vectors, metadata)
-        self.refresh()
+            version = self._writer.upsert(ids, vectors, metadata)
+            table = self._writer.manifest.table
+        with self._reading:
+            # Where this was the only write since, what changed is known and need not be read.
+            if metadata is not None and len(ids) and self._seen == (table, version - 1):
+                self.mirror.update([checked(ids, vectors, metadata, self.dims)])
+                self._seen = (table, version)
+            self.refresh()
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `VectorStore`; the mirror has the change when this returns."""
         with self._writing:
             removed = self._writer.delete(ids)
+            table, version = self._writer.manifest.table, self._writer.version
         with self._reading:
-            # What somebody has put back since carries a newer revision, and refresh brings it.
-            self.mirror.update(drop=ids)
+            if removed and self._seen == (table, version - 1):
+                self.mirror.update(drop=ids)
+                self._seen = (table, version)
             self.refresh()
         return removed
 
