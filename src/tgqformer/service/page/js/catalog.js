@@ -7,6 +7,7 @@ const PAGES = 5;
 let loading = null;
 let items = [];
 let whole = false;
+let loaded = false;
 
 /** Load them once; a fault is thrown and forgotten, so that the next call tries again. */
 export function load() {
@@ -18,6 +19,7 @@ export function load() {
       whole = found.length >= part.total;
       if (whole || !part.items.length) break;
     }
+    loaded = true;
     items = found.map((item) => ({
       ...item,
       searched: `${item.id} ${item.title} ${item.brand} ${item.category}`.toLowerCase(),
@@ -28,6 +30,9 @@ export function load() {
   });
   return loading;
 }
+
+/** Whether they are here. */
+export const isLoaded = () => loaded;
 
 /** Whether every item of the catalog is known here. */
 export const isWhole = () => whole;

@@ -1,7 +1,6 @@
 // The dialog that tells why: a query and a neighbour, where each is looked at, and what adds up.
 
 import { call, isAbort, itemPath } from "./api.js";
-import { known } from "./catalog.js";
 import { byId, count, el, leaf, nameOf, plain, price, put, told } from "./dom.js";
 import { heat } from "./heat.js";
 import { noPhoto, photoAddress, pixels } from "./photos.js";
@@ -50,8 +49,7 @@ export async function update(now, cards) {
 }
 
 function frame(now, model, cards) {
-  const hit = now.why ? known(now.why) ?? { id: now.why } : null;
-  const title = hit ? ["Why ", told(nameOf(hit), "span"), "?"] : ["What the model sees in the query"];
+  const title = now.why ? "Why this neighbour?" : "What the model sees in the query";
   const others = cards.length > 1 ? el("div", { class: "choice", role: "group", "aria-label": "Model" },
     cards.map((card) => el("button", {
       type: "button", "aria-pressed": String(card.id === model.id), onclick: () => go({ by: card.id }, { replace: true }),

@@ -3,10 +3,10 @@
 import { el } from "./dom.js";
 
 const SIDE = 480;
-// magma (van der Walt and Smith, CC0): even steps of lightness, and told apart by the colour-blind
-const RAMP = [[22, 15, 60], [88, 24, 122], [158, 47, 127], [222, 73, 104], [252, 140, 99], [254, 205, 144], [252, 253, 191]];
+// magma (van der Walt and Smith, CC0) from pale to dark: even steps, told apart by the colour-blind
+const RAMP = [[254, 223, 170], [254, 176, 120], [241, 96, 93], [182, 54, 121], [114, 31, 129], [59, 15, 112]];
 
-/** A canvas of the photo, grey and dim, with the attention glowing over it; [rows][columns] cells. */
+/** A canvas of the photo, grey and pale, with the attention over it, [rows][columns]. */
 export function heat(image, map, label) {
   const scale = SIDE / Math.max(image.naturalWidth, image.naturalHeight);
   const width = Math.max(1, Math.round(image.naturalWidth * scale));
@@ -18,7 +18,7 @@ export function heat(image, map, label) {
   context.fillStyle = "#808080";
   context.fillRect(0, 0, width, height);
   context.globalCompositeOperation = "source-over";
-  context.fillStyle = "rgba(10, 8, 24, 0.42)";
+  context.fillStyle = "rgba(255, 255, 255, 0.5)";
   context.fillRect(0, 0, width, height);
   const [x0, y0, x1, y1] = map.window ?? [0, 0, 1, 1];
   context.imageSmoothingEnabled = true;
@@ -34,7 +34,7 @@ function cells({ rows, columns, values }) {
   const highest = Math.max(...values.flat(), 1e-12);
   values.flat().forEach((value, cell) => {
     const share = value / highest;
-    data.data.set([...colour(share), Math.round(235 * share ** 0.75)], 4 * cell);
+    data.data.set([...colour(share), Math.round(225 * share ** 0.6)], 4 * cell);
   });
   context.putImageData(data, 0, 0);
   return canvas;

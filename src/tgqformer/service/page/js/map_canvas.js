@@ -104,7 +104,7 @@ export class Canvas {
     const colours = Array.from({ length: 8 }, (_, row) => style.getPropertyValue(`--map-${row}`));
     const near = this.visible().slice(0, PHOTOS + 1);
     const drawn = near.length <= PHOTOS ? new Set(near) : new Set();
-    const radius = Math.min(7, 3 + Math.log2(this.scale) * 0.8);
+    const radius = Math.min(8, 4 + Math.log2(this.scale) * 0.8);
     this.points.forEach((point, row) => {
       const [px, py] = this.pixel(point);
       if (px < -SIDE || py < -SIDE || px > width + SIDE || py > height + SIDE) return;

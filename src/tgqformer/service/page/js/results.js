@@ -80,7 +80,7 @@ function meter(held, of) {
   const dots = Array.from({ length: of }, (_, row) => el("i", { class: row < held ? "on" : "" }));
   return el("p", { class: "meter" },
     el("span", { class: "dots", "aria-hidden": "true" }, dots),
-    el("b", {}, `${held} of ${of}`), " neighbours hold");
+    el("span", {}, el("b", {}, `${held} of ${of}`), el("span", { class: "long" }, " neighbours"), " hold"));
 }
 
 /** The same item stands out in every column while it is pointed at. */

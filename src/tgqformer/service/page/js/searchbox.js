@@ -1,6 +1,6 @@
 // The search field: a combobox over the catalog's items, free text, and a photo by file, drop or paste.
 
-import { isWhole, known, load, matches } from "./catalog.js";
+import { isLoaded, isWhole, known, load, matches } from "./catalog.js";
 import { byId, el, later, say, told } from "./dom.js";
 import { photo, uploaded } from "./photos.js";
 import { query } from "./state.js";
@@ -39,6 +39,7 @@ export function update({ text, id, photo: image }) {
 function suggest() {
   const typed = field.value.trim();
   if (!typed || document.activeElement !== field) return close();
+  if (!isLoaded()) load().then(() => !list.hidden && suggest()).catch((error) => say(error.message));
   const found = matches(typed);
   options = [
     { run: () => query({ text: typed }), face: [el("span", { class: "glyph" }, "“”"), el("span", {}, "Search for ", told(typed, "b"))] },
@@ -78,11 +79,12 @@ function pressed(event) {
   return undefined;
 }
 
-function submit() {
+async function submit() {
   const typed = field.value.trim();
   if (active >= 0 && !list.hidden) return choose(active);
   close();
   if (!typed) return query({});
+  if (!/\s/.test(typed)) await load().catch(() => {}); // it may be an id
   return known(typed) ? query({ id: typed }) : query({ text: typed });
 }
 
