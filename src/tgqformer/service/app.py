@@ -94,7 +94,16 @@ def _add_page(app: FastAPI, page: Path) -> None:
             return HTMLResponse('<!doctype html><title>TGQ-Former</title><a href="/docs">API</a>')
 
     if page.is_dir():
-        app.mount("/page", StaticFiles(directory=page))
+        app.mount("/page", _Parts(directory=page))
+
+
+class _Parts(StaticFiles):
+    """Parts of the page; asked about each time, or an upgrade would meet old ones in a browser."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def _said(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
