@@ -1,0 +1,68 @@
+"""``tgqformer audit``: what in a catalog looks wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tgqformer.cli.output import facts, json_option, print_json, quiet_option
+
+
+@click.command(short_help="Report what in a catalog looks wrong.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The HTML page to write."
+)
+@click.option(
+    "--most", default=48, show_default=True, type=click.IntRange(1), help="Entries of each part."
+)
+@click.option(
+    "--near",
+    type=click.FloatRange(0, 1),
+    help="Correlation from which on two photos, made small, count as nearly the same.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep the towers' output here.")
+@quiet_option
+@json_option
+def audit(
+    run: Path,
+    catalog_path: Path,
+    out: Path,
+    most: int,
+    near: float | None,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Look for what is wrong in CATALOG with RUN's model, and write a page about it.
+
+    Photos that speak against their metadata, photos that stand twice or nearly so, items without a
+    readable photo, and metadata that is empty, too short, priced oddly or of odd characters.
+    """
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.cli.runs import model_digest, model_folder, run_cache
+    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.inspection.audit import audit as look
+    from tgqformer.inspection.audit import write_audit
+    from tgqformer.inspection.audit.audit import NEAR
+
+    folder = model_folder(run)
+    catalog = Catalog.load(catalog_path)
+    catalog.require_items()
+    embedder = ItemEmbedder.from_pretrained(folder, cache_dir=cache or run_cache(run))
+    found = look(embedder, catalog, near=NEAR if near is None else near, progress=not quiet)
+    told = found.counts()
+    write_audit(
+        out,
+        found,
+        title=f"Audit of {catalog_path.resolve().name}",
+        most=most,
+        facts={"items": f"{len(catalog):,}", "run": run.name, "model": model_digest(run)},
+    )
+    if as_json:
+        print_json(found.to_dict(most))
+        return
+    facts(f"Audit of {catalog_path.name}", list(told.items()))
+    click.echo(f"Written to {out}")

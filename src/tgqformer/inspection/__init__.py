@@ -1,0 +1,1 @@
+"""Seeing why: where the queries look, what the gates say, and what in a catalog looks wrong."""

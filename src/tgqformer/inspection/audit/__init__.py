@@ -1,0 +1,6 @@
+"""What in a catalog looks wrong, ranked, and as a page for whoever keeps it."""
+
+from tgqformer.inspection.audit.audit import Audit, audit
+from tgqformer.inspection.audit.page import write_audit
+
+__all__ = ["Audit", "audit", "write_audit"]

@@ -1,0 +1,141 @@
+"""What in a catalog looks wrong: one pass with a model, and what its parts say together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tgqformer.inspection.audit.disagreement import Disagreement, disagreements, doubtful
+from tgqformer.inspection.audit.duplicates import NearPair, near_pairs, same_photos
+from tgqformer.inspection.audit.look import Looked, look_at, margins
+from tgqformer.inspection.audit.metadata import Suspicion, suspicions
+from tgqformer.inspection.audit.neighbours import Votes, photo_neighbours, vote
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.embedder import ItemEmbedder
+
+NEIGHBOURS = 30
+NEAR = 0.98
+"""Correlation of two small pictures from which on the photos count as nearly the same."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What looks wrong in a catalog of N items; positions are those of its items.
+
+    Attributes:
+        disagreements: items whose photo speaks against their metadata, the worst first.
+        same: groups of items with byte-identical photos.
+        near: pairs of items with nearly the same photo.
+        without_photo: items that name none.
+        unreadable: items whose photos cannot be read.
+        suspicions: metadata that looks wrong by itself.
+        looked, votes: what the ranking was made of.
+    """
+
+    catalog: Catalog
+    disagreements: list[Disagreement]
+    same: list[list[int]]
+    near: list[NearPair]
+    without_photo: list[int]
+    unreadable: list[int]
+    suspicions: list[Suspicion]
+    looked: Looked
+    votes: Votes
+
+    def counts(self) -> dict[str, int]:
+        """How many items (or pairs) each part names."""
+        kinds = Counter(one.kind for one in self.suspicions)
+        return {
+            "items": len(self.catalog),
+            "without photo": len(self.without_photo),
+            "unreadable photo": len(self.unreadable),
+            "items that share a photo": sum(map(len, self.same)),
+            "pairs of nearly the same photo": len(self.near),
+            "photo speaks against the category": sum(d.likely for d in self.disagreements),
+            **dict(sorted(kinds.items())),
+        }
+
+    def to_dict(self, most: int) -> dict[str, Any]:
+        """Plain data, ready for JSON, with at most so many entries of each part."""
+        ids = [item.item_id for item in self.catalog.items]
+
+        def named(one: Any) -> dict[str, Any]:
+            fields = asdict(one)
+            return {"item_id": ids[fields.pop("position")], **fields}
+
+        return {
+            "counts": self.counts(),
+            "disagreements": [named(one) for one in self.disagreements[:most]],
+            "same": [[ids[row] for row in group] for group in self.same[:most]],
+            "near": [
+                {"items": [ids[pair.first], ids[pair.second]], "score": pair.score}
+                for pair in self.near[:most]
+            ],
+            "without_photo": [ids[row] for row in self.without_photo[:most]],
+            "unreadable": [ids[row] for row in self.unreadable[:most]],
+            "suspicions": [named(one) for one in self.suspicions[:most]],
+        }
+
+
+def audit(
+    embedder: ItemEmbedder,
+    catalog: Catalog,
+    *,
+    near: float = NEAR,
+    neighbours: int = NEIGHBOURS,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Audit:
+    """Audit a catalog.
+
+    Args:
+        embedder: its frozen image tower finds near-duplicates and neighbours, its connector (or
+            the towers' shared space) tells how far photo and metadata agree.
+        near: correlation of small pictures from which on two photos are nearly the same.
+        neighbours: how many nearest photos vote on an item's category.
+    """
+    items = catalog.items
+    categories = [item.category.strip() for item in items]
+    same = same_photos(items, progress=progress)
+    looked = look_at(embedder, items, categories, batch_size=batch_size, progress=progress)
+    shown = looked.presence[:, 0]
+    scores, rows = photo_neighbours(looked.photos, shown, neighbours, progress=progress)
+    votes = vote(_without_copies(rows, same), categories)
+    margin = np.full(len(items), np.nan)
+    asked = [row for row in doubtful(votes).tolist() if looked.presence[row].all()]
+    margin[asked] = margins(
+        embedder,
+        [items[row] for row in asked],
+        looked.words,
+        [categories[row] for row in asked],
+        [votes.category[row] for row in asked],
+        batch_size=batch_size,
+        progress=progress,
+    )
+    bare = np.array([not item.images for item in items], dtype=np.bool_)
+    return Audit(
+        catalog=catalog,
+        disagreements=disagreements(votes, looked.agreement, margin, categories),
+        same=same,
+        near=near_pairs(items, scores, rows, same, least=near, progress=progress),
+        without_photo=np.flatnonzero(bare).tolist(),
+        unreadable=np.flatnonzero(~bare & ~shown).tolist(),
+        suspicions=suspicions(items),
+        looked=looked,
+        votes=votes,
+    )
+
+
+def _without_copies(rows: npt.NDArray[np.int64], same: list[list[int]]) -> npt.NDArray[np.int64]:
+    """Neighbours without those that show the very same photo: a copy is no second witness."""
+    group = np.arange(len(rows))
+    for members in same:
+        group[members] = members[0]
+    copies = (rows >= 0) & (group[rows] == group[:, None])
+    return np.where(copies, -1, rows)

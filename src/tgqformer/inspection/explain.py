@@ -1,0 +1,160 @@
+"""Why an item is embedded as it is, and why two are found alike, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.items import Item
+from tgqformer.errors import ImageError
+from tgqformer.inspection.contributions import Contributions, contributions
+from tgqformer.inspection.heatmap import Heatmap, heatmap, layout_of
+from tgqformer.inspection.words import Word, read_words
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from tgqformer.connectors.base import ConnectorOutput
+    from tgqformer.embedder import ItemEmbedder
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model says of one item, and of a pair where another was named.
+
+    Attributes:
+        item: the item.
+        text: its metadata as the model reads it.
+        photo: the photo that was read, None where there is none that can be.
+        heatmaps: by stream, "anchored" and "exploratory" for TGQ-Former, "visual" for a rival;
+            empty where there is no photo or the connector has no attention over it.
+        words: the words of the metadata by their share in the anchored queries; empty where the
+            connector makes none of them, or there is no metadata.
+        gates: by stream, [D] what each channel is scaled by, in (0, 2); 1 leaves it as it is.
+        agreement: of photo and metadata, a cosine; None where the connector asks for none or the
+            item lacks either.
+        notes: what is not there, and why.
+        contributions: of photo and metadata to the similarity with `other`.
+        other: the other item of the pair.
+    """
+
+    item: Item
+    text: str
+    photo: Image.Image | None
+    heatmaps: Mapping[str, Heatmap]
+    words: Sequence[Word]
+    gates: Mapping[str, npt.NDArray[np.float32]]
+    agreement: float | None
+    notes: Sequence[str]
+    contributions: Contributions | None = None
+    other: Explanation | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON: no photo, and of each gate its mean and middle 80 %."""
+        return {
+            "item_id": self.item.item_id,
+            "text": self.text,
+            "heatmaps": {name: one.to_dict() for name, one in self.heatmaps.items()},
+            "words": [{"text": w.text, "start": w.start, "weight": w.weight} for w in self.words],
+            "gates": {name: gate_range(gate) for name, gate in self.gates.items()},
+            "agreement": self.agreement,
+            "notes": list(self.notes),
+            "contributions": self.contributions.to_dict() if self.contributions else None,
+            "other": self.other.to_dict() if self.other else None,
+        }
+
+
+def explain(embedder: ItemEmbedder, item: Item, other: Item | None = None) -> Explanation:
+    """Ask a model about an item.
+
+    Args:
+        embedder: with any connector.
+        other: also take the similarity of the two apart, and explain this one too.
+    """
+    items = [item] if other is None else [item, other]
+    outputs = connector_output(embedder, items)
+    first, *rest = (_explain_one(embedder, one, outputs, row) for row, one in enumerate(items))
+    if other is None:
+        return first
+    return replace(first, contributions=contributions(embedder, item, other), other=rest[0])
+
+
+def connector_output(embedder: ItemEmbedder, items: Sequence[Item]) -> ConnectorOutput:
+    """What the connector says of a few items, attention included, on the CPU's side of a call."""
+    embedder.model.eval()
+    towers = embedder.features.batch(items).to(embedder.device)
+    with torch.inference_mode():
+        output: ConnectorOutput = embedder.model.connector(**towers.__dict__, return_attention=True)
+    return output
+
+
+def photo_of(item: Item, *, size_hint: int | None = None) -> Image.Image | None:
+    """The first photo that can be read, which is the one that the tower sees.
+
+    Args:
+        size_hint: see `catalog.images.decode_image`.
+    """
+    for ref in item.images:
+        try:
+            return decode_image(ref, size_hint=size_hint)
+        except ImageError:
+            continue
+    return None
+
+
+def heatmaps_of(
+    embedder: ItemEmbedder, photo: Image.Image, output: ConnectorOutput, row: int
+) -> dict[str, Heatmap]:
+    """The map of each stream for item `row` of a batch; none where the tokens are no grid."""
+    found = {}
+    for name, attention in output.attention.items():
+        layout = layout_of(embedder.features.image_tower, photo, attention.shape[-1])
+        if layout is not None:
+            found[name] = heatmap(attention[row].float().cpu().numpy(), layout)
+    return found
+
+
+def gate_range(gate: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Mean of a gate's channels, and the bounds of the middle 80 % of them."""
+    low, high = np.quantile(gate, [0.1, 0.9])
+    return {"mean": float(gate.mean()), "low": float(low), "high": float(high)}
+
+
+def _explain_one(
+    embedder: ItemEmbedder, item: Item, output: ConnectorOutput, row: int
+) -> Explanation:
+    photo, text = photo_of(item), embedder.features.text_of(item)
+    heatmaps = heatmaps_of(embedder, photo, output, row) if photo else {}
+    words: tuple[Word, ...] = ()
+    if text and "anchored" in output.text_attention:
+        spans = embedder.features.text_tower.spans(text)
+        words = read_words(
+            text, spans, output.text_attention["anchored"][row].float().cpu().numpy()
+        )
+    gates = {name: 1 + gate[row].float().cpu().numpy() for name, gate in output.gates.items()}
+    agreement = None
+    if output.agreement is not None and photo and text:
+        agreement = float(output.agreement[row])
+    kind = embedder.config.connector.kind
+    missing = {
+        "this item has no photo that can be read, so nothing looks at one": photo is None,
+        "this item has no metadata": not text,
+        f"the connector {kind!r} has no attention over the photo, so it has no heatmap": (
+            photo is not None and not output.attention
+        ),
+        "the tower's tokens are no grid, so they cannot be laid over the photo": (
+            photo is not None and bool(output.attention) and not heatmaps
+        ),
+        f"the connector {kind!r} has no anchored queries, so no words are shown": (
+            bool(text) and "anchored" not in output.text_attention
+        ),
+        f"the connector {kind!r} has no gates": not gates,
+    }
+    notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
+    return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)
