@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
+import subprocess
+import sys
+import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -164,3 +169,28 @@ def client(make_client: Clients) -> TestClient:
 @pytest.fixture
 def helpers() -> SimpleNamespace:
     return SimpleNamespace(photo=photo, in_base64=in_base64, make_store=make_store)
+
+
+def start(store: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the service in a process of its own and wait until it is ready."""
+    script = Path(__file__).with_name("serving.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(store), str(port)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    for _ in range(1200):
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with {process.returncode}")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return process
+    process.kill()
+    raise RuntimeError("the service did not start")
+
+
+@pytest.fixture
+def start_service() -> Callable[[Path, int], subprocess.Popen[bytes]]:
+    return start
