@@ -7,7 +7,7 @@
 #   make lint       style, types and the table of rooms
 #   make format     put the code in order
 #   make docs       the documentation site (build/site), every warning an error
-#   make bench      how fast the parts are on this machine, and a quick comparison (runs/quick)
+#   make bench      benchmarks, into docs/benchmarks.md, and a quick comparison (runs/quick)
 #
 # PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, JOBS=4 runs them
 # in so many processes (2 unless said, 0 for none beside make's own), OUT=folder moves the demo, and
@@ -56,8 +56,9 @@ format: setup-dev
 docs: setup-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: setup-offline
+bench: setup-offline setup-dev
 	@$(BIN)/python benchmarks/speed.py
+	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/tgqformer compare --quick --out runs/quick
 
 setup-offline setup-dev: | check-python

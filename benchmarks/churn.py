@@ -87,7 +87,7 @@ def churn(root: Path, writes: int, seed: int, save: Callable[[dict[str, Any]], N
     state: State = {f"i{n}": made(rng) for n in range(0, 2 * ITEMS, 2)}
     vectors, known = zip(*state.values())
     LanceStore.build(root, [(list(state), np.stack(vectors), known)], dims=DIMS)
-    index, follower = LocalIndex(root), LocalIndex(root)
+    index, follower = LocalIndex(root), LocalIndex(root, sidecar=False)
     watch = Watch(root, 0.2)
     watch.start()
     took: dict[str, list[float]] = {"upsert": [], "delete": [], "query": []}

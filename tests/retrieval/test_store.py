@@ -109,6 +109,16 @@ def test_many_small_writes_keep_the_folder_small(tmp_path):
     assert len(store) == 2000
 
 
+def test_a_folder_shrinks_with_its_rows(tmp_path):
+    ids = [f"i{row}" for row in range(4000)]
+    store = LanceStore.build(tmp_path / "store", [(ids, vectors(4000, dims=64), None)], dims=64)
+    before = store.info().bytes
+    store.delete(ids[1000:])
+    after = store.info()
+    assert after.items == 1000
+    assert after.bytes < 0.5 * before
+
+
 HOSTILE = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
     st.sampled_from(

@@ -36,8 +36,12 @@ def create_table(
     name: str,
     batches: Batches,
     dims: int,
-) -> None:
-    """Write a table of rows at revision 1 in one commit; ids must differ over all batches."""
+) -> int:
+    """Write a table of rows at revision 1 in one commit; ids must differ over all batches.
+
+    Returns:
+        How many rows it has.
+    """
     import pyarrow as pa
 
     seen: set[str] = set()
@@ -58,6 +62,7 @@ def create_table(
     reader = pa.RecordBatchReader.from_batches(schema(dims), _first_error(read(), errors))
     try:
         connect(root).create_table(name, data=reader, schema=schema(dims))
+        return len(seen)
     except Exception:
         if errors:  # lancedb hides what the reader raised behind an error of its own
             raise errors[0] from None

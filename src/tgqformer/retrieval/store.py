@@ -51,7 +51,9 @@ _IDS_AT_ONCE = 1000  # in one condition
 _ROWS_AT_ONCE = 16_384
 _TICK = 100_000_000  # ns, more than a tick of any file system's clock
 _READS = 5  # a table may be replaced or its old version removed under a reader
-_GROWTH = 2.0  # a write tidies up where the folder has grown by this factor since the last time
+# A write tidies up where the folder is so many times what its rows needed when it was last tidied
+# up. Tidying writes them anew before it removes the old, so that thrice that is never reached.
+_GROWTH = 1.7
 _SMALL = 256 * 1024  # bytes, for which that is not worth while
 _VERSIONS = 512  # or where so many versions are kept
 
@@ -142,9 +144,9 @@ class LanceStore:
             name = f"items-{os.urandom(4).hex()}"
             try:
                 with said(root):
-                    create_table(root, name, batches, dims)
+                    rows = create_table(root, name, batches, dims)
                 size, _ = TableFiles(root / f"{name}.lance").sync()
-                manifest = StoreManifest(name, dims, model, size)
+                manifest = StoreManifest(name, dims, model, size, rows)
                 write_manifest(root, manifest)
             except BaseException:
                 shutil.rmtree(root / f"{name}.lance", ignore_errors=True)
@@ -321,7 +323,10 @@ class LanceStore:
             if self.version == before:
                 return
             size, versions = self._files.sync()
-            limit = max(_GROWTH * self.manifest.compacted_bytes, _SMALL)
+            compacted = float(self.manifest.compacted_bytes)
+            if self.manifest.compacted_rows:  # fewer rows than then need less
+                compacted *= min(1.0, self._table.count_rows() / self.manifest.compacted_rows)
+            limit = max(_GROWTH * compacted, _SMALL)
             if tidy and (size > limit or versions > _VERSIONS):
                 self._tidy()
 
@@ -330,7 +335,8 @@ class LanceStore:
         self._table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
         self._table.checkout_latest()
         size, _ = self._files.sync()
-        self.manifest = changed(self.manifest, compacted_bytes=size)
+        rows = int(self._table.count_rows())
+        self.manifest = changed(self.manifest, compacted_bytes=size, compacted_rows=rows)
         write_manifest(self.path, self.manifest)
         self._opened = stamp(self.path / MANIFEST)
         remove_tables(self.path, keep=self.manifest.table)

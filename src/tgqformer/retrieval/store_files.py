@@ -25,12 +25,14 @@ class StoreManifest:
         dims: width of the vectors.
         model: digest of the model that made them, "" where unknown.
         compacted_bytes: size of the table when it was last tidied up.
+        compacted_rows: its rows then; 0 where unknown.
     """
 
     table: str
     dims: int
     model: str = ""
     compacted_bytes: int = 0
+    compacted_rows: int = 0
     format: int = _FORMAT
 
 
