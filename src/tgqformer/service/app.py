@@ -131,8 +131,11 @@ def _methods(request: Request) -> set[str]:
     found: set[str] = set()
     for part in ROUTES:
         for route in part.router.routes:
-            if route.matches(request.scope)[0] is not Match.NONE:
-                found |= getattr(route, "methods", None) or set()
+            if route.matches(request.scope)[0] is Match.NONE:
+                continue
+            found |= getattr(route, "methods", None) or set()
+            if getattr(route, "path", "").endswith("/photo"):
+                return {"GET"}  # the path is a photo's, not that of an item with slashes
     return found
 
 

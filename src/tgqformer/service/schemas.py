@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,19 @@ class Body(BaseModel):
     """A part of a request: no unknown fields, no coercion, no NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def exactly_one(*names: str, at_most_one: tuple[str, ...] = ()) -> ConfigDict:
+    """The rule that one of these fields is given, as the schema tells it; null is not given."""
+
+    def alone(name: str, others: tuple[str, ...]) -> dict[str, Any]:
+        absent = {other: {"type": "null"} for other in others if other != name}
+        return {"required": [name], "properties": {name: {"not": {"type": "null"}}, **absent}}
+
+    rules: dict[str, Any] = {"oneOf": [alone(name, names) for name in names]}
+    if at_most_one:
+        rules["anyOf"] = [{"properties": {name: {"type": "null"}}} for name in at_most_one]
+    return ConfigDict(json_schema_extra=rules)
 
 
 class ItemFields(Body):
@@ -97,11 +110,7 @@ class WeightedId(Body):
 class SimilarRequest(Body):
     """A query: exactly one of `id`, `ids`, `item` and `vector`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [{"required": [name]} for name in ("id", "ids", "item", "vector")]
-        }
-    )
+    model_config = exactly_one("id", "ids", "item", "vector")
 
     id: Id | None = Field(None, description="A stored item.")
     ids: list[Id | WeightedId] | None = Field(
@@ -176,6 +185,8 @@ class EmbeddingsRequest(Body):
 class ExplainRequest(Body):
     """An item, by `id` or as `item`, and perhaps another, by `other_id` or as `other`."""
 
+    model_config = exactly_one("id", "item", at_most_one=("other_id", "other"))
+
     id: Id | None = None
     item: ItemFields | None = None
     other_id: Id | None = None
@@ -193,6 +204,8 @@ class ExplainRequest(Body):
 
 class CorruptRequest(Body):
     """A photo, by the `id` of a stored item or as `image`, and what to lay over it."""
+
+    model_config = exactly_one("id", "image")
 
     id: Id | None = None
     image: Photo | None = None

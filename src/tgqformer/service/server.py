@@ -10,6 +10,10 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tgqformer.service.config import ServiceConfig
+from tgqformer.service.failures import encoded, failure
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers, at most."""
 
 
 def run(app: FastAPI, config: ServiceConfig, *, host: str, port: int) -> None:
@@ -20,7 +24,7 @@ def run(app: FastAPI, config: ServiceConfig, *, host: str, port: int) -> None:
 def server(app: FastAPI, config: ServiceConfig, *, host: str, port: int) -> uvicorn.Server:
     """A server that is ready to run."""
 
-    class Protocol(HeaderTimeout):
+    class Protocol(BoundedHead):
         header_timeout = config.header_timeout
 
     options = uvicorn.Config(
@@ -50,14 +54,16 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class HeaderTimeout(HttpToolsProtocol):
-    """Closes a connection on which no whole request head came in time.
+class BoundedHead(HttpToolsProtocol):
+    """Closes a connection on which no whole request head came in time, or too long a one.
 
-    uvicorn itself waits for ever for a first request that is sent byte by byte.
+    uvicorn itself waits for ever for a first request that is sent byte by byte, and keeps headers
+    of any length.
     """
 
     header_timeout = 10.0
-    _late: asyncio.TimerHandle | None = None
+    _late: asyncio.TimerHandle | None = None  # while a head is awaited
+    _head = 0  # its bytes so far
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -66,6 +72,14 @@ class HeaderTimeout(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._relax()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._late is None:
+            return
+        self._head += len(data)
+        if self._head > MAX_HEAD and not self.transport.is_closing():
+            self.send_400_response(f"the headers are longer than {MAX_HEAD:,} bytes; shorten them.")
 
     def on_message_begin(self) -> None:
         if self._late is None:
@@ -76,7 +90,17 @@ class HeaderTimeout(HttpToolsProtocol):
         self._relax()
         super().on_headers_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        content = encoded(failure("bad_request", msg))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + content)
+        self.transport.close()
+
     def _watch(self) -> None:
+        self._head = 0
         self._late = self.loop.call_later(self.header_timeout, self._close_late)
 
     def _relax(self) -> None:

@@ -199,6 +199,13 @@ class Visit:
         self.page.goto(self.site + path)
         return self.page
 
+    def until(self, expression: str) -> None:
+        """Wait for something; the page's policy keeps Playwright from doing so by itself."""
+        until = time.monotonic() + 20
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < until, expression
+            time.sleep(0.05)
+
     def cards(self, model: str = "ours") -> list[str]:
         """Ids of a model's neighbours, in the order of the page."""
         self.page.wait_for_selector(f".column[data-model={model}] .card")

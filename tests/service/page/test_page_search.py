@@ -34,7 +34,7 @@ def test_words_and_ids_are_told_apart(visit: Open) -> None:
     assert set(tab.cards()) & {f"p{row}" for row in range(24, 36)}
     assert page.url.endswith("/?text=steel+kettle")
     assert page.is_hidden("[role=switch]")  # nothing to lay a corruption over
-    page.wait_for_function("document.querySelector('#categories').children.length > 0")
+    tab.until("document.querySelector('#categories').children.length > 0")
     page.fill("#query", "p11")
     page.press("#query", "Enter")
     page.wait_for_url("**/?id=p11")
@@ -48,7 +48,7 @@ def test_an_uploaded_photo_finds_the_item_that_it_is_of(visit: Open, pictures: l
     assert tab.cards()[0] == "p20"
     assert "photo=uploaded" in page.url
     page.reload()
-    assert "choose it again" in page.inner_text("#error")
+    page.wait_for_selector("#error:has-text('choose it again')")
     page.set_input_files("#photo-file", {**file, "buffer": b"no picture"})
     page.wait_for_selector("#error:has-text('no picture')")
 
@@ -59,12 +59,12 @@ def test_filters_narrow_what_answers_and_stand_in_the_address(visit: Open) -> No
     assert "p03" in tab.cards()
     page.check("[name=stock]")
     page.wait_for_url("**stock=1**")
-    page.wait_for_function("!document.querySelector('[data-id=p03]')")
+    tab.until("!document.querySelector('[data-id=p03]')")
     page.fill("[name=category]", "Kitchen")
     page.fill("[name=brand]", "Nox")
     page.fill("[name=max]", "40")
     page.wait_for_url("**max=40**")
-    page.wait_for_function("document.querySelectorAll('.card').length === 3")
+    tab.until("document.querySelectorAll('.card').length === 3")
     assert sorted(tab.cards()) == ["p25", "p27", "p29"]
     again = visit()
     again(page.url.removeprefix(tab.site))
@@ -93,7 +93,7 @@ def test_a_corruption_shows_which_of_the_clean_ten_hold(visit: Open) -> None:
         assert f"{len(held)} of 10" in column.locator(".meter").inner_text()
     assert tab.cards("rival") != clean["rival"]  # which goes by the photo nearly alone
     page.click("[role=switch]")
-    page.wait_for_function("!document.querySelector('.mark')")
+    tab.until("!document.querySelector('.mark')")
     assert tab.cards() == clean["ours"]
 
 
@@ -106,7 +106,7 @@ def test_models_stand_side_by_side(visit: Open) -> None:
     assert len(tab.cards("rival")) == len(tab.cards("ours")) == 10
     assert page.url.endswith("?id=p16&model=ours&model=rival")
     page.click("#models button[data-model=ours]")
-    page.wait_for_function("document.querySelectorAll('.column').length === 1")
+    tab.until("document.querySelectorAll('.column').length === 1")
     page.go_back()
     assert len(tab.cards("ours")) == 10
 
@@ -141,7 +141,7 @@ def test_a_click_tells_why(visit: Open) -> None:
     page.wait_for_selector("#why .notes:has-text('cannot explain itself')")
     page.click("#why [data-go]")
     page.wait_for_url(f"**/?id={first}")
-    assert not page.is_visible("#why")
+    page.wait_for_selector("#why", state="hidden")
 
 
 def test_the_map_leads_to_items_by_pointer_and_by_list(visit: Open) -> None:
@@ -154,7 +154,7 @@ def test_the_map_leads_to_items_by_pointer_and_by_list(visit: Open) -> None:
     for _ in range(6):
         page.keyboard.press("+")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("!document.querySelector('#map-view h2').textContent.startsWith('36')")
+    tab.until("!document.querySelector('#map-view h2').textContent.startsWith('36')")
     page.keyboard.press("0")
     page.wait_for_selector("h2:has-text('36 in view')")
     # the nearest to the middle comes first, and that is where the pointer finds it
@@ -186,7 +186,7 @@ def test_a_key_is_asked_for_once_and_forgotten_with_the_tab(
     page.fill("#key-value", key)
     page.keyboard.press("Enter")
     assert len(tab.cards()) == 10
-    page.wait_for_function("[...document.querySelectorAll('.card img')].some(i => i.naturalWidth)")
+    tab.until("[...document.querySelectorAll('.card img')].some(i => i.naturalWidth)")
     page.reload()
     assert len(tab.cards()) == 10
     assert key not in page.url

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import Response
 
 from tgqformer.catalog.items import Item
@@ -73,8 +74,8 @@ async def browse(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=_LISTED)] = 50,
     offset: Annotated[int, Query(ge=0, le=10**12)] = 0,
-    category: Annotated[list[str] | None, Query(max_length=100)] = None,
-    brand: Annotated[list[str] | None, Query(max_length=100)] = None,
+    category: Annotated[Sequence[str], Query(max_length=100)] = (),
+    brand: Annotated[Sequence[str], Query(max_length=100)] = (),
     min_price: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     max_price: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     in_stock: Annotated[bool | None, Query()] = None,
@@ -83,7 +84,7 @@ async def browse(
     """Stored items in the order of their ids, perhaps those alone that pass filters."""
     service = service_of(request)
     served = service.model(model)
-    where = Filter(tuple(category or ()), tuple(brand or ()), min_price, max_price, in_stock)
+    where = Filter(tuple(category), tuple(brand), min_price, max_price, in_stock)
 
     def read() -> ItemList:
         ids, total = served.listed(where, offset, limit)
@@ -133,6 +134,14 @@ async def photo(
 
     data = await service.aside(read)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=60"})
+
+
+@router.api_route(
+    "/v1/items/{item_id:path}/photo", methods=["PATCH", "DELETE"], include_in_schema=False
+)
+async def photo_is_read_only(item_id: str) -> None:
+    """Ids may hold slashes: without this the path would be an item's whose id ends in /photo."""
+    raise HTTPException(405)
 
 
 @router.get("/v1/items/{item_id:path}", response_model=ItemAnswer, response_model_exclude_none=True)

@@ -31,6 +31,7 @@ function render(now) {
   searchbox.update(now);
   filters.update(now);
   map.update(now, models[0]);
+  if (!now.why && !now.self) explain.update(now, cards); // closes it at once
   results.update(now, models).then(() => explain.update(state(), cards));
 }
 

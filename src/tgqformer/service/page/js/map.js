@@ -53,6 +53,7 @@ function build({ points, total, explained }, model) {
       el("section", { class: "list", "aria-label": "Items in view" }, heading, list)),
     legend(groups, (group) => canvas.only(group)));
   const canvas = new Canvas(surface, points, groups.of, {
+    model,
     onpick: (point) => query({ id: point.id }),
     onhover: (point, x, y) => hover(tip, surface, point, x, y, model),
     onview: (visible) => show(heading, list, visible, model),

@@ -9,8 +9,8 @@ const PHOTOS = 60; // at most so many points in view become photos
 const SIDE = 52;
 
 export class Canvas {
-  constructor(canvas, points, groups, { onpick, onhover, onview }) {
-    Object.assign(this, { canvas, points, groups, onpick, onhover });
+  constructor(canvas, points, groups, { model, onpick, onhover, onview }) {
+    Object.assign(this, { canvas, points, groups, model, onpick, onhover });
     this.context = canvas.getContext("2d");
     this.scale = 1;
     this.x = 0; // of the middle, in -1..1
@@ -123,7 +123,7 @@ export class Canvas {
     const { context } = this;
     if (!this.photos.has(point.id)) {
       this.photos.set(point.id, null);
-      pixels(photoAddress(point.id, 128)).then((image) => {
+      pixels(photoAddress(point.id, 128, this.model)).then((image) => {
         this.photos.set(point.id, image);
         this.draw();
       });
