@@ -93,18 +93,18 @@ def data_flow() -> plt.Figure:
     _box(axes, 1, 11, 13, 6, "metadata", "white")
     _box(axes, 18, 36, 14, 8, "image tower\nfrozen", FROZEN)
     _box(axes, 18, 10, 14, 8, "text tower\nfrozen", FROZEN)
-    _box(axes, 38, 35.5, 17, 9, f"visual memory\n{s['memory']}, with\npositions (ours)", PAPER)
+    _box(axes, 39.5, 35.5, 15.5, 9, f"visual memory\n{s['memory']}, with\npositions (ours)", PAPER)
     _box(
         axes,
         38,
         23,
         17,
         9,
-        f"grounding: where?\nrelevance {s['relevance']}\nagreement, to the gate",
+        f"grounding: where?\nrelevance {s['relevance']}\nand agreement",
         OURS,
     )
-    _box(axes, 38, 12, 17, 6, f"anchored queries\n{s['anchored']}", PAPER)
-    _box(axes, 38, 2, 17, 6, f"exploratory queries\n{s['exploratory']}", PAPER)
+    _box(axes, 39.5, 12, 15.5, 6, f"anchored queries\n{s['anchored']}", PAPER)
+    _box(axes, 39.5, 2, 15.5, 6, f"exploratory queries\n{s['exploratory']}", PAPER)
     _box(axes, 60.5, 14, 16, 29, "", PAPER)
     axes.text(68.5, 40.2, f"{layers} Q-Former layers", ha="center", va="center", weight="bold")
     for y, text in (
@@ -120,10 +120,10 @@ def data_flow() -> plt.Figure:
     for start, end, text in (
         ((14, 40), (18, 40), ""),
         ((14, 14), (18, 14), ""),
-        ((32, 41), (38, 41), s["visual"]),
-        ((32, 38), (38, 29), ""),
-        ((32, 16.5), (38, 26), s["text_global"]),
-        ((32, 13), (38, 14), s["text"]),
+        ((32, 41), (39.5, 41), s["visual"]),
+        ((32, 38), (39.5, 29), ""),
+        ((32, 16.5), (39.5, 26), s["text_global"]),
+        ((32, 13), (39.5, 14), s["text"]),
         ((55, 40), (61, 37), ""),
         ((55, 28), (61, 32), "bias"),
         ((55, 15), (61, 18), ""),
