@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ from tgqformer.service.server import server
 playwright = pytest.importorskip("playwright.sync_api")
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
-WIDTH = 24  # of a vector: a coarse picture in grey, and the words
+WIDTH = 48  # of a vector: a coarse picture in grey, and the words
 
 
 class Shown:
@@ -52,8 +53,8 @@ class Shown:
         if item.images:
             grey = decode_image(item.images[0]).convert("L").resize((4, 4))
             vector[:16] = np.asarray(grey, dtype=np.float32).reshape(-1) / 255 - 0.5
-        for word in f"{item.title} {item.category}".lower().split():
-            vector[16 + sum(word.encode()) % 8] += self._words
+        for word in item.title.lower().split():
+            vector[16 + zlib.crc32(word.encode()) % 32] += self._words
         return vector
 
 
@@ -112,7 +113,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     items = shop()
     known = [Metadata(i.title, i.brand, i.category, i.price, i.item_id != "p03") for i in items]
-    for name, words in (("ours", 1.0), ("rival", 0.2)):
+    for name, words in (("ours", 1.0), ("rival", 0.1)):
         batch = ([i.item_id for i in items], Shown(words).encode(items), known)
         LanceStore.build(folder / name, [batch], dims=WIDTH).close()
     return folder
@@ -122,7 +123,7 @@ def make_app(folder: Path, keys: Keys | None = None) -> FastAPI:
     catalog = Catalog(shop())
     models = [
         Served("ours", Shown(1.0), LocalIndex(folder / "ours"), catalog=catalog, explainer=Seen()),
-        Served("rival", Shown(0.2), LocalIndex(folder / "rival"), catalog=catalog),
+        Served("rival", Shown(0.1), LocalIndex(folder / "rival"), catalog=catalog),
     ]
     return create_app(models, config=ServiceConfig(), keys=keys)
 

@@ -37,8 +37,10 @@ function build({ item }, now, model) {
     ? picture(now.photo, "The uploaded photo")
     : item.photos ? photo(item.id, `Photo of ${nameOf(item)}`, { size: 512, model }) : noPhoto();
   shown.after = el("figure", { class: "photo", hidden: true });
+  const isWordy = !item.id && !now.photo;
+  panel.classList.toggle("wordy", isWordy);
   put(panel,
-    el("div", { class: "photos" },
+    isWordy ? null : el("div", { class: "photos" },
       el("figure", { class: "photo" }, source, item.photos ? el("figcaption", {}, now.photo ? "Uploaded" : "As stored") : null),
       shown.after),
     el("div", { class: "about" }, ...(item.id ? ofItem(item) : ofWords(now)),
