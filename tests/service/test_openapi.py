@@ -26,7 +26,7 @@ ALSO = {
 def test_docs_need_no_other_host(client) -> None:
     pages = [client.get(path).text for path in ("/docs", "/docs/start.js", "/")]
     for link in re.findall(r"(?:src|href|url)\s*[=:]\s*\"([^\"]+)\"", " ".join(pages)):
-        assert link.startswith("/"), link
+        assert re.match(r"#|/(?!/)", link), link  # // would name another host
         assert client.get(link).status_code == 200, link
     policy = client.get("/docs").headers["content-security-policy"]
     assert "default-src 'self'" in policy
