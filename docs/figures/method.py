@@ -96,9 +96,9 @@ def data_flow() -> plt.Figure:
     _box(axes, 39.5, 35.5, 15.5, 9, f"visual memory\n{s['memory']}, with\npositions (ours)", PAPER)
     _box(
         axes,
-        38,
+        39.5,
         23,
-        17,
+        15.5,
         9,
         f"grounding: where?\nrelevance {s['relevance']}\nand agreement",
         OURS,
