@@ -101,7 +101,7 @@ def make_store(folder: Path, embedder: FakeEmbedder, *, replace: bool = False) -
     known = [Metadata(i.title, i.brand, i.category, i.price, i.price != 3) for i in items]
     batch = ([i.item_id for i in items], embedder.encode(items), known)
     LanceStore.build(folder, [batch], dims=DIMS, replace=replace).close()
-    embedder.batches.clear()
+    getattr(embedder, "batches", []).clear()
     return folder
 
 
