@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(1200)  # other processes, on a machine that may
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = ("getting-started", "catalog", "training", "evaluation", "retrieval")
-NOT_RUN = ("adapters", "method", "service", "operations", "security")
+NOT_RUN = ("adapters", "attention", "audit", "method", "service", "operations", "security")
 FENCE = re.compile(r"(.*)\n```(bash|python|console|sh)\n")
 
 

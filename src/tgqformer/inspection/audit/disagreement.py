@@ -3,7 +3,7 @@
 The neighbours: where most of the photos that look like an item's stand in one other category, its
 own is doubtful. The model: whether the photo agrees better with the words of that other category
 than with those of its own. The plain agreement of photo and metadata is told beside them; it ranks
-worse, because it is low for cluttered photos too (docs/attention.md has the figures).
+worse, because it is low for cluttered photos too (docs/audit.md has the figures).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy.typing as npt
 from tgqformer.inspection.audit.neighbours import Votes
 
 LIKELY = 0.5
-"""From this share of the neighbours on, more in one other category than in the own, the photo is
-said to speak against the category."""
+"""From this share of the neighbours on, more in one other category than in the own, and where the
+model agrees with them, the photo is said to speak against the category."""
 
 DOUBT = -0.5
 """The model is asked about the items whose neighbours' verdict is above this."""
@@ -63,8 +63,10 @@ class Disagreement:
 
     @property
     def likely(self) -> bool:
-        """Whether the neighbours alone make the category doubtful."""
-        return self.own is not None and (self.other_share or 0.0) - self.own >= LIKELY
+        """Whether the neighbours make the category doubtful, and the model does not object."""
+        if self.own is None or self.other_share is None:
+            return False
+        return self.other_share - self.own >= LIKELY and (self.margin or 0.0) >= 0
 
 
 def disagreements(
