@@ -13,12 +13,13 @@ RUN python -m venv /opt/tgqformer
 ENV PATH=/opt/tgqformer/bin:$PATH
 
 # The same bounds as in pyproject.toml; on a layer of its own, since it is the largest by far.
-# hadolint ignore=DL3013
 RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" "torch>=2.6,<2.14"; fi
 
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+# The version is that of the source.
+# hadolint ignore=DL3013
 RUN pip install ".[offline,serve]"
 
 
