@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tgqformer.inspection.heatmap import Layout, heatmap, layout_of
 from tgqformer.towers.config import ImageTowerConfig
+from tgqformer.towers.hashing import HashTokenizer
+from tgqformer.towers.processors import Preprocessor
+from tgqformer.towers.spans import token_spans
 from tgqformer.towers.tiny import TinyImageTower
 
 SQUARE = Layout(4, 4, 0, (0.0, 0.0, 80.0, 80.0), (80, 80))
@@ -81,3 +87,31 @@ def test_layouts_follow_the_towers_tokens():
         assert layout_of(tower, picture, count).leading == leading
     tower.num_tokens = 23
     assert layout_of(tower, picture, 23) is None
+
+
+@pytest.mark.parametrize("size", [(300, 200), (90, 240), (64, 64)])
+@pytest.mark.parametrize("family", ["clip", "vit"])
+def test_what_lies_outside_of_the_window_the_tower_does_not_see(family, size):
+    settings = SimpleNamespace(model_type=family, image_size=64)
+    config = ImageTowerConfig(kind="clip", name="x", random_weights=True)
+    prepare = Preprocessor(config, settings)
+    window = prepare.window(*size)
+    assert window[2] - window[0] == pytest.approx(min(size) if family == "clip" else size[0])
+    plain = Image.new("RGB", size, "black")
+    plain.paste("red", tuple(round(edge) for edge in window))
+    red = prepare(plain)["pixel_values"]
+    everywhere = prepare(Image.new("RGB", size, "red"))["pixel_values"]
+    inner = slice(2, -2)  # the border is mixed by the resampling
+    assert torch.allclose(red[:, inner, inner], everywhere[:, inner, inner], atol=1e-4)
+
+
+def test_a_strip_is_padded_before_it_is_scaled():
+    config = ImageTowerConfig(kind="clip", name="x", random_weights=True)
+    prepare = Preprocessor(config, SimpleNamespace(model_type="vit", image_size=64))
+    assert prepare.window(1600, 10) == (0, -95, 1600, 105)  # 8 : 1
+
+
+def test_spans_of_a_tokenizer_without_vocabulary_are_the_words():
+    spans = token_spans(HashTokenizer(100), "red  desk lamp", 4)
+    assert spans == [(0, 0), (0, 3), (5, 9), (0, 0)]  # cut at two words and two special tokens
+    assert token_spans(object(), "red", 4) == []
