@@ -54,7 +54,8 @@ export function shares(parts, similarity) {
 export function words(found) {
   if (!found.length) return null;
   const highest = Math.max(...found.map((word) => word.weight), 1e-9);
-  const strongest = [...found].sort((a, b) => b.weight - a.weight).slice(0, 3).map((word) => word.text);
+  const order = [...found].sort((a, b) => b.weight - a.weight).map((word) => word.text);
+  const strongest = [...new Set(order)].slice(0, 3);
   return section("Words followed", `By the anchored queries; most of all ${strongest.join(", ")}.`,
     el("p", { class: "words-read" },
       found.flatMap(({ text, weight }) => {
