@@ -178,7 +178,7 @@ def start(store: Path, port: int) -> subprocess.Popen[bytes]:
         [sys.executable, str(script), str(store), str(port)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    for _ in range(1200):
+    for _ in range(6000):  # a busy machine takes minutes to import
         if process.poll() is not None:
             raise RuntimeError(f"the service ended with {process.returncode}")
         try:
