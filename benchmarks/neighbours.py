@@ -26,7 +26,7 @@ from tgqformer.retrieval.neighbour_table import write_neighbours
 from tgqformer.retrieval.neighbours import NeighbourSearch
 from tgqformer.retrieval.scores import Vectors, blocks, unit
 
-BLOCK = 2048
+BLOCK = 4096
 
 
 def drawn(items: int, dims: int, seed: int = 0) -> Vectors:

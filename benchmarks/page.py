@@ -61,6 +61,8 @@ def section(title: str, about: str, names: str, write: Any) -> str:
         here = found["machine"]
         how = f"{here['threads']} threads, load {here['load_average']}, {here['date']}"
         parts += [write(found), f"`{found['command']}` ({how})"]
+        if "note" in found:
+            parts.append(found["note"])
     return "\n\n".join(parts)
 
 

@@ -47,7 +47,7 @@ def write_neighbours(
     *,
     rules: Rules | None = None,
     relevance: float = 1.0,
-    block: int = 2048,
+    block: int = 4096,
 ) -> Iterator[tuple[int, int]]:
     """Search block by block and write the table; run the iterator to its end.
 

@@ -30,8 +30,7 @@ from tgqformer.retrieval.scores import (
 )
 from tgqformer.retrieval.selection import top
 
-_FLAT_QUERIES = 512  # that FAISS is asked at once: a tenth faster than thousands
-_QUERIES = 256  # scored at once here,
+_QUERIES = 256  # scored at once,
 _POOL = 131_072  # against so many rows: 128 MB of scores
 _TILE = 16_384  # in one product: a fifth faster than all at once, which leaves the caches
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
@@ -68,7 +67,7 @@ class NeighbourSearch:
         rules: what is left out.
         relevance: the weight of relevance in maximal marginal relevance (`diversity.py`), in
             (0, 1]; 1 is the plain order.
-        block: rows in one block, the unit of work.
+        block: rows in one block, the unit of work; FAISS takes as many queries at once.
 
     Raises:
         ConfigError: an option is out of its range.
@@ -82,7 +81,7 @@ class NeighbourSearch:
         *,
         rules: Rules | None = None,
         relevance: float = 1.0,
-        block: int = 2048,
+        block: int = 4096,
     ) -> None:
         self.vectors: Vectors = as_vectors(vectors)
         self.k, self.block, self.relevance = k, block, relevance
@@ -119,7 +118,7 @@ class NeighbourSearch:
         pool = self.vectors if members is None else self.vectors[members]
         scores = np.full((len(rows), self.k), -np.inf, dtype=np.float32)
         found = np.full((len(rows), self.k), -1, dtype=np.int64)
-        for start, stop in blocks(len(rows), _FLAT_QUERIES if self._by_faiss else _QUERIES):
+        for start, stop in blocks(len(rows), self.block if self._by_faiss else _QUERIES):
             part = slice(start, stop)
             some, places = self._nearest(rows[part], pool, members)
             if self.relevance < 1:
