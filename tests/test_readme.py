@@ -27,11 +27,13 @@ def test_every_block_of_the_readme_runs(
     assert ran.count("python") >= 1
 
 
-def test_only_what_installs_or_trains_for_hours_is_not_run() -> None:
+def test_only_what_installs_serves_or_trains_for_hours_is_not_run() -> None:
     skipped = [code for mark, _, code in BLOCK.findall(README.read_text("utf-8")) if mark]
-    assert len(skipped) == 2
+    assert len(skipped) == 4
     assert "make demo" in skipped[0]
-    assert skipped[1].startswith("tgqformer compare")
+    assert "tgqformer serve" in skipped[1]
+    assert all(line.startswith("curl -s ") for line in skipped[2].splitlines())
+    assert skipped[3].startswith("tgqformer compare")
 
 
 def test_every_file_that_the_readme_links_is_there() -> None:

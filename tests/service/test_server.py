@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 
 from tgqformer.service.config import ServiceConfig
@@ -99,3 +105,22 @@ def test_what_is_under_way_when_the_service_stops_is_finished(make_app, embedder
     again = make_app()
     assert "late" in again.state.service.models["fake"].index.mirror
     again.state.service.close()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_lines_of_the_readme(make_app) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^curl .*$", readme, re.MULTILINE)
+    assert len(lines) >= 5
+    with listening(make_app()) as (port, _):
+        for line in lines:
+            line = line.replace("localhost:8000", f"127.0.0.1:{port}").replace("p000000", "i0")
+            done = subprocess.run(
+                ["bash", "-c", f"{line} -w '\\n%{{http_code}}'"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env=os.environ | {"no_proxy": "*"},
+            )
+            body, _, code = done.stdout.rpartition("\n")
+            assert code in ("200", "201", "204"), f"{line}\n{body}"
