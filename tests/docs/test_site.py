@@ -155,6 +155,7 @@ def test_the_figure_of_the_connector_tells_the_shapes_of_the_code(method: Module
         assert shape in drawn or name == "agreement", f"{name}: draw docs/figures/method.py again"
 
 
+@pytest.mark.slow
 @pytest.mark.offline
 def test_the_figure_has_the_widths_of_the_offline_towers(method: ModuleType) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
