@@ -55,7 +55,7 @@ export function words(found) {
   if (!found.length) return null;
   const highest = Math.max(...found.map((word) => word.weight), 1e-9);
   const order = [...found].sort((a, b) => b.weight - a.weight).map((word) => word.text);
-  const strongest = [...new Set(order)].slice(0, 3);
+  const strongest = [...new Set(order.filter((word) => word.length > 1))].slice(0, 3);
   return section("Words followed", `By the anchored queries; most of all ${strongest.join(", ")}.`,
     el("p", { class: "words-read" },
       found.flatMap(({ text, weight }) => {
