@@ -257,7 +257,7 @@ def test_swapped_metadata_is_another_items_and_no_positive_of_the_agreement(
     same = after.towers.text_global
     assert torch.equal(swapped.facts.same_text, (same[:, None] == same[None, :]).all(dim=-1))
     output = embedder.model(after)
-    total, terms = batch_loss(
+    _, terms = batch_loss(
         per_item(output, config.training.loss), swapped.facts, config.training.loss
     )
     kept = image_text_contrast(
