@@ -175,7 +175,7 @@ def test_nine_parts_of_one_loss_and_one_of_the_other(method, items):
     """The gradient is that of (9 L_m + L_v) / 10, times 10 / 9."""
     embedder = method("notellm2")
     model, batch = embedder.model, embedder.batch(items[:12])
-    facts = BatchFacts(6, torch.eye(12).bool(), torch.zeros(12, 12).bool())
+    facts = BatchFacts(6, torch.eye(12).bool(), torch.zeros(12, 12).bool(), torch.ones(12).bool())
     config = LossConfig(visual=1 / 9)
 
     def gradients(loss) -> list[torch.Tensor]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tgqformer.inspection.explain import Explanation
 
 
-@click.command(short_help="Show where an item's queries look, and why two items are alike.")
+@click.command(short_help="Show where an item's queries look, and why two are alike.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
 @click.option("--id", "item_id", required=True, help="Id of the item.")

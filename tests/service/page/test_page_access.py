@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def _settle(page: Any, view: str) -> None:
 
 
 def test_from_the_search_to_the_explanation_by_keys_alone(visit: Open) -> None:
-    page = visit()()
+    tab = visit()
+    page = tab()
     page.wait_for_selector(".card")
     press = page.keyboard.press
     focused = "document.activeElement"
@@ -57,8 +59,8 @@ def test_from_the_search_to_the_explanation_by_keys_alone(visit: Open) -> None:
         assert page.evaluate(f"{focused} === document.body || !!{focused}.closest('#why')")
     press("Escape")
     page.wait_for_selector("#why", state="hidden")
-    assert page.evaluate(f"{focused}.ariaLabel") == name
-    assert "why=" not in page.url
+    tab.until(f"{focused}.ariaLabel === {json.dumps(name)}")  # both follow the closing
+    tab.until("!location.href.includes('why=')")
 
 
 def test_escape_closes_the_suggestions_and_leaves_what_was_typed(visit: Open) -> None:
