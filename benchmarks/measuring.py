@@ -6,6 +6,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import platform
 import statistics
 import sys
 import time
@@ -118,6 +119,7 @@ def told(text: str) -> None:
 def surroundings() -> dict[str, Any]:
     """The machine, and how busy it was."""
     facts = {k: v for k, v in machine.facts().items() if k not in ("executable", "disk")}
+    facts["system"] = platform.system()  # the release of a kernel names the machine, not its speed
     facts["memory"] = {"total": facts["memory"]["total"]}
     return {
         **facts,
