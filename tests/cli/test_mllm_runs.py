@@ -54,3 +54,11 @@ def test_shards_are_refused_in_one_sentence(tgqformer, run, few, tmp_path):
     assert "end-to-end MLLM" in error
     assert ".parquet" in error
     assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize("command", [("explain", "--id", "p000000"), ("audit", "--out", "a.html")])
+def test_what_looks_into_a_connector_refuses_in_one_sentence(tgqformer, run, few, command):
+    name, *options = command
+    code, _, error = tgqformer(name, run, few, *options)
+    assert code == 2
+    assert "end-to-end MLLM" in error

@@ -42,16 +42,15 @@ def audit(
     readable photo, and metadata that is empty, too short, priced oddly or of odd characters.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import model_digest, model_folder, run_cache
-    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.cli.runs import load_item_embedder, model_digest, model_folder, run_cache
     from tgqformer.inspection.audit import audit as look
     from tgqformer.inspection.audit import write_audit
     from tgqformer.inspection.audit.audit import NEAR
 
-    folder = model_folder(run)
+    model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)
     catalog.require_items()
-    embedder = ItemEmbedder.from_pretrained(folder, cache_dir=cache or run_cache(run))
+    embedder = load_item_embedder(run, cache or run_cache(run), "it asks the frozen towers")
     found = look(embedder, catalog, near=NEAR if near is None else near, progress=not quiet)
     told = found.counts()
     write_audit(

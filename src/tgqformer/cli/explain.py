@@ -44,14 +44,13 @@ def explain(
         raise click.UsageError(f"--out is {str(out)!r}; choose a name that ends in .png")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import model_folder, run_cache
-    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.cli.runs import load_item_embedder, run_cache
     from tgqformer.inspection.explain import explain as ask
 
     catalog = Catalog.load(catalog_path)
     item = _item(catalog, item_id)
     other = None if other_id is None else _item(catalog, other_id)
-    embedder = ItemEmbedder.from_pretrained(model_folder(run), cache_dir=cache or run_cache(run))
+    embedder = load_item_embedder(run, cache or run_cache(run), "it looks into a connector")
     explanation = ask(embedder, item, other)
     if out is not None:
         from tgqformer.files import atomic_path

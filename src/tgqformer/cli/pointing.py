@@ -79,14 +79,12 @@ def pointing(
 
 def _models(runs: Sequence[Path], cache: Path | None) -> Iterator[tuple[str, ItemEmbedder]]:
     """Load one run after another; each is named by its connector, a second one numbered."""
-    from tgqformer.cli.runs import model_folder, run_cache
-    from tgqformer.embedder import ItemEmbedder
+    from tgqformer.cli.runs import load_item_embedder, run_cache
 
     seen: dict[str, int] = {}
     for run in runs:
-        embedder = ItemEmbedder.from_pretrained(
-            model_folder(run), cache_dir=cache or run_cache(run)
-        )
+        own = cache or run_cache(run)
+        embedder = load_item_embedder(run, own, "it looks into a connector")
         kind = embedder.config.connector.kind
         seen[kind] = seen.get(kind, 0) + 1
         yield kind if seen[kind] == 1 else f"{kind} ({seen[kind]})", embedder

@@ -12,7 +12,6 @@ from tgqformer.errors import ModelError, StorageError
 if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.mllm import MLLMEmbedder
-    from tgqformer.retrieval.embeddings import Embeddings
 
 MODEL = "model"
 
@@ -96,18 +95,22 @@ def model_digest(run: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_same_model(run: Path, stored: Embeddings, source: Path) -> None:
-    """Raise where embeddings say that another model than the run's made them.
+def check_same_model(run: Path, made_by: str | None, source: Path, remedy: str) -> None:
+    """Raise where vectors say that another model than the run's made them.
+
+    Args:
+        made_by: what they say, a model's digest; None or "" where they do not.
+        source: where they are.
+        remedy: what to do then, the end of the sentence.
 
     Raises:
         StorageError: they do.
         ModelError: the run holds no model.
     """
-    made_by, own = stored.metadata.get("model"), model_digest(run)
-    if made_by is not None and made_by != own:
+    own = model_digest(run)
+    if made_by and made_by != own:
         raise StorageError(
-            f"{source} was made by another model ({made_by}) than {run} holds ({own}); run "
-            f"`tgqformer embed {run} CATALOG --out {source}` again."
+            f"{source} was made by another model ({made_by}) than {run} holds ({own}); {remedy}."
         )
 
 

@@ -161,22 +161,19 @@ def _catalog(path: Path | None) -> Catalog | None:
 def _load(
     name: str, folders: tuple[Path, Path], catalog: Catalog | None, *, explains: bool
 ) -> Served:
-    from tgqformer.cli.runs import model_digest, model_folder
+    from tgqformer.cli.runs import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
-    from tgqformer.errors import StorageError
     from tgqformer.retrieval.local import LocalIndex
     from tgqformer.service.served import Served
 
     run, store = folders
     index = LocalIndex(store)
-    made_by, own = index.store.manifest.model, model_digest(run)
-    if made_by and made_by != own:
-        raise StorageError(
-            f"{store} was made by another model ({made_by}) than {run} holds ({own}); embed the "
-            "catalog again and build the store anew with --replace."
-        )
-    embedder = ItemEmbedder.from_pretrained(model_folder(run))
-    explainer = _ItemExplainer(embedder) if explains else None
+    anew = "embed the catalog again and build the store anew with --replace"
+    check_same_model(run, index.store.manifest.model, store, anew)
+    embedder = load_embedder(run)
+    explainer = None
+    if explains and isinstance(embedder, ItemEmbedder):  # an MLLM has no connector to look into
+        explainer = _ItemExplainer(embedder)
     return Served(name, embedder, index, catalog=catalog, explainer=explainer)
 
 

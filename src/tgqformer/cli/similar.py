@@ -51,7 +51,8 @@ def similar(
     from tgqformer.retrieval.exact import ExactIndex
 
     stored = read_embeddings(embeddings)
-    check_same_model(run, stored, embeddings)
+    again = f"run `tgqformer embed {run} CATALOG --out {embeddings}` again"
+    check_same_model(run, stored.metadata.get("model"), embeddings, again)
     index = ExactIndex(stored.ids, stored.as_float32())
     if item_id is not None:
         found = [(entry.item_id, entry.score) for entry in index.similar(item_id, k)]
