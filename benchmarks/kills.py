@@ -40,7 +40,7 @@ from tgqformer.embedder import ItemEmbedder  # noqa: E402
 from tgqformer.presets import load_preset  # noqa: E402
 from tgqformer.retrieval.embeddings import Embeddings, read_embeddings  # noqa: E402
 from tgqformer.retrieval.filters import Metadata  # noqa: E402
-from tgqformer.retrieval.local import LocalIndex, optimize  # noqa: E402
+from tgqformer.retrieval.local import LocalIndex  # noqa: E402
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours  # noqa: E402
 from tgqformer.retrieval.sidecar import read_manifest  # noqa: E402
 from tgqformer.retrieval.store import LanceStore  # noqa: E402
@@ -145,7 +145,7 @@ class Upsert(Work):
             elif kind == "delete":
                 store.delete(ids)
             elif kind == "optimize":
-                optimize(store)
+                store.optimize()
             elif len(store):
                 LocalIndex(self.root, sidecar=False).build_sidecar(kind, queries=2)  # type: ignore[arg-type]
             tell("done", step)
@@ -174,10 +174,11 @@ class Upsert(Work):
         states = self.state(done), self.state(begun)
         assert found in states, f"rows {found} are neither {states[0]} nor {states[1]}"
         made = read_manifest(self.root)
-        if made is not None and (made.table, made.version) == index.store.newest():
+        if made is not None and found:
             assert index.sidecar is not None, index.sidecar_refused
-            near = index.sidecar.candidates(index.mirror.vectors(index.mirror.ids()[:1]), 3)
-            assert set(near[0]) <= set(found), "the sidecar names what is not there"
+            asked = index.mirror.vectors(index.mirror.ids()[:1])
+            near, exact = (index.search(asked, 3, exact=exact)[0] for exact in (False, True))
+            assert [n.score for n in near] == [n.score for n in exact], "the sidecar differs"
 
     def result(self) -> Any:
         index = LocalIndex(self.root)

@@ -3,10 +3,10 @@
 The names below are the public surface; they are imported when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tgqformer.errors import TGQFormerError
+from tgqformer.lazy import lazily
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -34,26 +34,17 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Catalog": "tgqformer.catalog.catalog",
-    "ExactIndex": "tgqformer.retrieval.exact",
-    "Item": "tgqformer.catalog.items",
-    "ItemEmbedder": "tgqformer.embedder",
-    "Pair": "tgqformer.catalog.items",
-    "draw_storefront": "tgqformer.storefront",
-    "evaluate": "tgqformer.evaluation.evaluate",
-    "load_preset": "tgqformer.presets",
-    "train": "tgqformer.training.run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tgqformer' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Catalog": "tgqformer.catalog.catalog",
+        "ExactIndex": "tgqformer.retrieval.exact",
+        "Item": "tgqformer.catalog.items",
+        "ItemEmbedder": "tgqformer.embedder",
+        "Pair": "tgqformer.catalog.items",
+        "draw_storefront": "tgqformer.storefront",
+        "evaluate": "tgqformer.evaluation.evaluate",
+        "load_preset": "tgqformer.presets",
+        "train": "tgqformer.training.run",
+    },
+)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.retrieval import sidecar as sidecar_module
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.retrieval.local import LocalIndex
@@ -146,7 +147,8 @@ def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
     index.close()
 
 
-def test_the_sidecar_serves_its_own_version_only(tmp_path):
+def test_the_sidecar_serves_what_was_written_since_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(sidecar_module, "_CHANGED", 5)
     rng = np.random.default_rng(1)
     root = tmp_path / "store"
     stored = unit(rng.standard_normal((900, DIMS)))
@@ -158,7 +160,7 @@ def test_the_sidecar_serves_its_own_version_only(tmp_path):
         manifest = index.build_sidecar(kind, queries=40).manifest
         assert manifest.recall["10"] > 0.9
         assert manifest.items == manifest.version * 900 == 900
-    assert len(list((root / "sidecar").iterdir())) == 2, "the old sidecar's file is gone"
+    assert len(list((root / "sidecar").iterdir())) == 3, "the old sidecar's files are gone"
     fresh = LocalIndex(root)
     assert fresh.sidecar is not None
     exact = fresh.search(stored[:40], 10, exact=True)
@@ -167,13 +169,28 @@ def test_the_sidecar_serves_its_own_version_only(tmp_path):
     assert np.mean(shared) > 9
     index.optimize()
     assert fresh.search(stored[:1], 1)[0][0].item_id == "i0"
-    assert fresh.sidecar.manifest.version == fresh.version, "tidying up changes no row"
-    index.upsert(["new"], stored[:1] * 2)
-    assert fresh.search(stored[:1], 1)[0][0].item_id == "new", "a stale sidecar answered"
+    assert fresh.sidecar.changed == frozenset(), "tidying up changes no row"
+    index.upsert(["new", "i1"], stored[:2] * [[2], [-1]])
+    index.delete(["i2"])
     late = LocalIndex(root)
-    assert late.sidecar is None
-    assert "but the store is at version" in late.sidecar_refused
+    for opened in (index, fresh, late):
+        assert opened.search(stored[:1], 1)[0][0].item_id == "new"
+        for query in stored[1:3]:
+            assert opened.search(query[None], 10) == opened.search(query[None], 10, exact=True)
+            assert opened.sidecar is not None
+            assert opened.sidecar.changed == {"new", "i1"}
+    gone = [near.item_id for near in fresh.search(stored[:1], 40)[0]][1:3]
+    index.delete(gone)
+    assert len(fresh.search(stored[:1], 40)[0]) == 40, "deleted ones took others' places"
+    index.upsert(["i7", "i8"], stored[7:9])
+    for opened in (index, fresh, LocalIndex(root)):
+        assert opened.search(stored[:1], 1)[0][0].item_id not in gone
+        assert opened.sidecar is None
+        assert "6 of the 900 items" in opened.sidecar_refused
     built = index.build_sidecar(queries=5)
+    fresh.refresh()
+    assert fresh.sidecar is not None, "one built by another is taken up"
+    assert (len(fresh.sidecar.ids), fresh.sidecar.changed) == (898, frozenset())
     file = root / "sidecar" / built.manifest.file
     file.write_bytes(file.read_bytes()[:-1])
     assert "absent or damaged" in LocalIndex(root).sidecar_refused

@@ -134,17 +134,19 @@ def delete(store: Path, ids: tuple[str, ...], listed: Path | None, as_json: bool
 @json_option
 def info(store: Path, as_json: bool) -> None:
     """Tell what STORE holds, its size and versions, and whether its sidecar is current."""
-    from tgqformer.retrieval.sidecar import read_manifest
+    from tgqformer.retrieval.sidecar import outdated, read_manifest
     from tgqformer.retrieval.store import LanceStore
 
-    found = LanceStore(store).info()
+    opened = LanceStore(store)
+    found = opened.info()
     sidecar = read_manifest(store)
-    current = sidecar is not None and (sidecar.table, sidecar.version) == (
-        found.table,
-        found.version,
-    )
+    current, changed = False, 0
+    if sidecar is not None and sidecar.table == found.table:
+        changed = len(opened.ids(since=sidecar.version))
+        current = not outdated(sidecar, changed, found.items)
     if as_json:
-        print_json({"store": found, "sidecar": sidecar, "sidecar_current": current})
+        told = {"sidecar_current": current, "sidecar_changed": changed}
+        print_json({"store": found, "sidecar": sidecar, **told})
         return
     rows: list[tuple[str, object]] = [
         ("items", found.items),
@@ -163,7 +165,9 @@ def info(store: Path, as_json: bool) -> None:
             ("  size", size(sidecar.bytes)),
             (
                 "  current",
-                "yes" if current else f"no, of version {sidecar.version}: build it again",
+                f"yes; {changed:,} items written since are searched beside it"
+                if current
+                else f"no, of version {sidecar.version}: build it again",
             ),
         ]
     facts(str(store), rows)
@@ -175,12 +179,11 @@ def info(store: Path, as_json: bool) -> None:
 def optimize(store: Path, as_json: bool) -> None:
     """Merge the small files of STORE and remove its old versions.
 
-    Writes do so by themselves when the folder has doubled; a current sidecar stays current.
+    Writes do so by themselves when the folder has doubled.
     """
-    from tgqformer.retrieval.local import optimize as tidy
     from tgqformer.retrieval.store import LanceStore
 
-    before, after = tidy(LanceStore(store))
+    before, after = LanceStore(store).optimize()
     if as_json:
         print_json({"bytes_before": before, "bytes": after})
         return
@@ -202,8 +205,9 @@ def optimize(store: Path, as_json: bool) -> None:
 def sidecar(store: Path, kind: str, effort: int | None, queries: int, as_json: bool) -> None:
     """Build an approximate index of STORE for searches over millions of items.
 
-    Its recall against exact search is measured and told. It serves the version it was built from;
-    after a write the exact mirror answers until it is built again.
+    Its recall against exact search is measured and told. What is written afterwards is searched
+    beside it, up to 1,000 items or 1/200 of all; after more the exact mirror answers until it is
+    built again.
     """
     from tgqformer.retrieval.local import LocalIndex
 

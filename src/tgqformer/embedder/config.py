@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tgqformer.connectors.build import needs_backbone
 from tgqformer.connectors.config import ConnectorConfig
 from tgqformer.errors import ConfigError
 from tgqformer.language.config import LanguageConfig
@@ -43,11 +42,14 @@ class EmbedderConfig:
     max_images: int = 1
 
     def __post_init__(self) -> None:
-        if self.fusion == "late" and not needs_backbone(self.connector.kind):
-            raise ConfigError(
-                f"embedder.fusion 'late' joins the backbone's state, and connector.kind "
-                f"'{self.connector.kind}' has no backbone; set embedder.fusion=none."
-            )
+        if self.fusion == "late":
+            from tgqformer.connectors.build import needs_backbone  # and torch with it
+
+            if not needs_backbone(self.connector.kind):
+                raise ConfigError(
+                    f"embedder.fusion 'late' joins the backbone's state, and connector.kind "
+                    f"'{self.connector.kind}' has no backbone; set embedder.fusion=none."
+                )
         if self.dims < 1:
             raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
         if any(not 0 < d <= self.dims for d in self.matryoshka):

@@ -1,10 +1,10 @@
-"""One machine's index: the durable store, its exact mirror and, while current, the sidecar."""
+"""One machine's index: the durable store, its exact mirror and, where there is one, the sidecar."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy.typing as npt
 
@@ -20,8 +20,9 @@ from tgqformer.retrieval.sidecar import (
     Sidecar,
     SidecarKind,
     build_sidecar,
-    carry_over,
     open_sidecar,
+    outdated,
+    read_manifest,
 )
 from tgqformer.retrieval.store import LanceStore
 from tgqformer.retrieval.store_files import stamp
@@ -38,8 +39,9 @@ class LocalIndex:
     Args:
         path: the store's folder.
         precision: of the mirror; "int8" takes a quarter of the memory and keeps directions only.
-        sidecar: search through the store's sidecar while it is current; the exact mirror judges
-            its candidates, and answers alone where a filter is given or the store has moved on.
+        sidecar: search through the store's sidecar where there is one; the exact mirror judges its
+            candidates and all that was written since it was built, and answers alone where a
+            filter is given or that has become too much.
 
     Raises:
         StorageError: there is no store, or it cannot be read.
@@ -58,7 +60,7 @@ class LocalIndex:
         self.sidecar: Sidecar | None = None
         self.sidecar_refused = ""  # why there is none, in a sentence
         self._wants_sidecar = sidecar
-        self._sidecar_checked: object = None
+        self._sidecar_looked_at: object = None
         self._reading = threading.RLock()
         self._writing = threading.RLock()
         self._seen: tuple[str | None, int] = (None, -1)
@@ -90,6 +92,7 @@ class LocalIndex:
             # Where this was the only write since, what changed is known and need not be read.
             if metadata is not None and len(ids) and self._seen == (table, version - 1):
                 self.mirror.update([checked(ids, vectors, metadata, self.dims)])
+                self._written(ids)
                 self._seen = (table, version)
             self.refresh()
 
@@ -121,16 +124,24 @@ class LocalIndex:
             exact: leave the sidecar aside.
         """
         self.refresh()
-        sidecar = self._current_sidecar()
+        sidecar = self.sidecar
         if sidecar is None or where or exact:
             return self.mirror.search(queries, k, where, exclude)
         wanted = as_vectors(queries, "queries")
         if k < 1 or wanted.shape[1] != self.dims:
             return self.mirror.search(queries, k)  # which says what is wrong
+        changed = sidecar.changed
         near = sidecar.candidates(wanted, _CANDIDATES * k + 1)
         own = list(exclude) if exclude is not None else [None] * len(wanted)
-        kept = [[i for i in ids if i != self_id] for ids, self_id in zip(near, own)]
-        return self.mirror.judge(wanted, k, kept)
+        kept = [changed.union(ids) - {itself} for ids, itself in zip(near, own)]
+        found = self.mirror.judge(wanted, k, kept)
+        # Where deleted items took the candidates' places, or there are no more than k.
+        short = [row for row, line in enumerate(found) if len(line) < k]
+        if short:
+            whole = self.mirror.search(wanted[short], k, exclude=[own[row] for row in short])
+            for row, line in zip(short, whole):
+                found[row] = line
+        return found
 
     def similar(
         self, item_id: str, k: int = 10, where: Filter | None = None, *, exact: bool = False
@@ -153,28 +164,24 @@ class LocalIndex:
     ) -> Sidecar:
         """Build, measure and swap in a sidecar of what the store holds now.
 
-        Searches go on meanwhile; a write that comes in between makes the sidecar stale.
+        Searches and writes go on meanwhile.
         """
-        with self._writing:
-            self.refresh()
-            table, version = self._seen
-            built = build_sidecar(
-                self.store.path,
-                self.mirror,
-                str(table),
-                version,
-                kind=kind,
-                effort=effort,
-                queries=queries,
-            )
+        self.refresh()
         with self._reading:
-            self.sidecar = built
+            mirror, (table, version) = self.mirror, self._seen
+        path = self.store.path
+        built = build_sidecar(
+            path, mirror, str(table), version, kind=kind, effort=effort, queries=queries
+        )
+        with self._reading:
+            if self._wants_sidecar and self._seen[0] == table:
+                self._take_up(built, self._sidecar_on_disk())
         return built
 
     def optimize(self) -> tuple[int, int]:
-        """Tidy the store up; a current sidecar stays current. Returns bytes before and after."""
+        """Tidy the store up. Returns bytes before and after."""
         with self._writing:
-            sizes = optimize(self._writer)
+            sizes = self._writer.optimize()
         self.refresh()
         return sizes
 
@@ -189,40 +196,52 @@ class LocalIndex:
             # Opened just now, or built anew since, perhaps with vectors of another width.
             mirror = ExactMirror(self.store.dims, self.mirror.precision)
             changes = self.store.changes(take=lambda rows, count: mirror.update([rows], room=count))
+            self.sidecar = None
         else:
             mirror = self.mirror
             changes = self.store.changes(table, since)
             if changes.table != table:
                 return
             mirror.update(changes.rows)
+            for rows in changes.rows:
+                self._written(rows.ids)
         if len(mirror) > changes.count:
             mirror.keep(self.store.ids())
         self.mirror = mirror
         self._seen = (changes.table, changes.version)
 
+    def _written(self, ids: Iterable[str]) -> None:
+        """Let searches judge `ids` beside the sidecar's candidates; the mirror has them already."""
+        if self.sidecar is not None:
+            self.sidecar.changed = self.sidecar.changed.union(ids)
+
     def _follow_sidecar(self) -> None:
-        """Take up the sidecar on the disk where it fits what the mirror holds."""
-        table, version = self._seen
-        checked = (self._seen, stamp(self.store.path / FOLDER / MANIFEST))
-        if checked == self._sidecar_checked or self._current_sidecar() is not None:
+        """Let go of a sidecar beside which too much has changed; take up one that was built."""
+        if self.sidecar is not None:
+            changed = len(self.sidecar.changed)
+            self.sidecar_refused = outdated(self.sidecar.manifest, changed, len(self.mirror))
+            if self.sidecar_refused:
+                self.sidecar = None
+        found = self._sidecar_on_disk()
+        if found == self._sidecar_looked_at:
             return
+        table, version = self._seen
         try:
-            self.sidecar = open_sidecar(
-                self.store.path, self.mirror, str(table), version, known=self.sidecar
-            )
-            self.sidecar_refused = ""
+            told = read_manifest(self.store.path)
+            if told is not None and told.table == table and told.version > version:
+                return  # somebody wrote and built just now: at the next look
+            self._take_up(open_sidecar(self.store.path, str(table)), found)
         except StorageError as error:
-            self.sidecar_refused = str(error)
-        self._sidecar_checked = checked
+            self.sidecar, self.sidecar_refused = None, str(error)
+            self._sidecar_looked_at = found
 
-    def _current_sidecar(self) -> Sidecar | None:
-        sidecar = self.sidecar
-        fits = sidecar is not None and (
-            (sidecar.manifest.table, sidecar.manifest.version) == self._seen
-        )
-        return sidecar if fits else None
+    def _take_up(self, sidecar: Sidecar, found: object) -> None:
+        """Search through `sidecar` from now on, the one of `found` on the disk."""
+        sidecar.changed = frozenset(self.store.ids(since=sidecar.manifest.version))
+        changed = len(sidecar.changed)
+        self.sidecar_refused = outdated(sidecar.manifest, changed, len(self.mirror))
+        self.sidecar = None if self.sidecar_refused else sidecar
+        self._sidecar_looked_at = found
 
-
-def optimize(store: LanceStore) -> tuple[int, int]:
-    """Merge a store's small files and remove old versions; a current sidecar stays current."""
-    return store.optimize(lambda table, old, new: carry_over(store.path, table, old, new))
+    def _sidecar_on_disk(self) -> object:
+        return self._seen[0], stamp(self.store.path / FOLDER / MANIFEST)

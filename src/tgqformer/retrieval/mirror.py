@@ -74,6 +74,13 @@ class ExactMirror:
         with self._lock.reading():
             return self._gather(np.array([self._known(i) for i in ids], dtype=np.int64))
 
+    def present(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        """Those of `ids` that are here, and their vectors as they are searched."""
+        with self._lock.reading():
+            here = [item_id for item_id in ids if item_id in self._row]
+            rows = [self._row[item_id] for item_id in here]
+            return here, self._gather(np.array(rows, dtype=np.int64))
+
     def update(
         self, put: Iterable[StoredRows] = (), drop: Iterable[str] = (), room: int = 0
     ) -> None:
@@ -135,7 +142,7 @@ class ExactMirror:
             return found
 
     def judge(
-        self, queries: npt.ArrayLike, k: int, candidates: Sequence[Sequence[str]]
+        self, queries: npt.ArrayLike, k: int, candidates: Sequence[Iterable[str]]
     ) -> list[list[Neighbour]]:
         """The `k` best of the candidates that somebody proposes for each query, exactly scored."""
         wanted = self._queries(queries, k)

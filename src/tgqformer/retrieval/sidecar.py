@@ -1,8 +1,10 @@
 """The approximate index beside a store: FAISS HNSW or IVF, for pools where exact search is slow.
 
 It is built from the exact mirror and judged by it: its recall is measured and kept in its manifest
-with the table and version it was built from, and it is refused for any other. The index file is
-written first; the manifest that names it takes the old one's place by a rename, which is the swap.
+with the table and version it was built from. Another table's is refused. Of later versions of its
+own table it knows nothing, so whoever asks it judges what was written since beside its candidates,
+until that is too much. The index file and its ids are written first; the manifest that names them
+takes the old one's place by a rename, which is the swap.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ import numpy as np
 
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import atomic_path, write_text
+from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.mirror import ExactMirror
 from tgqformer.retrieval.scores import Vectors, blocks
 
 SidecarKind = Literal["hnsw", "ivf"]
 
 FOLDER, MANIFEST = "sidecar", "manifest.json"
-_FORMAT = 1
+_LOCK = ".sidecar.lock"
+_FORMAT = 2
+_CHANGED, _CHANGED_SHARE = 1000, 200  # items, or 1/200 of all, that may be new beside it
 _RECALLS_AT = (10, 100)
 _ADDED_AT_ONCE = 65_536
 _TRAINED_ON = 64  # vectors for each IVF list
@@ -49,7 +54,8 @@ class SidecarManifest:
         milliseconds: a query at K = 10, one at a time, beside `exact_milliseconds` of the mirror.
         build_seconds: without the measuring.
         bytes: of the index file.
-        sha256: of the index file.
+        sha256: of the index file and the one of its ids.
+        file: name of the index file; the ids lie beside it.
     """
 
     kind: SidecarKind
@@ -69,15 +75,23 @@ class SidecarManifest:
 
 
 class Sidecar:
-    """A sidecar in memory; `build_sidecar` and `open_sidecar` make it."""
+    """A sidecar in memory; `build_sidecar` and `open_sidecar` make it.
+
+    Attributes:
+        changed: what was written since it was built; to be judged beside its candidates.
+    """
 
     def __init__(self, index: Any, ids: list[str], manifest: SidecarManifest) -> None:
         self.index = index
         self.ids = ids
         self.manifest = manifest
+        self.changed: frozenset[str] = frozenset()
 
     def candidates(self, queries: Vectors, count: int) -> list[list[str]]:
-        """Up to `count` ids near each of queries [M, D]; for the mirror to judge."""
+        """Up to `count` ids near each of queries [M, D], for a mirror to judge.
+
+        Items deleted since may be among them.
+        """
         count = min(count, len(self.ids))
         if count == 0:
             return [[] for _ in queries]
@@ -116,56 +130,71 @@ def build_sidecar(
         raise ConfigError(f"sidecar kind is {kind!r}, but must be 'hnsw' or 'ivf'.")
     if queries < 1 or (effort is not None and effort < 1):
         raise ConfigError("effort and queries of a sidecar must be at least 1.")
-    ids = mirror.ids()
-    if not ids:
-        raise StorageError(f"{root} holds no items; upsert some before building a sidecar.")
-    start = time.perf_counter()
-    index, default = _trained(kind, mirror, ids, seed)
-    for first, last in blocks(len(ids), _ADDED_AT_ONCE):
-        index.add(mirror.vectors(ids[first:last]))
-    built = SidecarManifest(
-        kind=kind,
-        table=table,
-        version=version,
-        items=len(ids),
-        effort=effort or default,
-        build_seconds=time.perf_counter() - start,
-    )
-    return _swap_in(root, index, ids, measured(Sidecar(index, ids, built), mirror, queries, seed))
+    with only_writer(root / _LOCK):
+        wanted = mirror.ids()
+        if not wanted:
+            raise StorageError(f"{root} holds no items; upsert some before building a sidecar.")
+        start = time.perf_counter()
+        index, default = _trained(kind, mirror, wanted, seed)
+        ids: list[str] = []
+        for first, last in blocks(len(wanted), _ADDED_AT_ONCE):
+            present, vectors = mirror.present(wanted[first:last])
+            index.add(vectors)
+            ids += present
+        built = SidecarManifest(
+            kind=kind,
+            table=table,
+            version=version,
+            items=len(ids),
+            effort=effort or default,
+            build_seconds=time.perf_counter() - start,
+        )
+        told = measured(Sidecar(index, ids, built), mirror, queries, seed)
+        return _swap_in(root, index, ids, told)
 
 
-def open_sidecar(
-    root: Path, mirror: ExactMirror, table: str, version: int, *, known: Sidecar | None = None
-) -> Sidecar:
-    """Load the sidecar of a store whose `version` of `table` the mirror holds.
-
-    Args:
-        known: one in memory, used again where the file is still the same.
+def open_sidecar(root: Path, table: str) -> Sidecar:
+    """Load the sidecar of a store, of whatever version of `table`.
 
     Raises:
-        StorageError: there is none, it belongs to another version, or its file is damaged.
+        StorageError: there is none, it belongs to another table, or its files are damaged.
     """
     manifest = read_manifest(root)
     if manifest is None:
         raise StorageError(f"{root} has no sidecar; build one with `tgqformer index sidecar`.")
-    if (manifest.table, manifest.version) != (table, version):
+    if manifest.table != table:
         raise StorageError(
-            f"the sidecar of {root} was built from version {manifest.version} of "
-            f"{manifest.table}, but the store is at version {version} of {table}; build it again "
-            "with `tgqformer index sidecar`."
+            f"the sidecar of {root} was built from {manifest.table}, but the store is {table} now; "
+            "build it again with `tgqformer index sidecar`."
         )
-    if known is not None and known.manifest.sha256 == manifest.sha256:
-        return Sidecar(known.index, known.ids, manifest)
-    import faiss
-
     path = root / FOLDER / manifest.file
-    if not path.is_file() or _sha256(path) != manifest.sha256:
+    files = (path, _ids_file(path))
+    if not all(file.is_file() for file in files) or _sha256(*files) != manifest.sha256:
         raise StorageError(f"{path} is absent or damaged; build the sidecar again.")
-    ids = mirror.ids()
-    index = faiss.read_index(str(path))
-    if index.ntotal != len(ids):
-        raise StorageError(f"{path} holds {index.ntotal} items, not {len(ids)}; build it again.")
-    return Sidecar(index, ids, manifest)
+    import faiss
+    import pyarrow.parquet as pq
+
+    return Sidecar(
+        faiss.read_index(str(path)),
+        pq.read_table(files[1]).column("item_id").to_pylist(),
+        manifest,
+    )
+
+
+def outdated(manifest: SidecarManifest, changed: int, items: int) -> str:
+    """Why a sidecar should be built again, in a sentence; "" while it serves well.
+
+    Args:
+        changed: items that were written since it was built, and are there.
+        items: that the store holds now.
+    """
+    moved = changed + max(0, manifest.items - items)
+    if moved <= max(_CHANGED, manifest.items // _CHANGED_SHARE):
+        return ""
+    return (
+        f"{moved:,} of the {manifest.items:,} items of the sidecar have changed since it was "
+        "built; build it again with `tgqformer index sidecar`."
+    )
 
 
 def read_manifest(root: Path) -> SidecarManifest | None:
@@ -183,21 +212,12 @@ def read_manifest(root: Path) -> SidecarManifest | None:
     return said
 
 
-def carry_over(root: Path, table: str, old: int, new: int) -> None:
-    """Let a sidecar of version `old` serve `new`, which holds the same rows, only tidied up."""
-    with suppress(StorageError):
-        manifest = read_manifest(root)
-        if manifest is not None and (manifest.table, manifest.version) == (table, old):
-            _write_manifest(root, SidecarManifest(**asdict(manifest) | {"version": new}))
-
-
 def measured(sidecar: Sidecar, mirror: ExactMirror, queries: int, seed: int) -> SidecarManifest:
     """The sidecar's manifest with recall and time against the exact mirror."""
     ids = mirror.ids()
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(ids), size=min(queries, len(ids)), replace=False)
-    asked = [ids[row] for row in np.sort(drawn)]
-    vectors = mirror.vectors(asked)
+    asked, vectors = mirror.present([ids[row] for row in np.sort(drawn)])
     recall: dict[str, float] = {}
     times = {"exact": 0.0, "sidecar": 0.0}
     for k in _RECALLS_AT:
@@ -237,7 +257,7 @@ def _trained(kind: SidecarKind, mirror: ExactMirror, ids: list[str], seed: int) 
     index = faiss.IndexIVFFlat(quantizer, mirror.dims, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # a store of a few items is no cause for a warning
     drawn = np.random.default_rng(seed).permutation(len(ids))[: _TRAINED_ON * lists]
-    index.train(mirror.vectors([ids[row] for row in np.sort(drawn)]))
+    index.train(mirror.present([ids[row] for row in np.sort(drawn)])[1])
     return index, min(lists, max(8, lists // 16))
 
 
@@ -248,29 +268,37 @@ def _faiss() -> Any:
 
 def _swap_in(root: Path, index: Any, ids: list[str], manifest: SidecarManifest) -> Sidecar:
     import faiss
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     folder = root / FOLDER
-    name = f"{manifest.kind}-{os.urandom(4).hex()}.faiss"
-    with atomic_path(folder / name, refusals=(RuntimeError,)) as temporary:
+    path = folder / f"{manifest.kind}-{os.urandom(4).hex()}.faiss"
+    with atomic_path(path, refusals=(RuntimeError,)) as temporary:
         faiss.write_index(index, str(temporary))
-    size = (folder / name).stat().st_size
-    told = {"file": name, "bytes": size, "sha256": _sha256(folder / name)}
+    with atomic_path(_ids_file(path), refusals=(pa.ArrowException,)) as temporary:
+        pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), temporary)
+    told = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path, _ids_file(path)),
+    }
     whole = SidecarManifest(**asdict(manifest) | told)
-    _write_manifest(root, whole)
+    write_text(folder / MANIFEST, json.dumps(asdict(whole), indent=2) + "\n")
     for old in folder.iterdir():
-        if old.name not in (name, MANIFEST):
+        if old.name not in (path.name, _ids_file(path).name, MANIFEST):
             with suppress(OSError):
                 old.unlink()
     return Sidecar(index, ids, whole)
 
 
-def _write_manifest(root: Path, manifest: SidecarManifest) -> None:
-    write_text(root / FOLDER / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+def _ids_file(index: Path) -> Path:
+    return index.with_suffix(".ids.parquet")
 
 
-def _sha256(path: Path) -> str:
+def _sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

@@ -200,13 +200,21 @@ class LanceStore:
                 self._table.delete(_among(ids[start : start + _IDS_AT_ONCE]))
             return int(before - self._table.count_rows())
 
-    def ids(self, where: Filter | None = None) -> list[str]:
-        """Ids of all items, or of those that pass a filter, in no order to rely on."""
+    def ids(self, where: Filter | None = None, *, since: int | None = None) -> list[str]:
+        """Ids of all items, in no order to rely on.
+
+        Args:
+            where: only of those that pass this filter.
+            since: only of those that were written after this version.
+        """
 
         def read() -> list[str]:
             query = self._table.search().select(["item_id"])
-            if where:
-                query = query.where(where.to_sql())
+            conditions = [where.to_sql()] if where else []
+            if since is not None:
+                conditions.append(f"revision > {int(since)}")
+            if conditions:
+                query = query.where(" AND ".join(f"({said})" for said in conditions))
             found: list[str] = query.to_arrow().column("item_id").to_pylist()
             return found
 
@@ -267,18 +275,11 @@ class LanceStore:
             self._open()
         self._table.checkout_latest()
 
-    def optimize(self, done: Callable[[str, int, int], None] | None = None) -> tuple[int, int]:
-        """Merge small files and remove old versions; return the bytes before and after.
-
-        Args:
-            done: called, while nobody else can write, with the table and its versions before and
-                after, which hold the same rows.
-        """
+    def optimize(self) -> tuple[int, int]:
+        """Merge small files and remove old versions; return the bytes before and after."""
         with self._writing(tidy=False):
-            (before, _), version = self._files.sync(), self.version
+            before, _ = self._files.sync()
             self._tidy()
-            if done is not None:
-                done(self.manifest.table, version, self.version)
             return before, self.manifest.compacted_bytes
 
     def info(self) -> StoreInfo:

@@ -19,7 +19,6 @@ async def models(request: Request) -> ModelList:
     cards = []
     for model in service.models.values():
         sidecar = model.index.sidecar
-        current = sidecar is not None and sidecar.manifest.version == model.index.version
         cards.append(
             ModelCard(
                 id=model.name,
@@ -27,7 +26,7 @@ async def models(request: Request) -> ModelList:
                 dims=model.index.dims,
                 items=len(model.index),
                 explains=model.explainer is not None,
-                index=sidecar.manifest.kind if sidecar is not None and current else "exact",
+                index="exact" if sidecar is None else sidecar.manifest.kind,
                 default=model.name == service.default,
             )
         )
