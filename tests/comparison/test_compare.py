@@ -196,6 +196,16 @@ def test_gates_are_told_for_every_condition(results: Results) -> None:
     assert results.methods["frozen_both"].gates == ()
 
 
+def test_gates_are_averaged_by_condition_where_a_cell_knows_fewer(copied: Plan) -> None:
+    path = copied.path(cells(copied, "tgqformer")[0]) / "gates.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps([row for row in told if not row["severity"]]))
+    gates = {(g.condition, g.severity): g for g in gather(copied).methods["tgqformer"].gates}
+    missing = gates["no photo", 0.0].agreement
+    assert missing is not None
+    assert missing.mean == 0, "the mean of another condition's"
+
+
 def test_another_comparison_does_not_fit_into_the_folder(copied: Plan) -> None:
     replace(copied, seeds=(0, 1, 2), methods=("tgqformer", "mlp")).save()  # more of it does
     with pytest.raises(ConfigError, match="preset"):

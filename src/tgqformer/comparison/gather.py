@@ -269,18 +269,19 @@ def _at(tables: Tables, kind: str, level: float) -> Tables:
 
 def _gates(plan: Plan, method: str) -> tuple[r.GateResult, ...]:
     """Each condition's figures, averaged over the seeds."""
-    runs = [read_json(plan.path(cell) / GATES) for cell in _winners(plan, method)]
-    runs = [run for run in runs if run]
+    told: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for cell in _winners(plan, method):
+        for row in read_json(plan.path(cell) / GATES) or ():
+            told.setdefault((row["condition"], row["severity"]), []).append(row)
     return tuple(
         r.GateResult(
-            rows[0]["condition"],
-            rows[0]["severity"],
+            *condition,
             *(
                 _mean([row[name] for row in rows])
                 for name in ("anchored", "exploratory", "agreement")
             ),
         )
-        for rows in zip(*runs)
+        for condition, rows in told.items()
     )
 
 
