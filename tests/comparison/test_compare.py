@@ -128,7 +128,7 @@ def test_sweeps_in_every_state(
         if figure == "failed":
             (folder / "error.txt").write_text("no memory\n")
         else:
-            (folder / CELL).write_text(json.dumps({"validation": {"hit@10": figure}}))
+            (folder / CELL).write_text(json.dumps({"validation": {"ndcg@10": figure}}))
     assert chosen_rate(plan, "tgqformer") == chosen
     seeds = {cell.seed for cell in cells(plan, "tgqformer")}
     assert seeds == ({0} if chosen is None else {0, 1})

@@ -31,7 +31,7 @@ for part in parts:
     path = pathlib.Path(folder, part)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-text = json.dumps({"validation": {"hit@10": float(value)}, "curve": []})
+text = json.dumps({"validation": {"ndcg@10": float(value)}, "curve": []})
 pathlib.Path(folder, "cell.json").write_text(text)
 """
 

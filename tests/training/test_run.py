@@ -52,9 +52,12 @@ def test_the_best_step_is_kept_and_told(shop, config, result):
     told = result.summary["validation"]
     assert told.keys() == figures.keys()
     assert {name: round(value, 6) for name, value in figures.items()} == told
-    judged = [e for e in result.curve if "eval_hit@10" in e and e["step"] >= 6]
-    best = max(judged, key=lambda entry: entry["eval_hit@10"])
-    assert (result.summary["step"], told["hit@10"]) == (best["step"], round(best["eval_hit@10"], 6))
+    judged = [e for e in result.curve if "eval_ndcg@10" in e and e["step"] >= 6]
+    best = max(judged, key=lambda entry: entry["eval_ndcg@10"])
+    assert (result.summary["step"], told["ndcg@10"]) == (
+        best["step"],
+        round(best["eval_ndcg@10"], 6),
+    )
 
 
 def test_what_the_folder_holds(result, config):

@@ -145,7 +145,8 @@ def _winners(plan: Plan, method: str) -> list[Cell]:
 
 
 def _steps_to_90(plan: Plan, judged: Sequence[dict[str, Any]]) -> tuple[int, ...]:
-    metric = plan.base.training.metric
+    chosen_by = plan.base.training.metric
+    metric = chosen_by if chosen_by in TOLD else "hit@10"
     steps = [statistics.steps_to(0.9, known.get("curve", []), metric) for known in judged]
     return tuple(step for step in steps if step is not None)
 

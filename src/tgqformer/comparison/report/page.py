@@ -109,8 +109,8 @@ def write_comparison_report(
         catalogs=[_catalog(results, name, columns, metric) for name in results.catalogs],
         tuning=tuning_rows(results),
         learning={
-            "figure": learning_figure(results, trained, results.metric),
-            "reading": learning_reading(results, trained, results.metric),
+            "figure": learning_figure(results, trained, metric),
+            "reading": learning_reading(results, trained, metric),
         },
         robustness=_robustness(results, metric),
         cost=_cost(results, metric),

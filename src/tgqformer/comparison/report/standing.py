@@ -25,7 +25,7 @@ def metric_columns(results: Results) -> list[str]:
 
 
 def headline(results: Results) -> str:
-    """The figure that the page is about: the one that chose rates and steps, if it was measured."""
+    """The figure that the page is about: the one that chose rates and steps, or else H@10."""
     measured = [metrics for _, metrics in _measured(results)]
     for metric in (results.metric, "hit@10"):
         if not measured or any(metric in metrics for metrics in measured):
