@@ -13,14 +13,12 @@ The service has a process of its own, and the clients another, on the same cores
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import collections
 import json
 import multiprocessing
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import options, put, told
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import read_image_bytes
 from tgqformer.catalog.items import Item
-from tgqformer.cli import machine
-from tgqformer.files import write_text
 from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.scores import Vectors, unit
+from tgqformer.retrieval.sidecar import read_manifest
 from tgqformer.retrieval.store import LanceStore
 
 PORT = 18_437
@@ -56,7 +54,7 @@ class Random:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--dims", type=int, default=256)
     parser.add_argument("--kind", default="hnsw", choices=["hnsw", "ivf", "exact"])
@@ -65,42 +63,34 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="keep the random store here and use it again")
     parser.add_argument("--run", type=Path, help="a trained run, for the embedding rate")
     parser.add_argument("--catalog", type=Path, help="its catalog")
-    parser.add_argument("--out", type=Path, help="write JSON here instead of on stdout")
     given = parser.parse_args()
-    figures: dict[str, Any] = {
-        "machine": {k: v for k, v in machine.facts().items() if k != "executable"},
-        "items": given.items,
-        "dims": given.dims,
-        "index": given.kind,
-    }
+    figures: dict[str, Any] = {"items": given.items, "dims": given.dims, "index": given.kind}
     with tempfile.TemporaryDirectory() as folder:
         store = given.store or Path(folder) / "store"
         if not (store / "store.json").exists():
-            say(f"building {given.items:,} x {given.dims}")
-            figures["build"] = build(store, given.items, given.dims, given.kind)
+            told(f"building {given.items:,} x {given.dims}")
+            build(store, given.items, given.dims, given.kind)
+        made = read_manifest(store)
+        if made is not None:
+            figures["sidecar"] = {"recall": made.recall["10"], "build_seconds": made.build_seconds}
+        bodies = [similar_body(row) for row in draw(given.items)]
+        figures["similar"] = []
         with service(store, None, {}):
             for clients in map(int, given.clients.split(",")):
-                say(f"similar, {clients} clients")
-                bodies = [similar_body(row) for row in draw(given.items)]
-                found = measure("/v1/similar", bodies, clients, given.seconds)
-                figures[f"similar, {clients} clients"] = found
+                told(f"similar, {clients} clients")
+                figures["similar"].append(measure("/v1/similar", bodies, clients, given.seconds))
         with service(store, None, {"max_requests": ADMITTED}):
-            say("overload")
-            bodies = [similar_body(row) for row in draw(given.items)]
+            told("overload")
             clients = OVERLOAD * ADMITTED
             found = measure("/v1/similar", bodies, clients, given.seconds, patient=False)
-            figures[f"overload, {clients} clients"] = found
+            figures["overload"] = {"admitted": ADMITTED, **found}
         if given.run and given.catalog:
-            say("embedding")
+            told("embedding")
             figures["embedding"] = embedding(given.run, given.catalog, Path(folder), given.seconds)
-    text = json.dumps(figures, indent=2) + "\n"
-    if given.out:
-        write_text(given.out, text)
-    else:
-        print(text, end="")
+    put(figures, given.out)
 
 
-def build(store: Path, items: int, dims: int, kind: str) -> dict[str, float]:
+def build(store: Path, items: int, dims: int, kind: str) -> None:
     """A store of unit vectors around random centres, with its sidecar."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((max(1, items // 200), dims)).astype(np.float32)
@@ -112,16 +102,11 @@ def build(store: Path, items: int, dims: int, kind: str) -> dict[str, float]:
             noise = rng.standard_normal((count, dims)).astype(np.float32)
             yield [f"i{row}" for row in range(start, start + count)], unit(near + noise), None
 
-    begun = time.perf_counter()
     LanceStore.build(store, batches(), dims=dims).close()
-    figures = {"store seconds": time.perf_counter() - begun}
     if kind != "exact":
         index = LocalIndex(store, sidecar=False)
-        made = index.build_sidecar("ivf" if kind == "ivf" else "hnsw", queries=50)
+        index.build_sidecar("ivf" if kind == "ivf" else "hnsw", queries=50)
         index.close()
-        figures["sidecar seconds"] = made.manifest.build_seconds
-        figures["sidecar recall at 10"] = made.manifest.recall["10"]
-    return figures
 
 
 def draw(items: int) -> list[int]:
@@ -240,9 +225,10 @@ def clients_of(
     if not set(statuses) <= allowed:
         raise SystemExit(f"{path} was answered by {dict(statuses)}")
     return {
-        "requests a second": len(times) / seconds,
-        "p50 ms": 1000 * float(np.quantile(times, 0.5)),
-        "p99 ms": 1000 * float(np.quantile(times, 0.99)),
+        "clients": clients,
+        "per_second": len(times) / seconds,
+        "p50_ms": 1000 * float(np.quantile(times, 0.5)),
+        "p99_ms": 1000 * float(np.quantile(times, 0.99)),
         "answers": {str(status): count for status, count in sorted(statuses.items())},
     }
 
@@ -267,14 +253,15 @@ def embedding(run: Path, catalog: Path, folder: Path, seconds: float) -> dict[st
     LanceStore.build(store, [(names, vectors, None)], dims=vectors.shape[1]).close()
     del embedder
     bodies = [
-        json.dumps({"input": [told(item)], "encoding_format": "base64"}).encode() for item in plain
+        json.dumps({"input": [fields(item)], "encoding_format": "base64"}).encode()
+        for item in plain
     ]
     with service(store, run, {}):
         found = measure("/v1/embeddings", bodies, 32, seconds)
     return {
-        "offline items a second": offline,
-        "served": found,
-        "offline over served": offline / found["requests a second"],
+        **found,
+        "offline_per_second": offline,
+        "offline_by_served": offline / found["per_second"],
     }
 
 
@@ -282,7 +269,7 @@ def photos(item: Item) -> tuple[bytes, ...]:
     return tuple(read_image_bytes(photo) for photo in item.images)
 
 
-def told(item: Item) -> dict[str, Any]:
+def fields(item: Item) -> dict[str, Any]:
     """An item as a request tells it."""
     pictures = [base64.b64encode(photo).decode() for photo in photos(item)]
     return {
@@ -292,10 +279,6 @@ def told(item: Item) -> dict[str, Any]:
         "attributes": dict(item.attributes),
         "images": pictures,
     }
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

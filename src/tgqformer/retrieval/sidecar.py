@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from tgqformer.files import atomic_path, write_text
 from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.mirror import ExactMirror
 from tgqformer.retrieval.scores import Vectors, blocks
+from tgqformer.retrieval.sidecar_recall import measured
 
 SidecarKind = Literal["hnsw", "ivf"]
 
@@ -34,7 +35,6 @@ FOLDER, MANIFEST = "sidecar", "manifest.json"
 _LOCK = ".sidecar.lock"
 _FORMAT = 2
 _CHANGED, _CHANGED_SHARE = 1000, 200  # items, or 1/200 of all, that may be new beside it
-_RECALLS_AT = (10, 100)
 _ADDED_AT_ONCE = 65_536
 _TRAINED_ON = 64  # vectors for each IVF list
 
@@ -51,7 +51,7 @@ class SidecarManifest:
         effort: HNSW's efSearch, or IVF's nprobe, with which recall was measured.
         recall: "10" and "100" to the mean share of the exact neighbours that it finds.
         queries: stored items asked, each excluded from its own answer.
-        milliseconds: a query at K = 10, one at a time, beside `exact_milliseconds` of the mirror.
+        milliseconds: a query at K = 10 alone, beside `exact_milliseconds` of the mirror.
         build_seconds: without the measuring.
         bytes: of the index file.
         sha256: of the index file and the one of its ids.
@@ -119,7 +119,8 @@ def build_sidecar(
 
     Args:
         root: the store's folder.
-        effort: efSearch (HNSW, default 128) or nprobe (IVF, default 1/16 of the lists, at least 8).
+        effort: efSearch (HNSW) or nprobe (IVF); by default the least power of two that finds 99 %
+            of the exact 10 and 100 neighbours, at most 512 or all lists.
         queries: stored items to measure recall with, drawn with `seed`.
 
     Raises:
@@ -135,7 +136,7 @@ def build_sidecar(
         if not wanted:
             raise StorageError(f"{root} holds no items; upsert some before building a sidecar.")
         start = time.perf_counter()
-        index, default = _trained(kind, mirror, wanted, seed)
+        index, efforts = _trained(kind, mirror, wanted, seed)
         ids: list[str] = []
         for first, last in blocks(len(wanted), _ADDED_AT_ONCE):
             present, vectors = mirror.present(wanted[first:last])
@@ -146,10 +147,11 @@ def build_sidecar(
             table=table,
             version=version,
             items=len(ids),
-            effort=effort or default,
+            effort=effort or efforts[0],
             build_seconds=time.perf_counter() - start,
         )
-        told = measured(Sidecar(index, ids, built), mirror, queries, seed)
+        tried = efforts if effort is None else [effort]
+        told = measured(Sidecar(index, ids, built), mirror, tried, queries, seed)
         return _swap_in(root, index, ids, told)
 
 
@@ -212,53 +214,22 @@ def read_manifest(root: Path) -> SidecarManifest | None:
     return said
 
 
-def measured(sidecar: Sidecar, mirror: ExactMirror, queries: int, seed: int) -> SidecarManifest:
-    """The sidecar's manifest with recall and time against the exact mirror."""
-    ids = mirror.ids()
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(ids), size=min(queries, len(ids)), replace=False)
-    asked, vectors = mirror.present([ids[row] for row in np.sort(drawn)])
-    recall: dict[str, float] = {}
-    times = {"exact": 0.0, "sidecar": 0.0}
-    for k in _RECALLS_AT:
-        shares = []
-        for item_id, vector in zip(asked, vectors):
-            start = time.perf_counter()
-            exact = mirror.search(vector[None], k, exclude=[item_id])[0]
-            middle = time.perf_counter()
-            near = sidecar.candidates(vector[None], k + 1)
-            found = mirror.judge(vector[None], k + 1, near)[0]
-            if k == _RECALLS_AT[0]:
-                times["exact"] += middle - start
-                times["sidecar"] += time.perf_counter() - middle
-            # Any item that scores as high as the last exact one is as right an answer.
-            right = [n for n in found if n.item_id != item_id and n.score >= exact[-1].score] \
-                if exact else []  # fmt: skip
-            shares.append(min(len(right), len(exact)) / len(exact) if exact else 1.0)
-        recall[str(k)] = float(np.mean(shares))
-    figures = {
-        "recall": recall,
-        "queries": len(asked),
-        "milliseconds": 1000 * times["sidecar"] / len(asked),
-        "exact_milliseconds": 1000 * times["exact"] / len(asked),
-    }
-    return SidecarManifest(**asdict(sidecar.manifest) | figures)
-
-
-def _trained(kind: SidecarKind, mirror: ExactMirror, ids: list[str], seed: int) -> tuple[Any, int]:
-    """An empty index and its default effort."""
+def _trained(
+    kind: SidecarKind, mirror: ExactMirror, ids: list[str], seed: int
+) -> tuple[Any, list[int]]:
+    """An empty index, and the efforts to try, the least first."""
     faiss = _faiss()
     if kind == "hnsw":
         index = faiss.IndexHNSWFlat(mirror.dims, 32, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 200
-        return index, 128
+        return index, [2**n for n in range(4, 10)]
     lists = max(1, min(int(4 * np.sqrt(len(ids))), len(ids) // 39))
     quantizer = faiss.IndexFlatIP(mirror.dims)
     index = faiss.IndexIVFFlat(quantizer, mirror.dims, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # a store of a few items is no cause for a warning
     drawn = np.random.default_rng(seed).permutation(len(ids))[: _TRAINED_ON * lists]
     index.train(mirror.present([ids[row] for row in np.sort(drawn)])[1])
-    return index, min(lists, max(8, lists // 16))
+    return index, [2**n for n in range(lists.bit_length())]
 
 
 def _faiss() -> Any:
@@ -282,7 +253,7 @@ def _swap_in(root: Path, index: Any, ids: list[str], manifest: SidecarManifest) 
         "bytes": path.stat().st_size,
         "sha256": _sha256(path, _ids_file(path)),
     }
-    whole = SidecarManifest(**asdict(manifest) | told)
+    whole = replace(manifest, **told)
     write_text(folder / MANIFEST, json.dumps(asdict(whole), indent=2) + "\n")
     for old in folder.iterdir():
         if old.name not in (path.name, _ids_file(path).name, MANIFEST):

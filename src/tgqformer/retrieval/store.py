@@ -105,6 +105,7 @@ class LanceStore:
         self._table: Any
         self._files = TableFiles(self.path)
         self._settled: tuple[tuple[int, int] | None, tuple[int, int] | None] | None = None
+        self._newest = ("", -1)  # while the files are those of `_settled`
         self._open()
 
     @classmethod
@@ -267,7 +268,8 @@ class LanceStore:
             times = [stamp[1] for stamp in stamps if stamp is not None]
             old = len(times) == 2 and max(times) < time.time_ns() - _TICK
             self._settled = stamps if old else None
-        return self.manifest.table, self.version
+            self._newest = (self.manifest.table, self.version)
+        return self._newest
 
     def refresh(self) -> None:
         """Read the newest version from now on."""
