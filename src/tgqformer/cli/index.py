@@ -193,7 +193,11 @@ def optimize(store: Path, as_json: bool) -> None:
 @index.command(short_help="Build an approximate index beside a store.")
 @store_argument
 @click.option("--kind", type=click.Choice(["hnsw", "ivf"]), default="hnsw", show_default=True)
-@click.option("--effort", type=click.IntRange(1), help="efSearch of HNSW, or nprobe of IVF.")
+@click.option(
+    "--effort",
+    type=click.IntRange(1),
+    help="efSearch of HNSW, or nprobe of IVF; otherwise the least that finds 99 %.",
+)
 @click.option(
     "--queries",
     default=200,

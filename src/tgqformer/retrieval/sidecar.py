@@ -248,12 +248,12 @@ def _swap_in(root: Path, index: Any, ids: list[str], manifest: SidecarManifest) 
         faiss.write_index(index, str(temporary))
     with atomic_path(_ids_file(path), refusals=(pa.ArrowException,)) as temporary:
         pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), temporary)
-    told = {
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "sha256": _sha256(path, _ids_file(path)),
-    }
-    whole = replace(manifest, **told)
+    whole = replace(
+        manifest,
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=_sha256(path, _ids_file(path)),
+    )
     write_text(folder / MANIFEST, json.dumps(asdict(whole), indent=2) + "\n")
     for old in folder.iterdir():
         if old.name not in (path.name, _ids_file(path).name, MANIFEST):
