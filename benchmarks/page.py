@@ -263,7 +263,9 @@ def service(found: Figures) -> str:
         for one in (*found["similar"], found["overload"])
     ]
     rows[-1] = (f"{rows[-1][0]}, {found['overload']['admitted']} admitted", *rows[-1][1:])
-    answers = ", ".join(f"{count:,} of {code}" for code, count in found["overload"]["answers"].items())
+    answers = ", ".join(
+        f"{count:,} of {code}" for code, count in found["overload"]["answers"].items()
+    )
     parts = [
         f"{found['items']:,} × {found['dims']}; the sidecar's recall at 10 is "
         f"{built['recall']:.3f}, built in {built['build_seconds']:,.0f} s.",

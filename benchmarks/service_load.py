@@ -134,13 +134,14 @@ def service(store: Path, run: Path | None, limits: dict[str, Any]) -> Iterator[N
 def serve(store: Path, run: Path | None, limits: dict[str, Any]) -> None:
     from tgqformer.service.app import create_app
     from tgqformer.service.config import ServiceConfig
+    from tgqformer.service.loading import in_passing
     from tgqformer.service.served import Served
     from tgqformer.service.server import run as serve_forever
 
     index = LocalIndex(store)
     embedder: Any = Random(index.dims)
     if run is not None:
-        embedder = load(run)
+        embedder = in_passing(lambda: load(run))
     config = ServiceConfig(**limits)
     app = create_app([Served("measured", embedder, index)], config=config)
     serve_forever(app, config, host="127.0.0.1", port=PORT)

@@ -164,13 +164,14 @@ def _load(
     from tgqformer.cli.runs import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.service.loading import in_passing
     from tgqformer.service.served import Served
 
     run, store = folders
     index = LocalIndex(store)
     anew = "embed the catalog again and build the store anew with --replace"
     check_same_model(run, index.store.manifest.model, store, anew)
-    embedder = load_embedder(run)
+    embedder = in_passing(lambda: load_embedder(run))
     explainer = None
     if explains and isinstance(embedder, ItemEmbedder):  # an MLLM has no connector to look into
         explainer = _ItemExplainer(embedder)
