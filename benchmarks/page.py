@@ -340,8 +340,8 @@ SECTIONS: list[tuple[str, str, str, Any]] = [
     (
         "Neighbour tables",
         "`neighbors` beside FAISS's flat index asked in one go. The goals: as fast, in at most "
-        "1.5 GB at 134,000 items (the paper's pool). Ours is that search and more: each item itself "
-        "is left out, the candidates are scored again in float64 so that the answer does not hang "
+        "1.5 GB at 134,000 items (the paper's pool). Ours is that search and more: each item "
+        "itself is left out, candidates are scored again in float64, so that answers do not hang "
         "on how the work was cut, and the whole table goes into a Parquet file.",
         "neighbours-134k-whole neighbours-134k neighbours-1m",
         neighbours,
@@ -373,8 +373,8 @@ SECTIONS: list[tuple[str, str, str, Any]] = [
         "`tgqformer serve` in a process of its own, asked by clients in another on the same two "
         "cores: `POST /v1/similar` by id at k = 10 through an HNSW sidecar, then ten times as many "
         "clients as it admits requests, then items with photos to embed. The goals: a p99 of 25 ms "
-        "at 8 clients, nothing but 429 under overload, and at most 1.3 times the time that the same "
-        "items take offline.",
+        "at 8 clients, nothing but 429 under overload, and at most 1.3 times the time of the same "
+        "items offline.",
         "service",
         service,
     ),
