@@ -36,6 +36,7 @@ LONG = {
     "store": "store.py --only store",
     "kills": "kills.py",
     "churn": "churn.py",
+    "service": "service_load.py",
 }
 """Name of the figures to script and options."""
 
