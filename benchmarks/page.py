@@ -259,7 +259,7 @@ def churn(found: Figures) -> str:
 def service(found: Figures) -> str:
     built = found["sidecar"]
     rows = [
-        (f"{one['clients']} clients", one["per_second"], one["p50_ms"], one["p99_ms"])
+        (f"{one['clients']} at once", one["per_second"], one["p50_ms"], one["p99_ms"])
         for one in (*found["similar"], found["overload"])
     ]
     rows[-1] = (f"{rows[-1][0]}, {found['overload']['admitted']} admitted", *rows[-1][1:])
@@ -269,7 +269,7 @@ def service(found: Figures) -> str:
     parts = [
         f"{found['items']:,} × {found['dims']}; the sidecar's recall at 10 is "
         f"{built['recall']:.3f}, built in {built['build_seconds']:,.0f} s.",
-        table((" ", "answers/s", "p50 ms", "p99 ms"), rows),
+        table(("clients", "answers/s", "p50 ms", "p99 ms"), rows),
         f"Under overload: {answers}.",
     ]
     if "embedding" in found:
