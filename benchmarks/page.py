@@ -302,11 +302,10 @@ not written by hand.
 """
 
 BUSY = """
-**Read the ratios, not the rates.** The figures below come from a shared machine: other work of a
-higher priority held most of both cores all the time (the load is told with each), so seconds are
-several times what an idle machine needs. "Processor seconds" count the time that threads ran, and
-not the waiting for a core; on such a machine they are the better measure, and they too are raised
-by caches that others fill.
+**Read the ratios, not the rates.** The load is told with each figure. Where it is above 3, other
+work of a higher priority held most of both cores, so seconds are several times what an idle machine
+needs. "Processor seconds" count the time that threads ran, and not the waiting for a core; on such
+a machine they are the better measure, and they too are raised by caches that others fill.
 """
 
 SECTIONS: list[tuple[str, str, str, Any]] = [

@@ -218,10 +218,7 @@ class LocalIndex:
     def _follow_sidecar(self) -> None:
         """Let go of a sidecar beside which too much has changed; take up one that was built."""
         if self.sidecar is not None:
-            changed = len(self.sidecar.changed)
-            self.sidecar_refused = outdated(self.sidecar.manifest, changed, len(self.mirror))
-            if self.sidecar_refused:
-                self.sidecar = None
+            self._keep_while_current(self.sidecar)
         found = self._sidecar_on_disk()
         if found == self._sidecar_looked_at:
             return
@@ -238,10 +235,13 @@ class LocalIndex:
     def _take_up(self, sidecar: Sidecar, found: object) -> None:
         """Search through `sidecar` from now on, the one of `found` on the disk."""
         sidecar.changed = frozenset(self.store.ids(since=sidecar.manifest.version))
-        changed = len(sidecar.changed)
-        self.sidecar_refused = outdated(sidecar.manifest, changed, len(self.mirror))
-        self.sidecar = None if self.sidecar_refused else sidecar
+        self._keep_while_current(sidecar)
         self._sidecar_looked_at = found
+
+    def _keep_while_current(self, sidecar: Sidecar) -> None:
+        moved = len(sidecar.changed)
+        self.sidecar_refused = outdated(sidecar.manifest, moved, len(self.mirror))
+        self.sidecar = None if self.sidecar_refused else sidecar
 
     def _sidecar_on_disk(self) -> object:
         return self._seen[0], stamp(self.store.path / FOLDER / MANIFEST)
