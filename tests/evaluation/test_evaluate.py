@@ -124,6 +124,18 @@ def test_parts_add_up_to_the_whole(catalog, vectors):
             np.testing.assert_allclose(parts / 40, whole.value, atol=1e-12)
 
 
+def test_faults_of_the_metadata_are_a_breakdown_where_labels_tell_them(catalog, vectors):
+    faults = [
+        [["wrong_brand", "missing_title"], ["wrong_brand"], [], None][i % 4] for i in range(COUNT)
+    ]
+    labels = catalog.labels.with_columns(faults=pl.Series(faults, dtype=pl.List(pl.String)))
+    found = evaluate(vectors, Catalog(catalog.items, catalog.pairs, labels), bootstrap=0)
+    counts = {value: group.queries for value, group in found.breakdown["faults"].items()}
+    assert counts == {"(none)": 20, "wrong_brand": 10, "wrong_brand + missing_title": 10}
+    asked = found.per_query.filter(pl.col("faults") == "wrong_brand")["query_id"]
+    assert all(int(name[1:]) % 4 == 1 for name in asked)
+
+
 def test_ties_are_told(catalog):
     found = evaluate(np.ones((COUNT, 4), np.float32), catalog, ks=(1,), bootstrap=0)
     assert found.ties == {"share": 1.0, "mean": COUNT - 2, "largest": COUNT - 2}

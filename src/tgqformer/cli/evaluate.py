@@ -107,10 +107,10 @@ def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
 
 
 def print_breakdown(evaluations: Sequence[Evaluation]) -> None:
-    """Print H@10, or the middle K's, of every model by noise and by what is missing."""
+    """Print H@10, or the middle K's, of every model by noise, faults and what is missing."""
     first = evaluations[0]
     metric = f"hit@{10 if 10 in first.ks else first.ks[len(first.ks) // 2]}"
-    for dimension in ("noise", "missing"):
+    for dimension in ("noise", "faults", "missing"):
         groups = first.breakdown.get(dimension, {})
         if len(groups) < 2:
             continue

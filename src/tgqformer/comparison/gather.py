@@ -29,11 +29,11 @@ from tgqformer.comparison.state import (
     validation,
 )
 from tgqformer.errors import ConfigError
+from tgqformer.evaluation.breakdown import DIMENSIONS
 
 TOLD = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
 GAINS = ("hit@1", "hit@10", "hit@50", "hit@100")
 PARTS = ("anchored", "exploratory", "agreement")
-DIMENSIONS = ("category", "noise", "missing")
 
 Tables = dict[int, pl.DataFrame]
 """Seed -> one row for each query, sorted by query."""

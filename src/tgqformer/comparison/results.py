@@ -81,7 +81,7 @@ class CatalogResult:
 
     Attributes:
         metrics: "hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r" -> figure.
-        breakdown: "category", "noise", "missing" -> group -> its queries.
+        breakdown: "category", "noise", "faults", "missing" -> group -> its queries.
         gain: metric -> our gain over this method; empty for ours.
     """
 

@@ -1,4 +1,4 @@
-"""Figures broken down by what is known of a query: category, noise, missing photo or title."""
+"""Figures broken down by what is known of a query: category, noise, faults, missing parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tgqformer.catalog.items import Item
 from tgqformer.evaluation.intervals import Interval, mean_intervals
 
 NONE = "(none)"
-DIMENSIONS = ("category", "noise", "missing")
+DIMENSIONS = ("category", "noise", "faults", "missing")
+LABELLED = ("noise", "faults")
+"""Which of them only the labels tell: a word each, or a list of words."""
 
 
 def top_category(category: str) -> str:
@@ -26,7 +28,7 @@ def missing_part(item: Item) -> str:
 
 
 def describe_queries(items: Sequence[Item], labels: pl.DataFrame | None) -> pl.DataFrame:
-    """One row for each item: query_id, category, missing, and noise where the labels tell it."""
+    """One row for each item: query_id, category, missing, and of LABELLED what the labels tell."""
     table = pl.DataFrame(
         {
             "query_id": [item.item_id for item in items],
@@ -35,13 +37,22 @@ def describe_queries(items: Sequence[Item], labels: pl.DataFrame | None) -> pl.D
         },
         schema={"query_id": pl.String, "category": pl.String, "missing": pl.String},
     )
-    if labels is None or "noise" not in labels.columns:
+    told = [] if labels is None else [name for name in LABELLED if name in labels.columns]
+    if labels is None or not told:
         return table
-    noise = labels.select(
-        pl.col("item_id").alias("query_id"), pl.col("noise").cast(pl.String)
+    words = labels.select(
+        pl.col("item_id").alias("query_id"), *(_words(labels[name]) for name in told)
     ).unique("query_id", keep="first")
-    joined = table.join(noise, on="query_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("noise").fill_null(NONE))
+    joined = table.join(words, on="query_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(told).fill_null(NONE))
+
+
+def _words(column: pl.Series) -> pl.Series:
+    """A label as one text each; several words are joined, none is null."""
+    if isinstance(column.dtype, pl.List):
+        column = column.list.eval(pl.element().cast(pl.String)).list.join(" + ")
+    text = column.cast(pl.String)
+    return text.set(text == "", None)
 
 
 def break_down(

@@ -61,6 +61,7 @@ from tgqformer.evaluation.report.template import write_page
 _PACKAGE = "tgqformer.comparison.report"
 _DIMENSIONS = {
     "noise": "by what is wrong with the query",
+    "faults": "by what is wrong with the query's metadata",
     "missing": "by what the query lacks",
     "category": "by category of the query",
 }

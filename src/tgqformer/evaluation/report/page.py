@@ -18,6 +18,7 @@ _MOST_ROWS = 24
 _TITLES = {
     "category": "By category of the query",
     "noise": "By noise of the query",
+    "faults": "By faults of the query's metadata",
     "missing": "By what the query lacks",
 }
 
