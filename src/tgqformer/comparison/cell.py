@@ -148,7 +148,7 @@ def _robustness(plan: Plan, embedder: Embedder, catalog: Catalog, path: Path) ->
 
 
 def _rows(table: pl.DataFrame, kind: str, severity: float) -> pl.DataFrame:
-    figures = [name for name in table.columns if name.startswith("hit@") or name == "mrr"]
+    figures = [n for n in table.columns if n.startswith("hit@") or n in ("mrr", "map@r")]
     return table.select(
         pl.lit(kind).alias("kind"), pl.lit(severity).alias("severity"), "query_id", *figures
     )

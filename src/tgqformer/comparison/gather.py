@@ -31,8 +31,7 @@ from tgqformer.comparison.state import (
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.breakdown import DIMENSIONS
 
-TOLD = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
-GAINS = ("hit@1", "hit@10", "hit@50", "hit@100")
+FIGURES = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
 PARTS = ("anchored", "exploratory", "agreement")
 
 Tables = dict[int, pl.DataFrame]
@@ -146,7 +145,7 @@ def _winners(plan: Plan, method: str) -> list[Cell]:
 
 def _steps_to_90(plan: Plan, judged: Sequence[dict[str, Any]]) -> tuple[int, ...]:
     chosen_by = plan.base.training.metric
-    metric = chosen_by if chosen_by in TOLD else "hit@10"
+    metric = chosen_by if chosen_by in FIGURES else "hit@10"
     steps = [statistics.steps_to(0.9, known.get("curve", []), metric) for known in judged]
     return tuple(step for step in steps if step is not None)
 
@@ -181,7 +180,7 @@ def _catalogs(
         frozen = bool(plan.chosen[method].frozen)
         own = {min(tables): tables[min(tables)]} if frozen else tables
         found[catalog] = r.CatalogResult(
-            metrics=statistics.figures(_stack(own.values(), TOLD), TOLD),
+            metrics=statistics.figures(_stack(own.values(), FIGURES), FIGURES),
             breakdown=_breakdown(own, tables, against),
             gain=_gain(tables, against),
         )
@@ -199,7 +198,7 @@ def _gain(tables: Tables, ours: Tables) -> dict[str, r.Gain]:
             "two methods were asked different queries; the catalog has changed under the "
             "comparison, so choose another --out."
         )
-    names = [name for name in GAINS if name in ours[seeds[0]].columns]
+    names = [name for name in FIGURES if name in ours[seeds[0]].columns]
     mine, other = (_stack([each[s] for s in seeds], names) for each in (ours, tables))
     return statistics.gains(mine, other, names)
 
@@ -214,7 +213,7 @@ def _breakdown(own: Tables, tables: Tables, ours: Tables) -> dict[str, dict[str,
         found[dimension] = {
             value: r.GroupResult(
                 queries,
-                statistics.figures(_stack(_only(own, dimension, value).values(), GAINS), GAINS),
+                statistics.figures(_stack(_only(own, dimension, value).values(), FIGURES), FIGURES),
                 _gain(_only(tables, dimension, value), _only(ours, dimension, value)),
             )
             for value, queries in counts.iter_rows()
@@ -249,7 +248,7 @@ def _robustness(tables: Tables, ours: Tables, rival: bool) -> tuple[r.Robustness
     if not tables:
         return ()
     first = next(iter(tables.values()))
-    names = [name for name in (*GAINS, "mrr") if name in first.columns]
+    names = [name for name in FIGURES if name in first.columns]
     levels = sorted(first["severity"].unique().to_list())
     return tuple(
         r.RobustnessResult(
