@@ -53,6 +53,12 @@ def test_changed_since_embeds_what_changed_and_tells_what_is_gone(
     told = tgqformer_json("embed", trained, catalog, *options)
     assert (told["items"], told["removed"]) == (1, [gone])
     assert read_embeddings(tmp_path / "delta").ids == [first]
+    store = tmp_path / "store"
+    before = tgqformer_json("index", "build", store, shards)["items"]
+    assert tgqformer_json("index", "upsert", store, tmp_path / "delta")["replaced"] == 1
+    swept = tgqformer_json("index", "delete", store, "--from", tmp_path / "delta")
+    assert swept == {"removed": 1, "absent": 0, "items": before - 1}
+    assert tgqformer_json("index", "delete", store, "--from", shards)["removed"] == 0  # none gone
     code, _, err = tgqformer("embed", trained, catalog, "--out", shards, "-q")
     assert (code, "--changed-since" in err, err.count("\n")) == (2, True, 1)
 

@@ -49,6 +49,12 @@ def test_a_store_is_built_changed_searched_and_told_of(
     (tmp_path / "gone.txt").write_text("i4\n")
     assert tgqformer_json("index", "delete", store, "--from", tmp_path / "gone.txt")["items"] == 10
 
+    (tmp_path / "latin").write_bytes(b"i5\xff\n")
+    for source, hint in (("latin", "one id a line"), (".", "no manifest")):
+        code, _, err = tgqformer("index", "delete", store, "--from", tmp_path / source)
+        assert (code, hint in err, err.count("\n")) == (2, True, 1)
+    assert tgqformer("index", "delete", store)[0] == 2
+
     left = [row for row in range(12) if row not in (0, 3, 4)]
     near = tgqformer_json("index", "search", store, "--id", "i0", "-k", 20)["neighbours"]
     expected = sorted(left, key=lambda row: -float(vectors[0] @ vectors[row]))

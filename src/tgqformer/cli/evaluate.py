@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     help="Write the figures and a row for each query into this folder, one below it for each "
     "model.",
 )
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Keep the towers' output here; by default in the run's folder, where it has a cache.",
+)
 @quiet_option
 @json_option
 def evaluate(
@@ -49,6 +54,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     out: Path | None,
+    cache: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -68,7 +74,7 @@ def evaluate(
     model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)
     catalog.require_pairs(split)
-    embedder = load_embedder(run, run_cache(run))
+    embedder = load_embedder(run, cache or run_cache(run))
     models: list[Any] = [embedder]
     if isinstance(embedder, ItemEmbedder):
         embedder.features.fill(catalog.items, progress=not quiet)

@@ -10,6 +10,7 @@ import click
 
 from tgqformer.cli.index_search import search
 from tgqformer.cli.output import facts, json_option, print_json, size
+from tgqformer.errors import StorageError
 
 if TYPE_CHECKING:
     from tgqformer.retrieval.embeddings import Embeddings
@@ -78,7 +79,6 @@ def upsert(store: Path, embeddings: Path, catalog_path: Path | None, as_json: bo
     Without --catalog, items that are there keep what is known of them. The same command again
     changes nothing more, so that one cut short can be repeated.
     """
-    from tgqformer.errors import StorageError
     from tgqformer.retrieval.embeddings import read_embeddings
     from tgqformer.retrieval.store import LanceStore
 
@@ -107,18 +107,17 @@ def upsert(store: Path, embeddings: Path, catalog_path: Path | None, as_json: bo
 @click.option(
     "--from",
     "listed",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Also the ids of this text file, one a line.",
+    type=click.Path(path_type=Path, exists=True),
+    help="Also the ids of this text file, one a line; or those that the catalog no longer had, of "
+    'a folder that "tgqformer embed --changed-since" wrote.',
 )
 @json_option
 def delete(store: Path, ids: tuple[str, ...], listed: Path | None, as_json: bool) -> None:
     """Remove items from STORE by their IDS; ids that are not there are no error."""
     from tgqformer.retrieval.store import LanceStore
 
-    wanted = list(ids)
-    if listed is not None:
-        wanted += [line for line in listed.read_text(encoding="utf-8").splitlines() if line]
-    if not wanted:
+    wanted = [*ids, *(_listed(listed) if listed is not None else ())]
+    if not wanted and listed is None:
         raise click.UsageError("give the ids of some items, or a file of them with --from")
     opened = LanceStore(store)
     removed = opened.delete(wanted)
@@ -127,6 +126,22 @@ def delete(store: Path, ids: tuple[str, ...], listed: Path | None, as_json: bool
         print_json(told)
         return
     click.echo(f"{removed:,} removed, {told['absent']:,} not there; {told['items']:,} items left")
+
+
+def _listed(source: Path) -> list[str]:
+    """The ids of a text file, or those that a folder of embeddings says are gone."""
+    if source.is_dir():
+        from tgqformer.scale.folder import Folder
+        from tgqformer.scale.manifest import read_manifest as read_shards
+
+        manifest = read_shards(Folder(source))
+        if manifest is None:
+            raise StorageError(f"{source} holds no manifest; embed into it first.")
+        return manifest.removed
+    try:
+        return [line for line in source.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{source} cannot be read as UTF-8 text; give one id a line.") from error
 
 
 @index.command(short_help="Tell what a store holds.")
