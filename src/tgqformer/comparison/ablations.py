@@ -1,4 +1,5 @@
-"""What TGQ-Former is without each of its parts, and with other metadata.
+"""What TGQ-Former is without each of its parts, with those that a preset leaves out, and with other
+metadata. An ablation that a preset is already is left out (`plan.Plan.chosen`).
 
 ABLATIONS are trained, each with the sweep and the seeds of every other method. CONDITIONS train
 nothing: the model of ours is judged with other metadata than it was trained with.
@@ -10,6 +11,7 @@ from tgqformer.comparison.metadata import Metadata
 from tgqformer.comparison.methods import Method
 
 _C = "embedder.connector"
+_REGULARISER = "training.loss.redundancy"
 
 
 def _without(label: str, *overrides: str, note: str = "") -> Method:
@@ -22,6 +24,13 @@ def _queries(anchored: int, exploratory: int) -> Method:
         f"{_C}.anchored={anchored}",
         f"{_C}.exploratory={exploratory}",
         note="anchored + exploratory",
+    )
+
+
+def _gates(anchored: bool, exploratory: bool) -> tuple[str, ...]:
+    return (
+        f"{_C}.anchored_gate={str(anchored).lower()}",
+        f"{_C}.exploratory_gate={str(exploratory).lower()}",
     )
 
 
@@ -68,16 +77,25 @@ ABLATIONS: dict[str, Method] = {
         f"{_C}.exploratory=0",
         note="as many queries, all anchored",
     ),
-    "no_gates": _without("no gates", f"{_C}.anchored_gate=false", f"{_C}.exploratory_gate=false"),
-    "anchored_gate_only": _without("anchored gate only", f"{_C}.exploratory_gate=false"),
-    "exploratory_gate_only": _without("exploratory gate only", f"{_C}.anchored_gate=false"),
+    "no_gates": _without("no gates", *_gates(False, False)),
+    "with_gates": _without("with both gates", *_gates(True, True), note="the paper's"),
+    "anchored_gate_only": _without("anchored gate only", *_gates(True, False)),
+    "exploratory_gate_only": _without("exploratory gate only", *_gates(False, True)),
     "no_agreement": _without(
-        "no agreement input",
+        "gates without the agreement",
+        *_gates(True, True),
         f"{_C}.agreement_input=false",
         note="the anchored gate does not see how far photo and metadata agree",
     ),
     "no_regulariser": _without(
-        "no regulariser", "training.loss.redundancy=0", note="the streams may say the same"
+        "no regulariser", f"{_REGULARISER}=0", note="the streams may say the same"
+    ),
+    "with_regulariser": _without("with the regulariser", f"{_REGULARISER}=0.1", note="the paper's"),
+    "with_both": _without(
+        "with gates and regulariser",
+        *_gates(True, True),
+        f"{_REGULARISER}=0.1",
+        note="all that the paper has, and ours",
     ),
     "mixed_streams": _without(
         "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
@@ -95,7 +113,9 @@ ABLATIONS: dict[str, Method] = {
         "TGQ-Former as the paper has it",
         f"{_C}.grounding=none",
         f"{_C}.positions=false",
-        note="without grounding and positions, which are ours",
+        *_gates(True, True),
+        f"{_REGULARISER}=0.1",
+        note="gates and regulariser, but not grounding and positions, which are ours",
     ),
     "queries_2_2": _queries(2, 2),
     "queries_4_4": _queries(4, 4),
