@@ -180,7 +180,7 @@ def _catalogs(
         frozen = bool(plan.chosen[method].frozen)
         own = {min(tables): tables[min(tables)]} if frozen else tables
         found[catalog] = r.CatalogResult(
-            metrics=statistics.figures(_stack(own.values(), FIGURES), FIGURES),
+            metrics=_figures(own),
             breakdown=_breakdown(own, tables, against),
             gain=_gain(tables, against),
         )
@@ -198,31 +198,45 @@ def _gain(tables: Tables, ours: Tables) -> dict[str, r.Gain]:
             "two methods were asked different queries; the catalog has changed under the "
             "comparison, so choose another --out."
         )
-    names = [name for name in FIGURES if name in ours[seeds[0]].columns]
+    names = _shared(ours, tables)
     mine, other = (_stack([each[s] for s in seeds], names) for each in (ours, tables))
     return statistics.gains(mine, other, names)
 
 
 def _breakdown(own: Tables, tables: Tables, ours: Tables) -> dict[str, dict[str, r.GroupResult]]:
-    first = next(iter(own.values()))
+    told = [*own.values(), *ours.values()]  # cells of an older version may lack a dimension
     found: dict[str, dict[str, r.GroupResult]] = {}
     for dimension in DIMENSIONS:
-        if dimension not in first.columns or first[dimension].n_unique() < 2:
+        table = next((each for each in told if dimension in each.columns), None)
+        if table is None or table[dimension].n_unique() < 2:
             continue
-        counts = first[dimension].value_counts().sort("count", dimension, descending=[True, False])
+        groups = table.group_by(dimension).agg("query_id", pl.len().alias("count"))
+        groups = groups.sort("count", dimension, descending=[True, False])
         found[dimension] = {
             value: r.GroupResult(
                 queries,
-                statistics.figures(_stack(_only(own, dimension, value).values(), FIGURES), FIGURES),
-                _gain(_only(tables, dimension, value), _only(ours, dimension, value)),
+                _figures(_only(own, asked)),
+                _gain(_only(tables, asked), _only(ours, asked)),
             )
-            for value, queries in counts.iter_rows()
+            for value, asked, queries in groups.iter_rows()
         }
     return found
 
 
-def _only(tables: Tables, dimension: str, value: str) -> Tables:
-    return {seed: table.filter(pl.col(dimension) == value) for seed, table in tables.items()}
+def _only(tables: Tables, queries: Sequence[str]) -> Tables:
+    known = pl.col("query_id").is_in(queries)
+    return {seed: table.filter(known) for seed, table in tables.items()}
+
+
+def _figures(tables: Tables) -> dict[str, r.Figure]:
+    names = _shared(tables)
+    return statistics.figures(_stack(tables.values(), names), names)
+
+
+def _shared(*sides: Tables) -> list[str]:
+    """The figures that every table has: one of an older version may lack some."""
+    tables = [table for side in sides for table in side.values()]
+    return [name for name in FIGURES if all(name in table.columns for table in tables)]
 
 
 def _stack(tables: Iterable[pl.DataFrame], names: Sequence[str]) -> statistics.Table:
@@ -248,13 +262,12 @@ def _robustness(tables: Tables, ours: Tables, rival: bool) -> tuple[r.Robustness
     if not tables:
         return ()
     first = next(iter(tables.values()))
-    names = [name for name in FIGURES if name in first.columns]
     levels = sorted(first["severity"].unique().to_list())
     return tuple(
         r.RobustnessResult(
             kind,
             level,
-            statistics.figures(_stack(_at(tables, kind, level).values(), names), names),
+            _figures(_at(tables, kind, level)),
             _gain(_at(tables, kind, level), _at(ours, kind, level)) if rival else {},
         )
         for kind in KINDS
