@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from tgqformer.retrieval.columns import MetadataColumns
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter
+from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.retrieval.scores import Vectors
 from tgqformer.retrieval.store import LanceStore
 
@@ -134,3 +137,29 @@ def test_an_unknown_model_is_404_and_names_those_that_there_are(client) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert "fake" in answer.json()["error"]["message"]
     assert client.post("/v1/similar", json={"id": "i1", "model": "fake"}).status_code == 200
+
+
+def test_a_thousand_categories_cost_no_more_than_a_few() -> None:
+    known = [Metadata(category=f"Shop {row} > Shelf > Lamp") for row in range(10_000)]
+    columns = MetadataColumns()
+    columns.reserve(len(known))
+    columns.put(np.arange(len(known)), known)
+    wanted = tuple(f"Shop {10 * row + 3} > Shelf" for row in range(1_000))
+    start = time.process_time()
+    rows = columns.admitted(Filter(categories=wanted), len(known))
+    assert time.process_time() - start < 2
+    assert rows.tolist() == list(range(3, 10_000, 10))
+
+
+def test_categories_admit_what_their_definition_admits_however_separators_fall() -> None:
+    paths = [
+        "".join(part) for size in range(5) for part in product(("a", " ", ">", " > "), repeat=size)
+    ]
+    known = [Metadata(category=path) for path in paths]
+    columns = MetadataColumns()
+    columns.reserve(len(known))
+    columns.put(np.arange(len(known)), known)
+    for wanted in paths:
+        where = Filter(categories=(wanted,))
+        passing = [row for row, entry in enumerate(known) if where.matches(entry)]
+        assert columns.admitted(where, len(known)).tolist() == passing, wanted

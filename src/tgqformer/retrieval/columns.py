@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.retrieval.filters import Filter, Metadata, is_below
+from tgqformer.retrieval.filters import SEPARATOR, Filter, Metadata
 
 _UNKNOWN = -1
+_LEVEL_ENDS = re.compile(rf"(?={re.escape(SEPARATOR)}|\Z)")  # looks ahead: separators may overlap
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -64,8 +66,10 @@ class MetadataColumns:
         """Which of the first `count` rows pass the filter, in order."""
         mask = np.ones(count, dtype=np.bool_)
         if where.categories:
-            wanted = where.categories
-            mask &= self._categories.among(count, lambda c: any(is_below(c, w) for w in wanted))
+            categories = frozenset(where.categories)
+            mask &= self._categories.among(
+                count, lambda c: not categories.isdisjoint(_with_ancestors(c))
+            )
         if where.brands:
             brands = frozenset(where.brands)
             mask &= self._brands.among(count, lambda brand: brand in brands)
@@ -77,6 +81,11 @@ class MetadataColumns:
         if where.max_price is not None:
             mask &= self._prices[:count] <= where.max_price
         return np.flatnonzero(mask)
+
+
+def _with_ancestors(category: str) -> list[str]:
+    """All that `is_below` finds a category below: itself, and what stands before a separator."""
+    return [category[: end.start()] for end in _LEVEL_ENDS.finditer(category)]
 
 
 def grown(array: npt.NDArray[_Scalar], capacity: int) -> npt.NDArray[_Scalar]:
