@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from tgqformer import __version__
-from tgqformer.errors import CatalogError, ConfigError, StorageError
+from tgqformer.errors import CatalogError, ConfigError, ImageError, StorageError
 from tgqformer.service.answers import ErrorBody
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.context import Service
@@ -155,5 +155,9 @@ async def _failed(request: Request, error: Exception) -> Response:
     """What the rooms below refuse: bad input, or a store that cannot be used just now."""
     if isinstance(error, StorageError):
         # Its sentence names paths of this machine, which the log may hold and an answer may not.
+        request.scope["reason"] = str(error)
         return _said(503, failure("storage", "the store cannot be used just now; ask again later."))
+    if isinstance(error, ImageError):  # of a stored item; so does this one's
+        message = "a stored photo of the item cannot be read; send its images again."
+        return _said(422, failure("bad_image", message))
     return _said(422, failure("invalid", str(error)))

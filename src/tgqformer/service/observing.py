@@ -137,6 +137,7 @@ class Observe:
         fault: str | None = None
         try:
             await self._app(scope, receive, told)
+            fault = scope.get("reason")  # why a store cannot be used
         except Exception as error:
             # The kind and place of a fault are no contents; its text could be.
             fault = f"{type(error).__name__} in {_place(error)}"
