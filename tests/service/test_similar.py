@@ -96,6 +96,14 @@ def test_an_item_and_its_vector_ask_the_same(client, embedder) -> None:
     assert ask(client, item=item, k=20) == ask(client, vector=vector, k=20)
 
 
+def test_a_vector_of_any_length_asks_for_cosines(client) -> None:
+    vector = client.get("/v1/items/i3?vector=true").json()["vector"]
+    for factor in (1.0, 1e-12, 1e5):
+        body = {"vector": [factor * value for value in vector], "k": 1}
+        (hit,) = client.post("/v1/similar", json=body).json()["results"]
+        assert (hit["id"], hit["score"]) == ("i3", pytest.approx(1.0, abs=1e-6))
+
+
 def test_metadata_is_told_where_asked_for(client) -> None:
     hit = client.post("/v1/similar", json={"id": "i0", "k": 1}).json()["results"][0]
     assert set(hit) == {"id", "score"}
@@ -120,6 +128,7 @@ def test_metadata_is_told_where_asked_for(client) -> None:
         ({"id": "x" * 513}, "id"),
         ({"vector": [1.0, 2.0]}, "vector"),
         ({"vector": [1e30] * 16}, "vector"),
+        ({"vector": [0.0] * 16}, "vector"),
         ({"id": "i1", "unheard": 1}, "unheard"),
         ({"id": "i1", "filter": {"brands": "Lux"}}, "filter.brands"),
         ({"item": {"title": "a", "price": -1}}, "item.price"),

@@ -68,7 +68,12 @@ async def query_of(body: SimilarRequest, service: Service, model: Served) -> Que
         raise ApiError(
             422, "a value of the vector is over 1e6; scale it to length 1.", param="vector"
         )
-    return Query(body.k, vector=vector.astype(np.float32), where=where)
+    length = float(np.linalg.norm(vector))
+    if length < 1e-30:
+        raise ApiError(
+            422, "the vector is zero and points nowhere; send an embedding.", param="vector"
+        )
+    return Query(body.k, vector=(vector / length).astype(np.float32), where=where)
 
 
 def told(known: Metadata | None) -> Known | None:
