@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tgqformer.errors import StorageError
-from tgqformer.service.served import Served
+from tgqformer.errors import ImageError, StorageError
+from tgqformer.retrieval.filters import Metadata
+from tgqformer.retrieval.store import LanceStore
+from tgqformer.service.routes import items as routes
 
 
 def upsert(client, *items, code: int = 200):
@@ -152,29 +157,220 @@ def test_what_was_acknowledged_is_there_after_a_restart(make_client, helpers) ->
     assert first(again, item) == "kept"
 
 
+def refuse(*arguments: object, **options: object) -> None:
+    raise StorageError("no space is left in /some/where; free some.")
+
+
 @pytest.mark.parametrize("after", ["journal", "store"])
-def test_a_write_cut_short_is_finished_at_the_next_start(
+def test_a_write_cut_short_has_happened_whole_or_not_at_all(
     make_client, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     """As if killed between the journal and the store, or between the store and the journal."""
-
-    def cut(*arguments: object) -> None:
-        raise StorageError("killed here")
-
     client = make_client()
+    upsert(client, {"id": "known", "title": "Jar", "attributes": {"size": "1"}})
     model = client.app.state.service.models["fake"]
     if after == "journal":
-        monkeypatch.setattr(Served, "_store", cut)
-    else:
-        monkeypatch.setattr(model.records, "settle", cut)
-    assert upsert(client, {"id": "begun", "title": "Jug"}, code=503)["error"]["code"] == "storage"
-    assert client.delete("/v1/items/i1").status_code == 503
+        monkeypatch.setattr(model.index, "upsert", refuse)
+    monkeypatch.setattr(model.stored.records, "settle", refuse)
+    items = [{"id": i, "title": "Jug", "attributes": {"size": "2"}} for i in ("begun", "known")]
+    assert upsert(client, *items, code=503)["error"]["code"] == "storage"
+    assert client.get("/v1/items/known").json()["attributes"] == {"size": "1"}
+    assert client.delete("/v1/items/begun").status_code == 503  # not before that is known
     monkeypatch.undo()
     make_client.close()
     again = make_client()
-    assert first(again, {"title": "Jug"}) == "begun"
-    assert again.get("/v1/items/i1").status_code == 404
-    assert again.app.state.service.models["fake"].records.under_way() == ({}, [])
+    if after == "journal":
+        assert again.get("/v1/items/begun").status_code == 404
+        assert again.get("/v1/items/known").json()["title"] == "Jar"
+        assert again.get("/v1/items/known").json()["attributes"] == {"size": "1"}
+    else:
+        for item in items:
+            read = again.get(f"/v1/items/{item['id']}").json()
+            assert {name: read[name] for name in item} == item
+    assert not again.app.state.service.models["fake"].stored.records.begun
+
+
+def test_a_write_that_failed_is_not_done_later(make_client, store, monkeypatch) -> None:
+    client = make_client()
+    upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
+    upsert(client, {"id": "b", "title": "Old", "attributes": {"size": "1"}})
+    index = client.app.state.service.models["fake"].index
+    monkeypatch.setattr(index, "upsert", refuse)
+    failed = [{"id": i, "title": "Failed", "attributes": {"size": "2"}} for i in ("a", "b", "c")]
+    upsert(client, *failed, code=503)
+    monkeypatch.undo()
+    assert client.get("/v1/items/a").json()["attributes"] == {"size": "1"}
+    assert client.delete("/v1/items/c").status_code == 404
+    elsewhere(store, "b", "Newer")
+    make_client.close()
+    again = make_client()
+    assert again.get("/v1/items/a").json()["attributes"] == {"size": "1"}
+    assert again.get("/v1/items/b").json()["title"] == "Newer"
+    assert again.get("/v1/items/c").status_code == 404
+
+
+def test_a_write_that_failed_after_the_store_had_it_keeps_its_details(client, monkeypatch) -> None:
+    upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
+    index = client.app.state.service.models["fake"].index
+    done = index.upsert
+
+    def fail(*arguments: object) -> None:
+        done(*arguments)
+        refuse()
+
+    monkeypatch.setattr(index, "upsert", fail)
+    upsert(client, {"id": "a", "title": "New", "attributes": {"size": "2"}}, code=503)
+    read = client.get("/v1/items/a").json()
+    assert (read["title"], read["attributes"]) == ("New", {"size": "2"})
+
+
+def elsewhere(store, item_id: str, title: str) -> list[float]:
+    """Another process upserts an item; its vector."""
+    vector = np.eye(16, dtype=np.float32)[len(title)]
+    LanceStore(store).upsert([item_id], vector[None], [Metadata(title)])
+    return vector.tolist()
+
+
+def test_a_store_built_anew_under_a_running_service(make_client, store, embedder, helpers) -> None:
+    client = make_client()
+    upsert(client, {"id": "i1", "title": "Other", "attributes": {"colour": "green"}})
+    assert client.get("/v1/items").json()["total"] == 20
+    helpers.make_store(store, embedder, replace=True)
+    LanceStore(store).delete(["i19"])  # two builds of one version, which hold different items
+    upsert(client, {"id": "more", "title": "More"})
+    helpers.make_store(store, embedder, replace=True)
+    assert client.get("/v1/items/i1").json()["attributes"] == {"colour": "red"}
+    listed = client.get("/v1/items").json()
+    assert len(listed["items"]) == listed["total"] == 20
+    photo = helpers.in_base64(helpers.photo(30))
+    item = {"id": "kept", "title": "Bowl", "attributes": {"a": "b"}, "images": [photo]}
+    upsert(client, item)
+    assert client.patch("/v1/items/kept", json={"price": 3.0}).status_code == 200
+    read = client.get("/v1/items/kept").json()
+    assert (read["attributes"], read["photos"]) == ({"a": "b"}, 1)
+    make_client.close()
+    assert make_client().get("/v1/items/kept").json() == read
+
+
+def test_lists_tell_a_store_from_one_built_anew(client, store, embedder, helpers) -> None:
+    assert client.get("/v1/items").json()["total"] == 20
+    items = [(f"new{row}", Metadata("New")) for row in range(9)]
+    batch = ([name for name, _ in items], np.eye(16)[:9], [known for _, known in items])
+    LanceStore.build(store, [batch], dims=16, replace=True).close()
+    listed = client.get("/v1/items").json()
+    assert (len(listed["items"]), listed["total"]) == (9, 9)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_item_that_others_wrote_has_nothing_of_the_one_before(
+    make_client, store, helpers, running: bool
+) -> None:
+    client = make_client()
+    photo = helpers.in_base64(helpers.photo(30))
+    for name in ("N1", "N2", "N3"):
+        item = {"id": name, "title": "Old", "attributes": {"a": "b"}, "images": [photo]}
+        upsert(client, item)
+    if not running:
+        make_client.close()
+    LanceStore(store).delete(["N1", "N2"])
+    elsewhere(store, "N1", "Another")
+    if not running:
+        client = make_client()
+    read = client.get("/v1/items/N1").json()
+    assert (read["title"], read["attributes"], read["photos"]) == ("Another", {}, 0)
+    assert client.get("/v1/items/N2").status_code == 404
+    assert client.get("/v1/items/N3").json()["photos"] == 1
+    make_client.close()
+    assert make_client().app.state.service.models["fake"].stored.records.ids() == ["N3"]
+
+
+def test_a_patch_keeps_what_another_process_wrote(client, store) -> None:
+    client.get("/v1/items/i3?vector=true")
+    vector = elsewhere(store, "i3", "Elsewhere")
+    read = client.patch("/v1/items/i3", json={"price": 3.5}).json()
+    assert (read["title"], read["price"]) == ("Elsewhere", 3.5)
+    assert client.get("/v1/items/i3?vector=true").json()["vector"] == vector
+    vector = elsewhere(store, "i3", "Once more")
+    assert client.get("/v1/items/i3?vector=true").json()["vector"] == vector
+    vector = elsewhere(store, "just added", "Added")
+    assert client.get("/v1/items/just added?vector=true").json()["vector"] == vector
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_changes_of_one_item_happen_one_after_the_other(client, monkeypatch, method) -> None:
+    """A patch that has read the item does not write over what was answered meanwhile."""
+    began, go_on, read_bytes = threading.Event(), threading.Event(), routes._bytes
+
+    def hold(item: object) -> list[bytes]:
+        began.set()
+        assert go_on.wait(30)
+        return read_bytes(item)
+
+    def other() -> int:
+        if method == "DELETE":
+            return client.delete("/v1/items/i3").status_code
+        body = {"items": [{"id": "i3", "title": "Whole", "brand": "New"}]}
+        return client.post("/v1/items", json=body).status_code
+
+    monkeypatch.setattr(routes, "_bytes", hold)
+    with ThreadPoolExecutor() as pool:
+        patched = pool.submit(client.patch, "/v1/items/i3", json={"title": "Patched"})
+        assert began.wait(30)
+        whole = pool.submit(other)
+        wait([whole], 1.0)
+        go_on.set()
+        assert (patched.result().status_code, whole.result()) == (200, 200)
+    after = client.get("/v1/items/i3")
+    if method == "DELETE":
+        assert after.status_code == 404
+    else:
+        assert (after.json()["title"], after.json()["brand"]) == ("Whole", "New")
+
+
+def test_a_null_stock_is_unknown_and_an_unsaid_one_stays(client) -> None:
+    upsert(client, {"id": "a", "title": "Cup", "attributes": {"in_stock": "yes"}})
+
+    def patched(**fields: object) -> bool | None:
+        assert client.patch("/v1/items/a", json=fields).status_code == 200
+        return client.get("/v1/items/a").json().get("in_stock")
+
+    assert patched(price=1.0) is True
+    assert patched(in_stock=None) is None
+    assert patched(title="Mug") is None
+    assert patched(attributes={"in_stock": "no"}) is False
+    assert patched(attributes={"in_stock": "no"}, in_stock=True) is True
+    assert patched(title="Cup", in_stock=None) is None
+    assert patched(in_stock=True) is True
+    assert patched(attributes={}) is True
+
+
+def test_ids_that_no_route_would_reach_are_refused(client) -> None:
+    told = upsert(client, {"id": "a/photo", "title": "Cup"}, {"id": "photo", "title": "Cup"})
+    assert [entry["status"] for entry in told["items"]] == ["failed", "created"]
+    assert told["items"][0]["error"]["param"] == "items.0.id"
+    assert client.get("/v1/items/photo").json()["title"] == "Cup"
+    assert client.get("/v1/items").json()["total"] == 21
+
+
+def test_refusals_name_no_path_and_the_log_has_the_reason(
+    client, embedder, monkeypatch, caplog
+) -> None:
+    def missing(items: object) -> None:
+        raise ImageError("/some/where/images/b.png does not exist; add it.")
+
+    embedder.before = missing
+    answer = client.patch("/v1/items/i3", json={"title": "Lantern"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_image")
+    assert "/some/where" not in answer.text
+    index = client.app.state.service.models["fake"].index
+    monkeypatch.setattr(index, "upsert", refuse)
+    monkeypatch.setattr(logging.getLogger("tgqformer.service"), "propagate", True)
+    with caplog.at_level(logging.INFO, "tgqformer.service"):
+        answer = client.patch("/v1/items/i3", json={"price": 1})
+    assert (answer.status_code, "/some/where" in answer.text) == (503, False)
+    (line,) = (record.entry for record in caplog.records)
+    assert line["fault"].startswith("no space is left in /some/where")
+    assert line["request_id"] == answer.headers["x-request-id"]
 
 
 def test_records_of_a_store_that_was_built_anew_are_dropped(make_client, store, embedder, helpers):

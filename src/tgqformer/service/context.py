@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -60,7 +61,7 @@ class Service:
             "write", max_queued=config.max_writes, batch=config.max_writes, observe=observe
         )
         self.maps = {model.name: MapMaker(model.index, config.map_items) for model in models}
-        self._patching: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._changing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="service")
         self._waiting = 0
         self.metrics.follow(self)
@@ -78,12 +79,17 @@ class Service:
             )
         return model
 
-    def patching(self, model: Served, item_id: str) -> asyncio.Lock:
-        """A lock for changes of one item that start from what is stored."""
-        lock = self._patching.get((model.name, item_id))
-        if lock is None:
-            lock = self._patching[model.name, item_id] = asyncio.Lock()
-        return lock
+    @asynccontextmanager
+    async def changing(self, model: Served, ids: Iterable[str]) -> AsyncIterator[None]:
+        """Let nobody else change these items meanwhile, nor start from what is stored of them."""
+        async with AsyncExitStack() as held:
+            for item_id in sorted(set(ids)):  # in one order, or two could wait for each other
+                key = model.name, item_id
+                lock = self._changing.get(key)
+                if lock is None:
+                    lock = self._changing[key] = asyncio.Lock()
+                await held.enter_async_context(lock)
+            yield
 
     async def embed(self, model: Served, items: Sequence[Item]) -> list[Vectors]:
         """Embed items, in batches with those of other requests."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tgqformer.catalog.item_rules import id_fault
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.filters import Filter, Metadata, stock_of
+from tgqformer.retrieval.filters import Filter, Metadata
 from tgqformer.service.failures import ApiError
 from tgqformer.service.pictures import Pictures
 from tgqformer.service.schemas import (
@@ -28,9 +28,9 @@ def item_of(told: ItemFields, pictures: Pictures, param: str, item_id: str = QUE
     return Item(item_id, told.title, told.brand, told.category, told.attributes, told.price, photos)
 
 
-def metadata_of(item: Item, in_stock: bool | None) -> Metadata:
-    """What the store keeps of an item; unsaid, the attribute ``in_stock`` says the stock."""
-    stock = stock_of(item.attributes) if in_stock is None else in_stock
+def metadata_of(item: Item, *in_stock: bool | None) -> Metadata:
+    """What the store keeps of an item; its stock is the first known of `in_stock`."""
+    stock = next((said for said in in_stock if said is not None), None)
     return Metadata(item.title, item.brand, item.category, item.price, stock)
 
 
@@ -56,10 +56,16 @@ def filter_of(told: Conditions | None) -> Filter:
 
 
 def check_id(item_id: str, param: str) -> None:
-    """Raise ApiError (422) where an id would not be one in a catalog."""
+    """Raise ApiError (422) where an id would not be one in a catalog, or in no path."""
     fault = id_fault(item_id)
     if fault is not None:
         raise ApiError(422, f"{fault[1]}.", param=param)
+    if item_id.endswith("/photo"):
+        raise ApiError(
+            422,
+            "the id ends in /photo, under which no route could reach the item; rename it.",
+            param=param,
+        )
 
 
 def merged(item: Item, changes: Mapping[str, object], photos: tuple[bytes, ...] | None) -> Item:

@@ -1,9 +1,12 @@
 """What the vector store has no column for: attributes and photos of items that came by the API.
 
-One SQLite file in the store's folder. It is also the journal of writes: an item is put here first,
-with its vector and marked as under way, then in the vector store, then marked as settled. Whoever
-opens the file after a kill finds what was under way and does it again, which changes nothing where
-it was done already. A write is acknowledged only after both.
+One SQLite file in the store's folder. It is also the journal of writes: an item is begun here, with
+its vector, then put in the vector store, then settled here. Until it is settled it reads as before.
+Whoever finds something begun after a kill or a failure asks the vector store: what it has is
+settled, and the rest has not happened. A write is acknowledged only when it is settled.
+
+A record speaks of the store's row that it was settled with. Whoever settles says which rows others
+have written since, whose records go.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +27,16 @@ from tgqformer.retrieval.filters import Metadata
 from tgqformer.retrieval.scores import Vectors
 
 FILE = "records.sqlite"
-_SETTLED, _PUT, _DELETE = 0, 1, 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS items (
-  id TEXT PRIMARY KEY, attributes TEXT, state INTEGER NOT NULL, vector BLOB, metadata TEXT
+  id TEXT, begun INTEGER, attributes TEXT, vector BLOB, metadata TEXT, PRIMARY KEY (id, begun)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS photos (
-  id TEXT NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (id, position)
+  id TEXT, begun INTEGER, position INTEGER, data BLOB NOT NULL, PRIMARY KEY (id, begun, position)
 );
-CREATE INDEX IF NOT EXISTS under_way ON items (state) WHERE state != 0;
+CREATE INDEX IF NOT EXISTS items_begun ON items (id) WHERE begun;
+CREATE INDEX IF NOT EXISTS photos_begun ON photos (id) WHERE begun;
 """
 
 
@@ -59,13 +62,16 @@ class Records:
 
     Args:
         folder: the store's.
-        table: the name of its table; the records of another, which a rebuild replaced, are dropped.
+
+    Attributes:
+        seen: name and version of the store's table when something was last settled.
+        begun: what is under way, without its details.
 
     Raises:
         StorageError: the file cannot be opened.
     """
 
-    def __init__(self, folder: Path, table: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._lock = threading.Lock()
         with self._said():
@@ -75,77 +81,76 @@ class Records:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
         with self._transaction() as db:
-            known = db.execute("SELECT value FROM about WHERE name = 'table'").fetchone()
-            if known != (table,):
-                for name in ("items", "photos", "about"):
-                    db.execute(f"DELETE FROM {name}")
-                db.execute("INSERT INTO about VALUES ('table', ?)", (table,))
+            about = dict(db.execute("SELECT name, value FROM about"))
+            rows = db.execute("SELECT id, vector, metadata FROM items WHERE begun").fetchall()
+        self.seen: tuple[str, int] = (about.get("table", ""), int(about.get("version", -1)))
+        self.begun: Mapping[str, Put] = {
+            item_id: Put(np.frombuffer(vector, "<f4"), Metadata(**json.loads(known)), None)
+            for item_id, vector, known in rows
+        }
 
-    def begin(self, puts: Mapping[str, Put], deletes: Sequence[str]) -> None:
-        """Write down what is about to be done to the vector store."""
+    def begin(self, puts: Mapping[str, Put]) -> None:
+        """Write down what is about to be put; what was begun before must have been settled."""
         with self._transaction() as db:
             for item_id, put in puts.items():
-                known = json.dumps(asdict(put.metadata))
-                vector = put.vector.astype("<f4").tobytes()
                 attributes = None
                 if put.details is not None:
                     attributes = json.dumps(dict(put.details.attributes))
-                    db.execute("DELETE FROM photos WHERE id = ?", (item_id,))
                     db.executemany(
-                        "INSERT INTO photos VALUES (?, ?, ?)",
+                        "INSERT INTO photos VALUES (?, 1, ?, ?)",
                         [(item_id, n, data) for n, data in enumerate(put.details.images)],
                     )
+                vector, known = put.vector.astype("<f4").tobytes(), json.dumps(asdict(put.metadata))
+                row = (item_id, attributes, vector, known)
+                db.execute("INSERT INTO items VALUES (?, 1, ?, ?, ?)", row)
+        self.begun = {item_id: replace(put, details=None) for item_id, put in puts.items()}
+
+    def settle(
+        self, seen: tuple[str, int], landed: Container[str], gone: Iterable[str] | None
+    ) -> None:
+        """Bring the records to the vector store as it is at `seen`.
+
+        Args:
+            landed: those begun that it has; the others have not happened.
+            gone: ids whose earlier records tell of it no more; None: of all.
+        """
+        failed = [(item_id,) for item_id in self.begun if item_id not in landed]
+        with self._transaction() as db:
+            for table in ("photos", "items"):
+                db.executemany(f"DELETE FROM {table} WHERE id = ? AND begun", failed)
+                if gone is None:
+                    db.execute(f"DELETE FROM {table} WHERE NOT begun")
+                else:
+                    earlier = [(item_id,) for item_id in gone]
+                    db.executemany(f"DELETE FROM {table} WHERE id = ? AND NOT begun", earlier)
                 db.execute(
-                    "INSERT INTO items VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                    "attributes = COALESCE(excluded.attributes, attributes), "
-                    "state = excluded.state, vector = excluded.vector, "
-                    "metadata = excluded.metadata",
-                    (item_id, attributes, _PUT, vector, known),
+                    f"DELETE FROM {table} WHERE NOT begun AND id IN "
+                    "(SELECT id FROM items WHERE begun AND attributes IS NOT NULL)"
                 )
+            db.execute("DELETE FROM items WHERE begun AND attributes IS NULL")  # it kept its own
+            db.execute("UPDATE items SET begun = 0, vector = NULL, metadata = NULL WHERE begun")
+            db.execute("UPDATE photos SET begun = 0 WHERE begun")
             db.executemany(
-                "INSERT INTO items VALUES (?, NULL, ?, NULL, NULL) ON CONFLICT (id) DO UPDATE SET "
-                "state = excluded.state",
-                [(item_id, _DELETE) for item_id in deletes],
+                "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                [("table", seen[0]), ("version", str(seen[1]))],
             )
+        self.seen, self.begun = seen, {}
 
-    def settle(self, puts: Sequence[str], deletes: Sequence[str]) -> None:
-        """The vector store has it all."""
+    def ids(self) -> list[str]:
+        """Ids of all records."""
         with self._transaction() as db:
-            db.executemany(
-                "UPDATE items SET state = 0, vector = NULL, metadata = NULL WHERE id = ?",
-                [(item_id,) for item_id in puts],
-            )
-            # A record that tells nothing of its own would only take room.
-            db.executemany(
-                "DELETE FROM items WHERE id = ? AND attributes IS NULL",
-                [(item_id,) for item_id in puts],
-            )
-            for table in ("items", "photos"):
-                db.executemany(
-                    f"DELETE FROM {table} WHERE id = ?", [(item_id,) for item_id in deletes]
-                )
-
-    def under_way(self) -> tuple[dict[str, Put], list[str]]:
-        """What was begun and never settled: items to put, ids to delete."""
-        with self._transaction() as db:
-            rows = db.execute(
-                "SELECT id, state, vector, metadata FROM items WHERE state != 0"
-            ).fetchall()
-        puts = {
-            item_id: Put(np.frombuffer(vector, "<f4"), Metadata(**json.loads(known)), None)
-            for item_id, state, vector, known in rows
-            if state == _PUT
-        }
-        return puts, [item_id for item_id, state, _, _ in rows if state == _DELETE]
+            return [item_id for (item_id,) in db.execute("SELECT id FROM items WHERE NOT begun")]
 
     def details(self, item_id: str) -> Details | None:
         """What is kept of an item; None where nothing is."""
         with self._transaction() as db:
-            row = db.execute("SELECT attributes FROM items WHERE id = ?", (item_id,)).fetchone()
-            if row is None or row[0] is None:
+            row = db.execute(
+                "SELECT attributes FROM items WHERE id = ? AND NOT begun", (item_id,)
+            ).fetchone()
+            if row is None:
                 return None
             photos = db.execute(
-                "SELECT data FROM photos WHERE id = ? ORDER BY position", (item_id,)
+                "SELECT data FROM photos WHERE id = ? AND NOT begun ORDER BY position", (item_id,)
             ).fetchall()
         return Details(json.loads(row[0]), tuple(data for (data,) in photos))
 

@@ -5,10 +5,10 @@ Its methods block; `context.py` calls them from workers.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +17,12 @@ from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.protocols import Embedder, Vectors
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.exact import Neighbour
-from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.filters import Filter
 from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.quantize import truncate
-from tgqformer.retrieval.store import LanceStore
 from tgqformer.service.explanation import Explainer, Explanation
-from tgqformer.service.records import Details, Put, Records
-
-_LISTS = 4  # sorted lists of ids that are kept
+from tgqformer.service.records import Details, Put
+from tgqformer.service.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,15 @@ class Change:
     """A write.
 
     Attributes:
-        put: what to store; None deletes.
+        put: what to store; None deletes, unless there are `fields`.
         must_exist: do nothing where the item is not there (any more).
+        fields: of the metadata, to set where the item is there; all else of it stays.
     """
 
     item_id: str
-    put: Put | None
+    put: Put | None = None
     must_exist: bool = False
+    fields: Mapping[str, Any] | None = None
 
 
 class Served:
@@ -73,6 +73,9 @@ class Served:
         index: the store.
         catalog: where photos and attributes of items are that did not come by the API.
         explainer: says why; None where the model has none.
+
+    Attributes:
+        stored: what its store has; `apply` writes.
     """
 
     def __init__(
@@ -90,13 +93,7 @@ class Served:
         self.catalog = catalog
         self.explainer = explainer
         self.created = int(time.time())
-        self._reader = LanceStore(index.store.path)
-        self._reading = threading.Lock()
-        self._lists: dict[tuple[int, Filter], list[str]] = {}
-        self.records = Records(index.store.path, index.store.manifest.table)
-        puts, deletes = self.records.under_way()
-        if puts or deletes:
-            self._store(puts, deletes)
+        self.stored = Stored(index)
 
     def encode(self, items: list[Item]) -> list[Vectors]:
         """Embed items: a float32 [D] for each."""
@@ -130,40 +127,39 @@ class Served:
 
     def apply(self, changes: list[Change]) -> list[bool]:
         """Do writes, in order and durably; for each, whether the item was there before."""
+        self.stored.settle()  # where a write failed and the records could not say so
         self.index.refresh()
+        kept = self.stored.kept(c.item_id for c in changes if c.fields is not None)
         there: dict[str, bool] = {}
         puts: dict[str, Put] = {}
         deletes: dict[str, None] = {}
         known: list[bool] = []
         for change in changes:
-            name = change.item_id
+            name, put = change.item_id, change.put
             before = there.get(name, name in self.index.mirror)
+            if change.fields is not None:
+                earlier = (puts.get(name) or kept.get(name)) if before else None
+                before = earlier is not None
+                put = earlier and _with(earlier, change.fields)
             known.append(before)
-            if not before and (change.must_exist or change.put is None):
+            if not before and (change.must_exist or put is None):
                 continue
-            there[name] = change.put is not None
-            if change.put is None:
+            there[name] = put is not None
+            if put is None:
                 puts.pop(name, None)
                 deletes[name] = None
             else:
                 deletes.pop(name, None)
-                earlier = puts.get(name)
-                details = change.put.details or (earlier.details if earlier else None)
-                puts[name] = replace(change.put, details=details)
-        if puts or deletes:
-            self.records.begin(puts, list(deletes))
-            self._store(puts, list(deletes))
+                puts[name] = put
+        if puts:
+            self.stored.put(puts)
+        if deletes:
+            self.stored.delete(deletes)
         return known
-
-    def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        """What the store knows of those of `ids` that it holds."""
-        with self._reading:
-            self._reader.newest()
-            return self._reader.metadata(ids)
 
     def details(self, item_id: str) -> tuple[dict[str, str], tuple[ImageRef, ...]] | None:
         """Attributes and photos of an item; None where nobody told them."""
-        record = self.records.details(item_id)
+        record = self.stored.details(item_id)
         if record is not None:
             return dict(record.attributes), record.images
         row = None if self.catalog is None else self.catalog.index.get(item_id)
@@ -174,26 +170,13 @@ class Served:
 
     def item(self, item_id: str) -> Item | None:
         """A stored item with all that is known of it; None where it is not stored."""
-        known = self.metadata([item_id]).get(item_id)
+        known = self.stored.metadata([item_id]).get(item_id)
         if known is None:
             return None
         attributes, images = self.details(item_id) or ({}, ())
         return Item(
             item_id, known.title, known.brand, known.category, attributes, known.price, images
         )
-
-    def listed(self, where: Filter, offset: int, limit: int) -> tuple[list[str], int]:
-        """Ids of the items that pass a filter, sorted, from `offset` on; and how many there are."""
-        with self._reading:
-            self._reader.newest()
-            key = (self._reader.version, where)
-            ids = self._lists.get(key)
-            if ids is None:
-                ids = sorted(self._reader.ids(where or None))
-                while len(self._lists) >= _LISTS:
-                    self._lists.pop(next(iter(self._lists)))
-                self._lists[key] = ids
-        return ids[offset : offset + limit], len(ids)
 
     def explain(self, pairs: list[tuple[Item, Item | None]]) -> list[Explanation]:
         """Explain items, and their similarity to others."""
@@ -203,8 +186,7 @@ class Served:
 
     def close(self) -> None:
         """Let go of files."""
-        self.records.close()
-        self._reader.close()
+        self.stored.close()
         self.index.close()
 
     def _vector(self, query: Query) -> tuple[Vectors | None, list[str]]:
@@ -229,13 +211,9 @@ class Served:
             return None, unknown
         return (total / length).astype(np.float32), unknown
 
-    def _store(self, puts: dict[str, Put], deletes: list[str]) -> None:
-        if puts:
-            vectors = np.stack([put.vector for put in puts.values()])
-            self.index.upsert(list(puts), vectors, [put.metadata for put in puts.values()])
-        if deletes:
-            self.index.delete(deletes)
-        self.records.settle(list(puts), deletes)
+
+def _with(put: Put, fields: Mapping[str, Any]) -> Put:
+    return replace(put, metadata=replace(put.metadata, **fields))
 
 
 def details_of(attributes: dict[str, str], images: Sequence[bytes]) -> Details:

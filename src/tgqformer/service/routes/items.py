@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
-from tgqformer.retrieval.filters import Filter
+from tgqformer.retrieval.filters import Filter, stock_of
 from tgqformer.service.answers import (
     Deleted,
     ErrorDetail,
@@ -33,7 +33,7 @@ router = APIRouter(tags=["items"])
 
 ItemId = Annotated[str, Path(min_length=1, max_length=MAX_ID, description="May hold slashes.")]
 Model = Annotated[str | None, Query(max_length=200, description="The first one where left out.")]
-_PATCHED_WITHOUT_EMBEDDING = {"price", "in_stock", "model"}
+_PATCHED_WITHOUT_EMBEDDING = {"price", "in_stock"}
 _LISTED = 1000
 
 
@@ -58,9 +58,10 @@ async def upsert(body: ItemsRequest, request: Request) -> ItemsAnswer:
     for (row, item), vector in zip(sound, vectors):
         photos = [photo for photo in item.images if isinstance(photo, bytes)]
         details = details_of(dict(item.attributes), photos)
-        known = metadata_of(item, body.items[row].in_stock)
+        known = metadata_of(item, body.items[row].in_stock, stock_of(item.attributes))
         changes.append(Change(item.item_id, Put(vector, known, details)))
-    before = await service.write(model, changes)
+    async with service.changing(model, [change.item_id for change in changes]):
+        before = await service.write(model, changes)
     for (row, item), there in zip(sound, before):
         statuses[row] = ItemStatus(id=item.item_id, status="updated" if there else "created")
     told = [status for status in statuses if status is not None]
@@ -87,8 +88,8 @@ async def browse(
     where = Filter(tuple(category), tuple(brand), min_price, max_price, in_stock)
 
     def read() -> ItemList:
-        ids, total = served.listed(where, offset, limit)
-        known = served.metadata(ids)
+        ids, total = served.stored.listed(where, offset, limit)
+        known = served.stored.metadata(ids)
         listed = [
             Listed(
                 id=name,
@@ -156,10 +157,13 @@ async def read_item(
     served = service.model(model)
 
     def read() -> ItemAnswer:
-        known = served.metadata([item_id]).get(item_id)
+        known = served.stored.metadata([item_id]).get(item_id)
         if known is None:
             raise absent(item_id)
         attributes, images = served.details(item_id) or ({}, ())
+        told = served.stored.vector(item_id) if vector else None
+        if vector and told is None:
+            raise absent(item_id)
         return ItemAnswer(
             id=item_id,
             title=known.title,
@@ -169,7 +173,7 @@ async def read_item(
             in_stock=known.in_stock,
             attributes=attributes,
             photos=len(images),
-            vector=served.index.mirror.vectors([item_id])[0].tolist() if vector else None,
+            vector=None if told is None else told.tolist(),
             model=served.name,
         )
 
@@ -183,9 +187,8 @@ async def patch(item_id: ItemId, body: ItemPatch, request: Request) -> ItemAnswe
     """Change fields of an item; it is embedded again unless only price and stock change."""
     service = service_of(request)
     served = service.model(body.model)
-    async with service.patching(served, item_id):  # or of two at once one would be lost
-        put = await _patched(service, served, item_id, body)
-        there = await service.write(served, [Change(item_id, put, must_exist=True)])
+    async with service.changing(served, [item_id]):  # or of two at once one would be lost
+        there = await service.write(served, [await _patched(service, served, item_id, body)])
     if not there[0]:
         raise absent(item_id)
     return await read_item(item_id, request, False, served.name)
@@ -196,7 +199,8 @@ async def delete(item_id: ItemId, request: Request, model: Model = None) -> Dele
     """Remove an item."""
     service = service_of(request)
     served = service.model(model)
-    there = await service.write(served, [Change(item_id, None)])
+    async with service.changing(served, [item_id]):
+        there = await service.write(served, [Change(item_id)])
     if not there[0]:
         raise absent(item_id)
     return Deleted(id=item_id, model=served.name)
@@ -226,21 +230,18 @@ def _read(told: list[StoredItem], service: Service) -> list[Item | ApiError]:
     return read
 
 
-async def _patched(service: Service, model: Served, item_id: str, body: ItemPatch) -> Put:
+async def _patched(service: Service, model: Served, item_id: str, body: ItemPatch) -> Change:
     changes = {name: getattr(body, name) for name in body.model_fields_set - {"model"}}
+    if changes.keys() <= _PATCHED_WITHOUT_EMBEDDING:
+        return Change(item_id, fields=changes)
 
     def read() -> tuple[Item, bool, bool | None]:
-        known = model.metadata([item_id]).get(item_id)
+        known = model.stored.metadata([item_id]).get(item_id)
         if known is None:
             raise absent(item_id)
         return stored(model, item_id), model.details(item_id) is not None, known.in_stock
 
     item, whole, in_stock = await service.aside(read)
-    in_stock = changes.pop("in_stock", in_stock)
-    if set(changes) <= _PATCHED_WITHOUT_EMBEDDING:
-        item = merged(item, changes, None)
-        vector = await service.aside(lambda: model.index.mirror.vectors([item_id])[0])
-        return Put(vector, metadata_of(item, in_stock), None)
     if not whole and not {"attributes", "images"} <= set(changes):
         raise ApiError(
             409,
@@ -253,9 +254,16 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
         told = list(changes.pop("images") or [])
         photos = await service.aside(service.pictures.read_all, told, "images")
     item = merged(item, changes, photos)
+    if "in_stock" in changes:
+        known = metadata_of(item, changes["in_stock"])
+    elif "attributes" in changes:
+        known = metadata_of(item, stock_of(item.attributes), in_stock)
+    else:
+        known = metadata_of(item, in_stock)
     vector = (await service.embed(model, [item]))[0]
     kept = await service.aside(_bytes, item)
-    return Put(vector, metadata_of(item, in_stock), details_of(dict(item.attributes), kept))
+    details = details_of(dict(item.attributes), kept)
+    return Change(item_id, Put(vector, known, details), must_exist=True)
 
 
 def _bytes(item: Item) -> list[bytes]:

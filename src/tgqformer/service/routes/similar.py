@@ -32,7 +32,7 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
         )
     known: dict[str, Metadata] = {}
     if body.metadata and found.neighbours:
-        known = await service.aside(model.metadata, [n.item_id for n in found.neighbours])
+        known = await service.aside(model.stored.metadata, [n.item_id for n in found.neighbours])
     hits = [
         Hit(id=n.item_id, score=n.score, metadata=told(known.get(n.item_id)))
         for n in found.neighbours
