@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,13 +19,14 @@ from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
-from tgqformer.comparison.gather import gather
+from tgqformer.comparison.gather import _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.prepare import prepare, query_items
 from tgqformer.comparison.results import FILE, Results
 from tgqformer.comparison.show import gain, rich_table
 from tgqformer.comparison.state import CELL, cells, chosen_rate, jobs, read_cell, validation
+from tgqformer.config import override
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.presets import load_preset
 
@@ -213,6 +216,14 @@ def test_another_comparison_does_not_fit_into_the_folder(copied: Plan) -> None:
         replace(copied, preset="offline").save()
     with pytest.raises(ConfigError, match=r"training\.steps=9"):
         replace(copied, assignments=("training.steps=9",)).save()
+
+
+def test_figures_of_the_alignment_stage_are_another_models() -> None:
+    plan: Any = SimpleNamespace(
+        base=override(load_preset("tiny"), ["training.steps=160", "training.alignment_steps=60"])
+    )
+    lines = [{"step": 30, "loss": 2.0}, {"step": 30, "hit@10": 0.9}, {"step": 60, "hit@10": 0.8}]
+    assert _curve(plan, {"curve": lines}) == (lines[0], lines[2])
 
 
 def test_a_curve_ends_where_the_steps_do(finished: Plan) -> None:

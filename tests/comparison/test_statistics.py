@@ -40,6 +40,22 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert width(apart) > 2 * width(pooled)
 
 
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_the_seeds_have_the_whole_of_their_variance(runs: int) -> None:
+    """Every query of a seed alike: what is drawn is the mean of S seeds, of variance s^2 / S."""
+    rates = np.random.default_rng(2).random(runs)
+    drawn = bootstrap(np.tile(rates[:, None, None], (1, 50, 1)), samples=40_000)
+    assert drawn.mean() == pytest.approx(rates.mean(), abs=0.01)
+    assert drawn.var() == pytest.approx(rates.var(ddof=1) / runs, rel=0.05)
+
+
+def test_a_lead_over_several_seeds_is_clear_of_chance() -> None:
+    better, worse = hits(3, 300, 0.6), hits(3, 300, 0.2)
+    gain = gains(better, worse, NAMES)["hit@10"]
+    assert gain.apart
+    assert not gain.of_one_seed
+
+
 def test_seeds_that_agree_do_not_pass_for_more_queries() -> None:
     one = hits(1, 300, 0.4)
     three = np.repeat(one, 3, axis=0)
@@ -62,7 +78,9 @@ def test_one_seed_gives_the_paired_bootstrap_over_queries() -> None:
     assert gain.absolute.value == pytest.approx(known.absolute.value)
     assert gain.absolute.low == pytest.approx(known.absolute.low, abs=0.01)
     assert gain.absolute.high == pytest.approx(known.absolute.high, abs=0.01)
-    assert gain.apart == known.apart is True
+    assert known.apart
+    assert gain.of_one_seed
+    assert not gain.apart  # another seed may say otherwise
 
 
 def test_pairing_takes_the_common_part_away() -> None:

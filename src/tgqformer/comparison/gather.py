@@ -80,7 +80,7 @@ def _cell(plan: Plan, cell: Cell) -> r.CellResult:
         seconds=known.get("seconds", 0.0),
         folder=cell.folder.as_posix(),
         chosen=chosen,
-        curve=tuple(known.get("curve", [])),
+        curve=_curve(plan, known),
         validation=known.get("validation", {}),
         command=plan.command(cell),
         error=why or "",
@@ -143,10 +143,20 @@ def _winners(plan: Plan, method: str) -> list[Cell]:
     return [] if rate is None else [c for c in cells(plan, method) if c.rate == rate]
 
 
+def _curve(plan: Plan, known: dict[str, Any]) -> tuple[dict[str, float], ...]:
+    """A run's log; of its alignment stage the losses alone, as its figures are another model's."""
+    whole = plan.base.training.alignment_steps
+    return tuple(
+        line if line["step"] >= whole else {name: line[name] for name in ("step", "loss")}
+        for line in known.get("curve", [])
+        if line["step"] >= whole or "loss" in line
+    )
+
+
 def _steps_to_90(plan: Plan, judged: Sequence[dict[str, Any]]) -> tuple[int, ...]:
     chosen_by = plan.base.training.metric
     metric = chosen_by if chosen_by in FIGURES else "hit@10"
-    steps = [statistics.steps_to(0.9, known.get("curve", []), metric) for known in judged]
+    steps = [statistics.steps_to(0.9, _curve(plan, known), metric) for known in judged]
     return tuple(step for step in steps if step is not None)
 
 

@@ -58,12 +58,19 @@ class Gain:
     Attributes:
         absolute: ours minus this one.
         relative: ours over this one, minus 1; None where this one is 0.
-        apart: the interval of `absolute` leaves zero out.
+        apart: the interval of `absolute` leaves zero out, over two seeds or more.
     """
 
     absolute: Interval
     relative: Interval | None
     apart: bool
+
+    @property
+    def of_one_seed(self) -> bool:
+        """The interval leaves zero out, but over queries alone: another seed may say otherwise."""
+        low, high = self.absolute.low, self.absolute.high
+        clear = low is not None and high is not None and (low > 0 or high < 0)
+        return clear and not self.apart
 
 
 @dataclass(frozen=True)

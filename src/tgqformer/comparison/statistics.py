@@ -2,8 +2,10 @@
 
 Two things are drawn by chance: which queries a shop happens to ask, and the seed of a run. So the
 bootstrap is hierarchical: seeds are drawn with replacement, and queries with replacement, and what
-two methods are compared on are the same draws. With one seed the interval is over queries alone,
-and says nothing of how another seed would have ended.
+two methods are compared on are the same draws. Drawing S seeds out of S gives (S - 1) / S of their
+variance, so what the seeds add is widened by that (Davison and Hinkley, Bootstrap Methods, 1997,
+section 3.8). With one seed the interval is over queries alone, and says nothing of how another seed
+would have ended: no gap is called clear of chance then.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ def bootstrap(values: Table, *, samples: int = SAMPLES, seed: int = SEED) -> Tab
     runs, queries, figures = values.shape
     rng = np.random.default_rng([seed, runs, queries])
     drawn_runs = _counts(rng, samples, runs)  # [samples, S]
+    widened = np.sqrt(runs / max(1, runs - 1))
     means = np.empty((samples, figures))
     step = max(1, _DRAWS_AT_ONCE // queries)
     flat = values.transpose(1, 0, 2).reshape(queries, runs * figures)
@@ -40,7 +43,9 @@ def bootstrap(values: Table, *, samples: int = SAMPLES, seed: int = SEED) -> Tab
         rows = slice(start, min(start + step, samples))
         weights = _counts(rng, rows.stop - rows.start, queries)
         by_run = (weights @ flat).reshape(-1, runs, figures) / queries
-        means[rows] = np.einsum("bs,bsc->bc", drawn_runs[rows], by_run) / runs
+        middle = by_run.mean(axis=1)
+        drawn = np.einsum("bs,bsc->bc", drawn_runs[rows], by_run) / runs
+        means[rows] = middle + widened * (drawn - middle)
     return means
 
 
@@ -64,12 +69,16 @@ def gains(
     whole = both.mean(axis=(0, 1))
     means = bootstrap(both, samples=samples) if _can_draw(both, samples) else None
     return {
-        name: _gain(whole[[i, count + i]], None if means is None else means[:, [i, count + i]])
+        name: _gain(
+            whole[[i, count + i]],
+            None if means is None else means[:, [i, count + i]],
+            several=len(ours) > 1,
+        )
         for i, name in enumerate(names)
     }
 
 
-def _gain(whole: Table, means: Table | None) -> Gain:
+def _gain(whole: Table, means: Table | None, *, several: bool) -> Gain:
     gap, ratio = float(whole[0] - whole[1]), _ratio(whole[None])
     if means is None:
         return Gain(Interval(gap), None if ratio is None else Interval(float(ratio[0])), False)
@@ -79,7 +88,7 @@ def _gain(whole: Table, means: Table | None) -> Gain:
     if ratio is not None:
         below, above = (None, None) if drawn is None else map(float, _bounds(drawn))
         relative = Interval(float(ratio[0]), below, above)
-    return Gain(Interval(gap, low, high), relative, low > 0 or high < 0)
+    return Gain(Interval(gap, low, high), relative, several and (low > 0 or high < 0))
 
 
 def _ratio(pairs: Table) -> Table | None:

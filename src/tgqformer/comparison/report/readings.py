@@ -57,6 +57,8 @@ def headline_reading(results: Results, catalog: str, metric: str) -> str:
         text += f" ({relative_percent(gain.relative.value)})"
     if gain.absolute.low is None:
         return text + "; with no interval, how sure that is cannot be told."
+    if gain.of_one_seed:
+        return text + "; with one training seed, another may say otherwise."
     bounds = gain_points(gain).partition(" ")[2]
     return text + (
         ", more than chance explains."
@@ -74,6 +76,9 @@ def gains_reading(results: Results, catalog: str, metric: str) -> str:
     }
     ahead = [n for n, g in gains.items() if g.apart and g.absolute.value > 0]
     behind = [n for n, g in gains.items() if g.apart and g.absolute.value < 0]
+    single = [n for n, g in gains.items() if g.of_one_seed]
+    if single and not ahead and not behind:
+        return "One training seed: what lies between the methods may be the seed's."
     unclear = [n for n in gains if n not in ahead and n not in behind]
     text = f"Ahead of {len(ahead)} of {len(gains)} methods by more than chance explains"
     if unclear:
@@ -211,7 +216,8 @@ def ablation_reading(results: Results, catalog: str, metric: str) -> str:
         return ""
     worse = [n for n, g in gains.items() if g.apart and g.absolute.value > 0]
     better = [n for n, g in gains.items() if g.apart and g.absolute.value < 0]
-    unclear = [n for n in gains if n not in worse and n not in better]
+    single = [n for n, g in gains.items() if g.of_one_seed]
+    unclear = [n for n in gains if n not in worse and n not in better and n not in single]
     parts = []
     if worse:
         parts.append(f"Worse than the full method, beyond chance: {_labels(results, worse)}.")
@@ -219,6 +225,10 @@ def ablation_reading(results: Results, catalog: str, metric: str) -> str:
         parts.append(f"No difference that chance could not make: {_labels(results, unclear)}.")
     if better:
         parts.append(f"Better than the full method: {_labels(results, better)}.")
+    if single:
+        parts.append(
+            f"Of one training seed, so that another may say otherwise: {_labels(results, single)}."
+        )
     return " ".join(parts)
 
 

@@ -23,7 +23,7 @@ def relative_percent(share: float) -> str:
 
 
 def gain_points(gain: Gain) -> str:
-    """ "+5.3 [+2.1, +8.4] *": points, a star where the interval leaves zero out."""
+    """ "+5.3 [+2.1, +8.4] *": points, a star where it is clear of chance (`Gain.apart`)."""
     return signed(gain.absolute) + (" *" if gain.apart else "")
 
 
