@@ -47,30 +47,6 @@ def test_every_pair_once_an_epoch_but_for_those_left_over():
         assert max(seen.values()) - min(seen.values()) <= 1
 
 
-@pytest.mark.parametrize(("size", "alike"), [(16, 8), (16, 16), (10, 3)])
-def test_pairs_of_one_group_come_together(size, alike):
-    query, target = np.arange(400), np.arange(400, 800)
-    groups = np.random.default_rng(1).integers(0, 4, 400)
-    made = PairBatches(query, target, size, 0, groups=groups, alike=alike)
-    count = 400 // size
-    found = [made.batch(step)[0] for step in range(count)]
-    assert len(np.unique(np.concatenate(found))) == count * size  # every pair in its turn, as ever
-    most = [np.bincount(groups[rows]).max() for rows in found]
-    assert np.mean([each >= alike for each in most]) > 0.8  # the last runs of a group may lack some
-    again = PairBatches(query, target, size, 0, groups=groups, alike=alike)
-    assert (again.batch(count + 3)[0] == made.batch(count + 3)[0]).all()
-
-
-def test_groups_too_small_for_a_run_leave_the_order_to_chance():
-    query, target = np.arange(40), np.arange(40, 80)
-    plain = PairBatches(query, target, 8, 0).batch(2)[0]
-    for groups in (np.arange(40), np.full(40, -1)):
-        found = PairBatches(query, target, 8, 0, groups=groups, alike=4).batch(2)[0]
-        assert len(set(found.tolist())) == 8
-    unasked = PairBatches(query, target, 8, 0, groups=np.zeros(40, dtype=int)).batch(2)[0]
-    assert (unasked == plain).all()
-
-
 def test_pairs_that_share_items_take_turns():
     query, target = random_pairs(120, 50)
     seen = Counter(pair for batch in batches(query, target, 10, 0, 120) for pair in batch)

@@ -24,29 +24,14 @@ class PairBatches:
     was left over twice (its item is in every other pair, say) is not queued a third time.
     """
 
-    def __init__(
-        self,
-        query: Index,
-        target: Index,
-        batch_size: int,
-        seed: int,
-        *,
-        groups: Index | None = None,
-        alike: int = 0,
-    ) -> None:
+    def __init__(self, query: Index, target: Index, batch_size: int, seed: int) -> None:
         """Take M pairs of item rows.
-
-        Args:
-            groups: [M], the group of each pair; a negative one is none.
-            alike: so many pairs of a batch are planned to be of one group, for as many batches as
-                the groups fill; a pair that waits is made up for by another.
 
         Raises:
             CatalogError: where no batch of `batch_size` disjoint pairs can be made.
         """
         self.query, self.target = query, target
         self.batch_size, self.seed = batch_size, seed
-        self.groups, self.alike = groups, alike
         self._plan: list[Index] = []
         self._epoch = self._idle = 0
         self._waiting: deque[int] = deque()
@@ -65,7 +50,7 @@ class PairBatches:
         return self.query[rows], self.target[rows]
 
     def _plan_epoch(self) -> None:
-        order = self._order(np.random.default_rng([self.seed, self._epoch]))
+        order = np.random.default_rng([self.seed, self._epoch]).permutation(len(self.query))
         self._epoch += 1
         left_over = Counter(self._waiting)
         rest = (row for row in order.tolist() if left_over[row] < 2)
@@ -83,30 +68,6 @@ class PairBatches:
                 f"No batch of {self.batch_size} pairs without a shared item can be made from "
                 f"{len(self.query)} training pairs; lower training.batch_size."
             )
-
-    def _order(self, rng: np.random.Generator) -> Index:
-        """All pairs at random, or so that `alike` of each `batch_size` are of one group."""
-        order: Index = rng.permutation(len(self.query))
-        if self.groups is None or self.alike < 2:
-            return order
-        grouped = order[np.argsort(self.groups[order], kind="stable")]
-        cuts = np.flatnonzero(np.diff(self.groups[grouped])) + 1
-        runs = [
-            part[start : start + self.alike]
-            for part in np.split(grouped, cuts)
-            if self.groups[part[0]] >= 0
-            for start in range(0, len(part) - self.alike + 1, self.alike)
-        ]
-        chosen = [runs[i] for i in rng.permutation(len(runs))[: len(order) // self.batch_size]]
-        if not chosen:
-            return order
-        free = rng.permutation(np.setdiff1d(order, np.concatenate(chosen)))
-        beside = len(chosen) * (self.batch_size - self.alike)
-        made = [np.concatenate(b) for b in zip(chosen, np.split(free[:beside], len(chosen)))]
-        whole = beside + (len(free) - beside) // self.batch_size * self.batch_size
-        made += list(free[beside:whole].reshape(-1, self.batch_size))
-        mixed = [made[i] for i in rng.permutation(len(made))]
-        return np.concatenate([*mixed, free[whole:]])
 
     def _take(self, pending: deque[int]) -> list[int] | None:
         """Pull one batch off `pending`; None, with `pending` whole again, where it cannot fill."""

@@ -78,9 +78,6 @@ class TrainingConfig:
             visual and agreement losses (ours, after BLIP-2's first stage).
         loss: the weights of the losses.
         dropout: what is hidden in training.
-        same_category: share of a batch's pairs that are of one category, by their query (ours):
-            negatives that the metadata does not tell apart. Where title and category settle a
-            random batch, nothing asks a guided connector what the photo shows.
         hard_negatives: mined negatives added for each pair; 0 is none.
         mine_every: steps between minings from the current model.
         mine_pool: items among which is mined, at most.
@@ -110,7 +107,6 @@ class TrainingConfig:
     alignment_steps: int = 0
     loss: LossConfig = field(default_factory=LossConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
-    same_category: float = 0.0
     hard_negatives: int = 0
     mine_every: int = 100
     mine_pool: int = 20000
@@ -134,8 +130,6 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name} ({getattr(self, name)}) must not be negative.")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"training.warmup ({self.warmup}) must lie in [0, 1].")
-        if not 0 <= self.same_category <= 1:
-            raise ConfigError(f"training.same_category ({self.same_category}) must lie in [0, 1].")
         if self.hard_negatives and self.workers:
             raise ConfigError(
                 f"training.workers ({self.workers}) must be 0 with training.hard_negatives: "

@@ -60,14 +60,7 @@ class StepDataset(Dataset[StepBatch]):
         query, target, _ = catalog.pair_indices("train")
         self.embedder, self.catalog, self.config = embedder, catalog, config
         self.rank, self.processes = rank, processes
-        self.batches = PairBatches(
-            query,
-            target,
-            config.batch_size,
-            config.seed,
-            groups=_categories(catalog)[query] if config.same_category else None,
-            alike=round(config.same_category * config.batch_size),
-        )
+        self.batches = PairBatches(query, target, config.batch_size, config.seed)
         self.known = KnownPositives(query, target, len(catalog))
         self.texts = [embedder.text(item) for item in catalog.items]
         self.hard: Index | None = None
@@ -137,13 +130,6 @@ class StepDataset(Dataset[StepBatch]):
         usable = min(count, len(candidates)) // self.processes * self.processes
         chosen: Index = rng.permutation(candidates)[:usable]
         return chosen
-
-
-def _categories(catalog: Catalog) -> Index:
-    """[N] a number for each item's category, -1 where it has none."""
-    names = [item.category.strip() for item in catalog.items]
-    number = {name: i for i, name in enumerate(sorted(set(names) - {""}))}
-    return np.array([number.get(name, -1) for name in names], dtype=np.int64)
 
 
 def share(sizes: Sequence[int], rank: int, processes: int) -> tuple[Index, Index]:
