@@ -154,7 +154,7 @@ def _explain_one(
         f"the connector {kind!r} has no anchored queries, so no words are shown": (
             bool(text) and "anchored" not in output.text_attention
         ),
-        f"the connector {kind!r} has no gates": not gates,
+        "this model has no gates": not gates,
     }
     notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
     return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)
