@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from accelerate.state import AcceleratorState
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.training import is_finished, read_curve, train
+from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.validation import Validation
 
@@ -241,6 +244,28 @@ def test_a_wrong_weight_or_share_is_named(config, name):
 def test_hard_negatives_need_the_main_process():
     with pytest.raises(ConfigError, match=r"training.workers \(2\) must be 0"):
         TrainingConfig(hard_negatives=1, workers=2)
+
+
+# -- where it trains -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cpu"])
+def test_of_several_gpus_one_process_takes_the_one_asked_for(config, tmp_path, monkeypatch, device):
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda it: current.append(torch.device(it)))
+    asked = torch.device(device)
+    try:
+        args = training_arguments(config.training, tmp_path, evaluates=False, device=asked)
+        on_gpu = asked.type == "cuda"
+        assert args.device == asked
+        assert args.n_gpu == int(on_gpu)  # with more of them transformers wraps in DataParallel
+        assert current[-1:] == [asked] * on_gpu
+        assert args.bf16 == on_gpu
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 # -- on a drawn shop ------------------------------------------------------------------------------

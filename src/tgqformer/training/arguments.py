@@ -6,23 +6,26 @@ from pathlib import Path
 
 import torch
 from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
 
 from tgqformer.training.config import TrainingConfig
 
 
 def training_arguments(
-    config: TrainingConfig, out: Path, *, evaluates: bool, on_cpu: bool
+    config: TrainingConfig, out: Path, *, evaluates: bool, device: torch.device
 ) -> TrainingArguments:
     """What `Trainer` is told of a run.
 
     Args:
         out: where checkpoints go.
         evaluates: there are validation pairs.
-        on_cpu: keep off a GPU that is there, and in float32.
+        device: what a run in one process trains on; each of several has a GPU of its own. On the
+            CPU, even where there is a GPU, in float32.
     """
+    on_cpu = device.type == "cpu"
     evaluates = evaluates and config.eval_every > 0
     save_every = config.save_every or (config.eval_every if evaluates else config.steps)
-    return TrainingArguments(
+    args = TrainingArguments(
         output_dir=str(out),
         max_steps=config.steps,
         per_device_train_batch_size=1,
@@ -45,3 +48,9 @@ def training_arguments(
         dataloader_num_workers=config.workers,
         use_cpu=on_cpu,
     )
+    # transformers takes the first GPU and spreads batches over all, which it cannot do with ours
+    args._n_gpu = min(args.n_gpu, 1)
+    if device.type == "cuda" and args.parallel_mode == ParallelMode.NOT_PARALLEL:
+        torch.cuda.set_device(device)
+        args._setup_devices = device
+    return args

@@ -51,10 +51,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         super().__init__(
             model=PerItemModel(embedder.model, config.loss),
             args=training_arguments(
-                config,
-                out,
-                evaluates=bool(validation),
-                on_cpu=embedder.device.type == "cpu",
+                config, out, evaluates=bool(validation), device=embedder.device
             ),
             train_dataset=dataset,
             eval_dataset=dataset if validation else None,  # only says that there is one
