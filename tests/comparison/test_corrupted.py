@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_only_the_photos_change_and_a_second_call_gives_the_same(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "noisy").rglob("*.png")} == photos
     other = corrupt_catalog(shop, tmp_path / "other", "overlays+clutter", 0.5)
     assert pixels(other, "0-0") == pixels(noisy, "0-0")
+
+
+def test_another_shop_of_the_same_ids_gets_its_own_photos(small_shop: Path, tmp_path: Path) -> None:
+    shop = Catalog.load(small_shop)
+    photos = [item.images for item in shop.items]
+    turned = [
+        replace(i, images=p) for i, p in zip(shop.items, photos[1:] + photos[:1], strict=True)
+    ]
+    redrawn = Catalog(turned, shop.pair_table, root=shop.root)
+    corrupt_catalog(shop, tmp_path / "one", "clutter", 0.5)
+    after = corrupt_catalog(redrawn, tmp_path / "one", "clutter", 0.5)
+    alone = corrupt_catalog(redrawn, tmp_path / "two", "clutter", 0.5)
+    shown = [item.item_id for item in turned if item.images]
+    assert [pixels(after, i) for i in shown] == [pixels(alone, i) for i in shown]
 
 
 @pytest.mark.parametrize(

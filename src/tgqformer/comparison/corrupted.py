@@ -17,10 +17,11 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog, Indices
+from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.corruption import CLUTTER, OVERLAYS
-from tgqformer.errors import ConfigError
+from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.robustness import corrupt_item
 from tgqformer.files import write_bytes
 
@@ -87,7 +88,7 @@ def corrupt_catalog(
 def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:
     seen = replace(item, images=item.images[:most])
     name = sha256(item.item_id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-    paths = [folder / f"{name}-{number}.png" for number in range(len(seen.images))]
+    paths = [folder / f"{name}-{n}-{_key(photo)}.png" for n, photo in enumerate(seen.images)]
     if not all(path.is_file() for path in paths):
         drawn = corrupt_item(seen, _kinds(item, kind), severity, SEED)
         for path, photo in zip(paths, drawn.images, strict=True):
@@ -98,6 +99,14 @@ def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> It
         path if path.is_file() else own for path, own in zip(paths, seen.images, strict=True)
     ]
     return replace(seen, images=tuple(photos))
+
+
+def _key(photo: ImageRef) -> str:
+    """Of the photo's bytes: items of another shop may have the same ids. "" if it is unreadable."""
+    try:
+        return image_key(photo)[:24]
+    except ImageError:
+        return ""
 
 
 def _kinds(item: Item, kind: str) -> list[str]:
