@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tgqformer.comparison.metadata import OtherMetadata
 from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast, info_nce, redundancy
 from tgqformer.training.config import LossConfig
@@ -203,6 +204,15 @@ def test_a_step_knows_what_belongs_together(shop, config_of, embedder_of):
             told = bool(step.facts.known[i, j])
             assert told == (a == b or (a, b) in pairs or (b, a) in pairs)
             assert bool(step.facts.same_text[i, j]) == (texts[i] == texts[j])
+
+
+def test_metadata_is_alike_where_the_connector_reads_it_so(shop, config_of, embedder_of):
+    config = config_of(batch_size=16)
+    kinds = {item.item_id: item.title.partition(" ")[0] for item in shop.items}
+    embedder = OtherMetadata(embedder_of(config, shop), kinds, backbone=False)
+    step = StepDataset(embedder, shop, config.training)[0]
+    read = step.chunks[0].towers.text_global
+    assert torch.equal(step.facts.same_text, (read[:, None] == read[None, :]).all(dim=-1))
 
 
 def test_a_step_is_a_function_of_its_number(shop, config_of, embedder_of):

@@ -64,6 +64,10 @@ class OtherMetadata(ItemEmbedder):
         self.given, self.backbone, self.facts = given, backbone, embedder.facts
         self.features.fill([], texts=sorted(set(given.values())))
 
+    def connector_text(self, item: Item, text: str) -> str:
+        """The item's given text; "" where its metadata is hidden."""
+        return self.given.get(item.item_id, text) if text else ""
+
     def batch(
         self,
         items: Sequence[Item],
@@ -71,14 +75,12 @@ class OtherMetadata(ItemEmbedder):
         texts: Sequence[str] | None = None,
         prompt_texts: Sequence[str] | None = None,
     ) -> ItemBatch:
-        """As `ItemEmbedder.batch`, the connector's texts exchanged, and the backbone's if asked."""
-        own = [self.text(item) for item in items] if texts is None else texts
-        prompts = own if prompt_texts is None else prompt_texts
-        given = [self.given.get(item.item_id, text) for item, text in zip(items, own, strict=True)]
-        read = [new if old else "" for old, new in zip(own, given, strict=True)]
+        """As `ItemEmbedder.batch`; the backbone too reads the given texts, if it is to."""
+        texts = [self.text(item) for item in items] if texts is None else texts
+        prompts = texts if prompt_texts is None else prompt_texts
         if self.backbone:
-            prompts = [new if old else "" for old, new in zip(prompts, given, strict=True)]
-        return super().batch(items, texts=read, prompt_texts=prompts)
+            prompts = [self.connector_text(i, text) for i, text in zip(items, prompts, strict=True)]
+        return super().batch(items, texts=texts, prompt_texts=prompts)
 
 
 def builder(metadata: Metadata | None, items: Sequence[Item]) -> Callable[..., ItemEmbedder]:

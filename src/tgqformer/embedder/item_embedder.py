@@ -125,6 +125,10 @@ class ItemEmbedder:
         """The metadata of an item as text, "" where it has none."""
         return item_text(item)
 
+    def connector_text(self, item: Item, text: str) -> str:
+        """What the connector reads of an item whose metadata is `text`: the same."""
+        return text
+
     def batch(
         self,
         items: Sequence[Item],
@@ -139,7 +143,8 @@ class ItemEmbedder:
             prompt_texts: what the backbone reads, where it differs from `texts`.
         """
         texts = [self.text(item) for item in items] if texts is None else texts
-        towers = self.features.batch(items, texts=texts)
+        read = [self.connector_text(item, text) for item, text in zip(items, texts, strict=True)]
+        towers = self.features.batch(items, texts=read)
         has_image = towers.presence[:, 0].tolist()
         return ItemBatch(
             towers, self.prompts.build(texts if prompt_texts is None else prompt_texts, has_image)

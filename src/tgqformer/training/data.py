@@ -78,10 +78,14 @@ class StepDataset(Dataset[StepBatch]):
         rows = np.concatenate(parts)
         mine, order = share([len(part) for part in parts], self.rank, self.processes)
         told = self._told(rows, rng)
+        read = [
+            self.embedder.connector_text(self.catalog.items[row], self.texts[i])
+            for row, i in zip(rows, told, strict=True)
+        ]
         facts = BatchFacts(
             pairs=len(query),
             known=torch.from_numpy(self.known.mask(rows)),
-            same_text=_equal([self.texts[i] for i in told]),
+            same_text=_equal(read),
             own_text=torch.from_numpy(told == rows),
         )
         return StepBatch(self._chunks(rows, told, mine, rng), facts, torch.from_numpy(order))

@@ -22,7 +22,7 @@ class BatchFacts:
     Attributes:
         pairs: B.
         known: [M, M] bool, the same item or a known pair.
-        same_text: [M, M] bool, items whose metadata reads alike.
+        same_text: [M, M] bool, items whose metadata reads alike for the connector.
         own_text: [M] bool, items that were given their own metadata.
     """
 
