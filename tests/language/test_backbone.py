@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -159,6 +160,24 @@ def test_lora_on_a_layer_that_is_not_there(folder):
 def test_full_training_trains_everything(folder):
     backbone = load_backbone(config_of(folder, "bert", train="full"))
     assert all(p.requires_grad for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_a_small_step_is_not_rounded_away(folder, train):
+    config = replace(config_of(folder, "qwen3", train=train), dtype="bfloat16")
+    backbone = load_backbone(config)
+    trained = {n: p for n, p in backbone.named_parameters() if p.requires_grad}
+    before = {n: p.detach().clone() for n, p in trained.items()}
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-5, weight_decay=0.0)
+    for p in trained.values():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    for n, p in trained.items():
+        torch.testing.assert_close(before[n] - p, torch.full_like(p, 1e-5), rtol=0.1, atol=0)
+    out = backbone(prompts(config, ["red shoe", "lamp"], [True, False]), visual(2))
+    assert torch.isfinite(out).all()
+    rest = {p.dtype for p in backbone.parameters() if not p.requires_grad}
+    assert rest == ({torch.bfloat16} if train == "lora" else set())
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

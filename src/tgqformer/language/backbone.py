@@ -116,6 +116,9 @@ def load_backbone(config: LanguageConfig) -> Backbone:
             module.p = 0.0  # few weights are trained, for few epochs: LoRA has a dropout of its own
     if config.train == "lora":
         model = _with_lora(model, config)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # the steps of an optimiser are lost in bfloat16
+            parameter.data = parameter.data.float()
     model.config.use_cache = False  # nothing is generated
     return Backbone(model, width, pooling, causal=causal)
 
@@ -140,8 +143,6 @@ def _with_lora(model: Any, config: LanguageConfig) -> Any:
         ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
-        if "lora_" in name:
-            parameter.data = parameter.data.float()
     return model
 
 
