@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tgqformer.comparison.metadata import OtherMetadata
+from tgqformer.embedder.model import MAX_LOG_SCALE
 from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast, info_nce, redundancy
 from tgqformer.training.config import LossConfig
@@ -16,6 +17,7 @@ from tgqformer.training.data import StepDataset
 from tgqformer.training.gradient_cache import GradientCache
 from tgqformer.training.losses import PerItemModel, batch_loss, per_item
 from tgqformer.training.mining import NEIGHBOURS, SKIPPED, HardNegatives
+from tgqformer.training.optimizer import make_optimizer
 
 TOLERANCE = 1e-6
 DROPOUT = "embedder.language.lora_dropout=0.4"
@@ -186,6 +188,22 @@ def test_the_losses_are_handed_what_they_use_and_no_more(batch, aligning, off):
     leaves = {n: x.clone().requires_grad_() for n, x in items.items()}
     batch_loss(leaves, facts, config)[0].backward()
     assert [n for n, x in leaves.items() if x.grad is None] == ["complete"] * ("complete" in items)
+
+
+def test_a_temperature_that_reaches_its_limit_comes_back(shop, config_of, embedder_of):
+    config = config_of(learning_rate=0.1)
+    embedder = embedder_of(config, shop)
+    model, log = embedder.model, embedder.model.log_scales["embedding"]
+    optimizer = make_optimizer(model, config.training)
+    chunk = embedder.batch(shop.items[:2])
+    for direction, steps in ((-1, 30), (1, 30)):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (direction * model(chunk).scales["embedding"].log().mean()).backward()
+            optimizer.step()
+        if direction < 0:
+            assert log.item() == pytest.approx(MAX_LOG_SCALE)
+    assert log.item() < MAX_LOG_SCALE - 0.5
 
 
 # -- batches of items -----------------------------------------------------------------------------

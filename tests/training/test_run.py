@@ -246,6 +246,18 @@ def test_hard_negatives_need_the_main_process():
         TrainingConfig(hard_negatives=1, workers=2)
 
 
+def test_the_temperature_that_is_told_is_the_one_that_is_used(shop, config_of, cache, tmp_path):
+    def build(*args, **options) -> ItemEmbedder:
+        embedder = ItemEmbedder.from_config(*args, **options)
+        embedder.model.log_scales["embedding"].data.fill_(6.0)  # beyond its limit
+        return embedder
+
+    config = config_of(steps=2, eval_every=0, learning_rate=1e-6)
+    made = train(shop, config, tmp_path / "run", cache_dir=cache, device="cpu", build=build)
+    told = [entry["temperature"] for entry in made.curve if "temperature" in entry]
+    assert told == pytest.approx([0.01])
+
+
 # -- where it trains -----------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ does not see and the clipping of gradients does. The two losses have a temperatu
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -82,8 +83,8 @@ class TowerShape:
 INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
 """1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
 
-MAX_SCALE = 100.0
-"""1 / temperature is clamped to it, as in CLIP."""
+MAX_LOG_SCALE = math.log(100.0)
+"""Of 1 / temperature, which is clamped to 100, as in CLIP."""
 
 
 class EmbedderModel(nn.Module):
@@ -144,7 +145,7 @@ class EmbedderModel(nn.Module):
             return_attention=return_attention,
         )
         scales = {
-            name: log.exp().clamp(max=MAX_SCALE).expand(len(t), 1)
+            name: log.clamp(max=MAX_LOG_SCALE).exp().expand(len(t), 1)
             for name, log in self.log_scales.items()
         }
         complete = t.presence.all(dim=-1, keepdim=True).float()
@@ -156,6 +157,12 @@ class EmbedderModel(nn.Module):
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
         return ItemOutput(embedding, unit, out, complete, scales)
+
+    @torch.no_grad()
+    def clamp_scales(self) -> None:
+        """Take scales back to their limit, above which no gradient would: after every step."""
+        for log in self.log_scales.values():
+            log.clamp_(max=MAX_LOG_SCALE)
 
     def read(self, batch: ItemBatch, out: ConnectorOutput) -> tuple[Tensor | None, Tensor]:
         """What the backbone says, with the tower's global vector where `fusion` is "late".

@@ -5,17 +5,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tgqformer.embedder.model import EmbedderModel
 from tgqformer.training.config import TrainingConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW over what is trained: the backbone at its own rate, no decay on vectors and scalars."""
+def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW over what is trained: the backbone at its own rate, no decay on vectors and scalars.
+
+    After each step the temperatures are brought back to their limit.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             kind = (name.startswith("backbone."), parameter.ndim > 1)
             groups.setdefault(kind, []).append(parameter)
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {
                 "params": parameters,
@@ -26,3 +30,5 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
         ],
         betas=(0.9, 0.98),
     )
+    optimizer.register_step_post_hook(lambda *_: model.clamp_scales())
+    return optimizer
