@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.connectors.grounding import CELLS, Grounding
@@ -27,9 +28,9 @@ def inputs(batch=3):
     }
 
 
-def grounding():
+def grounding(**options):
     torch.manual_seed(1)
-    return Grounding(12, 10, hidden=16, width=8, layers=2, heads=2)
+    return Grounding(12, 10, hidden=16, width=8, layers=2, heads=2, **options)
 
 
 def ask(module, given):
@@ -42,6 +43,19 @@ def test_relevance_is_at_most_that_of_the_best_token_and_the_null_token_stands_l
     torch.testing.assert_close(found.relevance[:, :-1].amax(1), torch.zeros(3))
     assert (found.agreement.abs() <= 1).all()
     assert found.projections["image"].shape == (3, CELLS, 8)
+
+
+def test_the_cells_of_four_photos_are_those_of_a_sequence():
+    module, given = grounding(photo_tokens=SIDE * SIDE), inputs()
+    one = ask(module, given).projections["image"]
+    assert torch.equal(one, ask(grounding(), given).projections["image"])
+    given["visual"] = torch.randn(3, 4 * SIDE * SIDE, 12)
+    given["visual_mask"] = torch.ones(given["visual"].shape[:2], dtype=torch.bool)
+    tokens = F.normalize(module.image(given["visual"]), dim=-1).transpose(1, 2)
+    cells = F.adaptive_avg_pool1d(tokens, CELLS).transpose(1, 2)
+    torch.testing.assert_close(ask(module, given).projections["image"], cells)
+    connector = build_connector(ConnectorConfig(width=16, heads=2), SHAPE)
+    assert connector.grounding.photo_tokens == SIDE * SIDE
 
 
 @pytest.mark.parametrize("missing", [0, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,10 +21,10 @@ every_rival = pytest.mark.parametrize("kind", RIVALS)
 attentive = pytest.mark.parametrize("kind", ATTENTIVE)
 
 
-def connector(kind: str, **options):
+def connector(kind: str, shape: ConnectorShape = SHAPE, **options):
     """A connector with every weight moved off its start."""
     torch.manual_seed(0)
-    built = build_connector(ConnectorConfig(kind=kind, **{**SMALL, **options}), SHAPE).eval()
+    built = build_connector(ConnectorConfig(kind=kind, **{**SMALL, **options}), shape).eval()
     with torch.no_grad():
         for weight in built.parameters():
             weight.add_(0.2 * torch.randn_like(weight))
@@ -184,6 +186,22 @@ def test_c_abstractor_asks_for_a_square_grid(states):
         connector("cabstractor")(**states(visual=7))
 
 
+def test_c_abstractor_takes_no_four_photos_for_a_grid(states):
+    known = connector("cabstractor", replace(SHAPE, photo_tokens=9))
+    one = states(visual=9)
+    assert torch.equal(known(**one).tokens, connector("cabstractor")(**one).tokens)
+    with pytest.raises(ConfigError, match=r"there are 36; set embedder.max_images=1"):
+        known(**states(visual=36))
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_projectors_read_four_photos_as_a_sequence(kind, states):
+    known, batch = connector(kind, replace(SHAPE, photo_tokens=9)), states(visual=36)
+    normed = known.input_norm(batch["visual"])
+    pooled = nn.functional.adaptive_avg_pool1d(normed.transpose(1, 2), 6).transpose(1, 2)
+    close(known(**batch).tokens, known.projection(pooled))
+
+
 # -- pooling --------------------------------------------------------------------------------------
 
 
@@ -216,6 +234,17 @@ def test_each_item_is_pooled_over_its_own_tokens():
         assert torch.equal(weights[i, :, :length], own)
         assert not bool(weights[i, :, length:].any())
         assert bool(weights[i].any()) == bool(length)
+
+
+def test_several_photos_are_a_sequence_and_one_is_its_grid():
+    lengths = [9, 36, 18, 4]
+    mask = torch.arange(36) < torch.tensor(lengths)[:, None]
+    weights, unknown = pooling_weights(mask, 4, photo_tokens=9), pooling_weights(mask, 4)
+    for i in (0, 2, 3):
+        assert torch.equal(weights[i], unknown[i])
+    sequence = torch.eye(4).repeat_interleave(9, dim=1) / 9  # here: a cell a photo
+    torch.testing.assert_close(weights[1], sequence)
+    assert (grid_side(36), grid_side(36, 9), grid_side(9, 9)) == ((6, 0), None, (3, 0))
 
 
 def test_grids_are_found_with_and_without_a_class_token():

@@ -61,6 +61,7 @@ class CAbstractor(Rival):
     def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__(config, config.width)
         width, depth = config.width, config.layers
+        self.photo_tokens = shape.photo_tokens
         self.input_norm = nn.LayerNorm(shape.visual)
         inputs = [shape.visual, *[width] * (depth - 1)]
         self.before = nn.Sequential(*(RegNetBlock(w, width) for w in inputs))
@@ -79,11 +80,12 @@ class CAbstractor(Rival):
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         tokens = visual.shape[1]
-        found = grid_side(tokens)
+        found = grid_side(tokens, self.photo_tokens)
         if found is None:
             raise ConfigError(
-                f"connector.kind 'cabstractor' needs a square grid of visual tokens, and there are "
-                f"{tokens}; choose another image tower or layer, or another connector."
+                "connector.kind 'cabstractor' needs one photo's square grid of visual tokens, and "
+                f"there are {tokens}; set embedder.max_images=1, or choose another image tower or "
+                "layer, or another connector."
             )
         side, leading = found
         normed = self.input_norm(visual) * visual_mask[..., None]

@@ -53,9 +53,18 @@ class Grounding(nn.Module):
     """Token-level agreement, and how much each attention head heeds it."""
 
     def __init__(
-        self, visual_width: int, text_width: int, hidden: int, width: int, layers: int, heads: int
+        self,
+        visual_width: int,
+        text_width: int,
+        hidden: int,
+        width: int,
+        layers: int,
+        heads: int,
+        *,
+        photo_tokens: int | None = None,
     ) -> None:
         super().__init__()
+        self.photo_tokens = photo_tokens
         self.image = nn.Sequential(
             nn.LayerNorm(visual_width),
             nn.Linear(visual_width, hidden),
@@ -72,8 +81,8 @@ class Grounding(nn.Module):
         """[B, P, Dv], [B, P] bool, global text vector [B, Dt], presence [B, 2] bool."""
         tokens = F.normalize(self.image(visual), dim=-1)  # [B, P, Da]
         words = F.normalize(self.text(text), dim=-1)  # [B, Da]
-        weights = pooling_weights(visual_mask, CELLS).to(tokens.dtype)  # [B, CELLS, P]
-        cells = weights @ tokens
+        weights = pooling_weights(visual_mask, CELLS, self.photo_tokens).to(tokens.dtype)
+        cells = weights @ tokens  # [B, CELLS, P] @ [B, P, Da] -> [B, CELLS, Da]
         both = presence.all(dim=-1, keepdim=True)  # [B, 1]
         in_cells = (cells @ words[..., None]).squeeze(-1)  # [B, CELLS]
         agreement = smooth_max(in_cells)[:, None]

@@ -21,12 +21,17 @@ def cell_grid(cells: int) -> tuple[int, int]:
     return rows, cells // rows
 
 
-def grid_side(tokens: int) -> tuple[int, int] | None:
+def grid_side(tokens: int, photo_tokens: int | None = None) -> tuple[int, int] | None:
     """Side of the square grid in a sequence of `tokens`, and how many class tokens lead it.
+
+    Args:
+        photo_tokens: tokens of a photo: more of them are several photos, and no grid.
 
     Returns:
         (side, 0) or (side, 1); None where the tokens are no square grid.
     """
+    if photo_tokens is not None and tokens > photo_tokens:
+        return None
     for leading in (0, 1):
         side = math.isqrt(max(tokens - leading, 0))
         if side >= max(1, LEAST_SIDE * leading) and side * side == tokens - leading:
@@ -34,15 +39,17 @@ def grid_side(tokens: int) -> tuple[int, int] | None:
     return None
 
 
-def pooling_weights(mask: Tensor, cells: int) -> Tensor:
+def pooling_weights(mask: Tensor, cells: int, photo_tokens: int | None = None) -> Tensor:
     """Weights that average each item's real tokens into Q cells.
 
     An item whose number of real tokens is a square, or a square and a class token in front, is
-    pooled over its 2-D grid (the class token left out); any other over the sequence.
+    pooled over its 2-D grid (the class token left out); any other, and one of several photos, over
+    the sequence.
 
     Args:
         mask: [B, P] bool, True where a token is real.
         cells: Q.
+        photo_tokens: tokens of a photo, where it is known.
 
     Returns:
         float32 [B, Q, P], rows sum to 1; all zero for an item without tokens.
@@ -50,6 +57,8 @@ def pooling_weights(mask: Tensor, cells: int) -> Tensor:
     count = mask.sum(dim=1, keepdim=True)  # [B, 1]
     rank = mask.cumsum(dim=1) - 1  # [B, P], place among the item's real tokens
     side, leading, is_grid = _grids(count)
+    if photo_tokens is not None:
+        is_grid = is_grid & (count <= photo_tokens)
     rows, columns = cell_grid(cells)
     place = rank - leading
     row = _bins(place.div(side, rounding_mode="floor"), side, rows)  # [B, P, rows]

@@ -28,6 +28,7 @@ class GridProjector(Rival):
         self, config: ConnectorConfig, shape: ConnectorShape, projection: nn.Module
     ) -> None:
         super().__init__(config, shape.output)
+        self.photo_tokens = shape.photo_tokens
         self.input_norm = nn.LayerNorm(shape.visual)
         self.projection = projection
         self.project = nn.Identity()
@@ -41,8 +42,8 @@ class GridProjector(Rival):
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        cells = pooling_weights(visual_mask, self.num_tokens).to(visual.dtype)
-        pooled = cells @ self.input_norm(visual)  # [B, Q, P] @ [B, P, Dv] -> [B, Q, Dv]
+        cells = pooling_weights(visual_mask, self.num_tokens, self.photo_tokens)
+        pooled = cells.to(visual.dtype) @ self.input_norm(visual)  # [B, P, Dv] -> [B, Q, Dv]
         states: Tensor = self.projection(pooled)  # [B, Q, Dv] -> [B, Q, D]
         return states, None
 

@@ -45,7 +45,15 @@ class TGQFormer(Connector):
         )
         self.norm = nn.LayerNorm(width)
         self.grounding = (
-            Grounding(shape.visual, shape.text_global, width, c.agreement_width, c.layers, c.heads)
+            Grounding(
+                shape.visual,
+                shape.text_global,
+                width,
+                c.agreement_width,
+                c.layers,
+                c.heads,
+                photo_tokens=shape.photo_tokens,
+            )
             if c.grounding != "none"
             else None
         )
