@@ -298,6 +298,15 @@ def test_swapped_metadata_is_another_items_and_no_positive_of_the_agreement(
     torch.testing.assert_close(terms["agreement"], kept)
 
 
+def test_swapped_metadata_is_that_of_training_items(shop, config_of, embedder_of):
+    config = config_of(batch_size=16, **{"dropout.swap": 0.9})
+    dataset = StepDataset(embedder_of(config, shop), shop, config.training)
+    rows = np.concatenate(dataset.batches.batch(0))
+    query, target, _ = shop.pair_indices("train")
+    told = [dataset._told(rows, np.random.default_rng(seed)) for seed in range(20)]
+    assert set(np.concatenate(told).tolist()) == {*query.tolist(), *target.tolist()}
+
+
 def test_two_processes_share_a_step(shop, config_of, embedder_of):
     config = config_of(chunk_size=3, **{"dropout.image": 0.3})
     embedder = embedder_of(config, shop)

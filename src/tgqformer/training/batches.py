@@ -35,11 +35,12 @@ class PairBatches:
         self._plan: list[Index] = []
         self._epoch = self._idle = 0
         self._waiting: deque[int] = deque()
-        items = len(np.unique(np.concatenate([query, target])))
-        if items < 2 * batch_size:
+        self.items: Index = np.unique(np.concatenate([query, target]))
+        """The item rows that the pairs name, ascending."""
+        if len(self.items) < 2 * batch_size:
             raise CatalogError(
                 f"A batch of {batch_size} pairs needs {2 * batch_size} different items, and the "
-                f"training pairs name only {items}; lower training.batch_size."
+                f"training pairs name only {len(self.items)}; lower training.batch_size."
             )
 
     def batch(self, step: int) -> tuple[Index, Index]:

@@ -42,8 +42,8 @@ class DropoutConfig:
         metadata: hide the metadata from connector and backbone.
         prompt: hide the metadata from the backbone only; the connector is still guided by it.
         image: hide the photo.
-        swap: put another item's metadata in the place of the item's own, for connector and
-            backbone alike.
+        swap: put the metadata of another item of the training pairs in the place of the item's
+            own, for connector and backbone alike.
     """
 
     metadata: float = 0.0

@@ -96,7 +96,7 @@ class StepDataset(Dataset[StepBatch]):
         if not share:
             return rows
         swapped = rng.random(len(rows)) < share
-        return np.where(swapped, rng.integers(len(self.catalog), size=len(rows)), rows)
+        return np.where(swapped, rng.choice(self.batches.items, size=len(rows)), rows)
 
     def _chunks(
         self, rows: Index, told: Index, mine: Index, rng: np.random.Generator

@@ -39,9 +39,8 @@ class HardNegatives:
 
     def _mine(self, step: int) -> Index:
         data = self.dataset
-        rows = np.unique(np.concatenate([data.batches.query, data.batches.target]))
         rng = np.random.default_rng([self.config.seed, 3, step])
-        rows = np.sort(rng.permutation(rows)[: self.config.mine_pool])
+        rows = np.sort(rng.permutation(data.batches.items)[: self.config.mine_pool])
         items = [data.catalog.items[i] for i in rows]
         training = self.embedder.model.training
         vectors = self.embedder.encode_views(items)["embedding"]
