@@ -142,6 +142,56 @@ def test_a_wrong_column_map_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["items.csv", "items.jsonl", "items.parquet", "items"])
+def test_an_import_never_takes_its_own_source(tmp_path: Path, kind: str) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    frame = pl.DataFrame({"item_id": ["a", "b"], "margin": ["high", "low"]})
+    source = shop / kind
+    if kind == "items":
+        source.mkdir()
+        frame.write_parquet(source / "part-0.parquet")
+    else:
+        getattr(frame, f"write_{kind[6:].replace('jsonl', 'ndjson')}")(source)
+    before = {path: path.is_dir() or path.read_bytes() for path in shop.rglob("*")}
+    with pytest.raises(CatalogError, match=rf"shop/{kind} would be lost by an import into .*shop;"):
+        import_table(source, shop)
+    assert before == {path: path.is_dir() or path.read_bytes() for path in shop.rglob("*")}
+    if kind != "items":
+        other = source.rename(shop / f"goods{source.suffix}")
+        assert len(import_table(other, shop)) == 2
+        assert other.read_bytes() == before[source]
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet", "labels.jsonl", "labels.parquet"])
+def test_an_import_keeps_tables_that_it_did_not_write(tmp_path: Path, name: str) -> None:
+    source = put_lines(tmp_path / "goods.csv", ["item_id", "a", "b"])
+    import_table(source, tmp_path)
+    import_table(source, tmp_path)  # what an import wrote, the next one replaces
+    frame = pl.DataFrame({"query_id": ["a"], "target_id": ["b"], "item_id": ["a"]})
+    suffix = Path(name).suffix[1:].replace("jsonl", "ndjson")
+    getattr(frame, f"write_{suffix}")(tmp_path / name)
+    before = folder_bytes(tmp_path)
+    with pytest.raises(CatalogError, match=rf"{name} would be lost .* import into another folder"):
+        import_table(source, tmp_path)
+    assert folder_bytes(tmp_path) == before
+
+
+def test_an_import_never_takes_the_pairs_that_it_reads(tmp_path: Path) -> None:
+    source = put_lines(tmp_path / "goods.csv", ["item_id", "a", "b"])
+    pairs = tmp_path / "shop/pairs.parquet"
+    pairs.parent.mkdir()
+    pl.DataFrame({"query_id": ["a"], "target_id": ["b"], "note": ["mine"]}).write_parquet(pairs)
+    before = pairs.read_bytes()
+    with pytest.raises(CatalogError, match=r"pairs.parquet would be lost"):
+        import_table(source, tmp_path / "shop", pairs=pairs)
+    assert folder_bytes(tmp_path / "shop") == {"pairs.parquet": before}
+
+
 # amazon
 
 

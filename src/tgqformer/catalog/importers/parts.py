@@ -6,7 +6,7 @@ import html
 import os
 import re
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ import polars as pl
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.splits import split_cold, split_random
-from tgqformer.catalog.tables import Table
+from tgqformer.catalog.tables import Table, find_table
 from tgqformer.errors import CatalogError, ConfigError
 
 Split: TypeAlias = Literal["random", "cold", "none"]
@@ -139,6 +139,7 @@ def finish(
     quarantine: Quarantine,
     *,
     root: Path | None = None,
+    sources: Sequence[Path] = (),
     split: Split = "none",
     val: float = 0.1,
     test: float = 0.1,
@@ -150,11 +151,13 @@ def finish(
 
     Args:
         tables, root, quarantine, strict, progress: as for Catalog.from_tables.
-        out: the catalog's folder.
+        out: the catalog's folder. Tables that an earlier import wrote there are replaced.
+        sources: the files that the tables were read from, where these may lie in `out`.
         split: "random" (by query), "cold" (by item) or "none" (the splits that the pairs name).
         val, test, seed: for the split.
 
     Raises:
+        CatalogError: a table in `out` would be lost.
         CatalogError, ConfigError, StorageError: as those that it calls.
     """
     if split not in ("random", "cold", "none"):
@@ -164,7 +167,31 @@ def finish(
         catalog = split_random(catalog, val=val, test=test, seed=seed, progress=progress)
     elif split == "cold":
         catalog = split_cold(catalog, val=val, test=test, seed=seed, progress=progress)
+    _keep_others(catalog, out, sources)
     catalog.save(out)
     written = Catalog.load(out)  # whose photos are those in the folder
     written.quarantine = catalog.quarantine
     return written
+
+
+def _keep_others(catalog: Catalog, out: Path, sources: Sequence[Path]) -> None:
+    """Raise CatalogError where a table in `out` is none that this import may replace.
+
+    Importers write Parquet: a table in another format is somebody's own, as is the source, and one
+    of which the import brings none, such as pairs out of a log.
+    """
+    brought = {
+        "items": True,
+        "pairs": catalog.pair_table.height > 0,
+        "labels": catalog.labels is not None,
+    }
+    for name, replaced in brought.items():
+        old = find_table(out, name)
+        if old is None:
+            continue
+        own = replaced and old.is_file() and old.suffix == ".parquet"
+        if not own or any(old.samefile(source) for source in sources):
+            raise CatalogError(
+                f"{old} would be lost by an import into {out}; rename it or move it away, or "
+                "import into another folder."
+            )

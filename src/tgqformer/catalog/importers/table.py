@@ -57,7 +57,8 @@ def import_table(
         progress: show a bar on stderr.
 
     Raises:
-        CatalogError: a table cannot be read, or lacks a column that was named.
+        CatalogError: a table cannot be read, lacks a column that was named, or lies where the
+            catalog would be written over it.
         ConfigError: a field that was named is none.
     """
     quarantine = Quarantine()
@@ -81,6 +82,7 @@ def import_table(
         out,
         quarantine,
         root=(image_root or source.parent).absolute(),
+        sources=[source] if pairs is None else [source, pairs],
         split=split,
         val=val,
         test=test,
