@@ -205,6 +205,42 @@ def test_dates_become_seconds(tmp_path: Path) -> None:
     assert read_log(tmp_path / "log.csv").rows() == [("u", "a", 1704067200.0)]
 
 
+NOON = 1704110400.0
+MOMENTS = [
+    "2024-01-01T12:00:00Z",
+    "2024-01-01T12:00:00.000Z",
+    "2024-01-01 12:00:00 UTC",
+    "2024-01-01T13:00:00+01:00",
+    "2024-01-01T07:00:00-0500",
+    "2024-01-01 12:00:00.000000+00",
+    "2024-01-01T12:00:00",
+    "2024-01-01 12:00",
+    " 2024-01-01 12:00:00 ",
+    "1704110400",
+]
+
+
+@given(st.permutations([*MOMENTS, "n/a", "", "inf"]))
+@settings(RELAXED, max_examples=20)
+def test_times_are_read_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, told: list[str]
+) -> None:
+    """Whatever form a time has, and whatever stands around it."""
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    pl.DataFrame({"user": "u", "item": told, "time": told}).write_parquet(path)
+    log = read_log(path)
+    assert log["item"].to_list() == [text for text in told if text in MOMENTS]
+    assert log["time"].to_list() == [NOON] * len(MOMENTS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("item", ["a"]), ("time", ["a"]), ("time", {"s": 1})])
+def test_a_column_of_another_kind_says_so(tmp_path: Path, name: str, value: object) -> None:
+    row = {"user": "u", "item": "a", "time": 1, name: value}
+    pl.DataFrame([row]).write_ndjson(tmp_path / "log.jsonl")
+    with pytest.raises(CatalogError, match=r"user String, item .*, time .*; users and items are"):
+        read_log(tmp_path / "log.jsonl")
+
+
 def test_bad_logs_and_options(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("who,item\nu,a\n")
     with pytest.raises(CatalogError, match=r"has no column 'user' \(found: who, item\)"):

@@ -343,6 +343,27 @@ def test_pairs_by_hand(tmp_path: Path, tgqformer, tgqformer_json) -> None:
     assert (code, "--force" in err) == (2, True)
 
 
+def test_a_log_without_an_event_leaves_the_pairs_alone(
+    tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    (tmp_path / "items.csv").write_text("item_id\nA\nB\n")
+    (tmp_path / "pairs.csv").write_text("query_id,target_id\nA,B\n")
+    log = tmp_path / "clicks.csv"
+    for rows in ("u,A,noon\nu,B,\n", "u,X,1\nu,Y,2\n", ""):
+        log.write_text(f"user,item,time\n{rows}")
+        code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q")
+        assert (code, "has no event to make pairs of" in err, err.count("\n")) == (2, True, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "clicks.csv",
+        "items.csv",
+        "pairs.csv",
+    ]
+    log.write_text("user,item,time\nu,A,1\nu,B,2\nv,A,1\nv,B,2\nv,A,n/a\n")
+    assert tgqformer_json("pairs", log, tmp_path, "--force", "-q")["rows left out"] == 1
+    out = tgqformer("pairs", log, tmp_path, "--force", "-q")[1]
+    assert "1 of 5 rows lack a user, an item or a time" in out
+
+
 def test_pairs_names_a_column_that_is_absent(tmp_path: Path, tgqformer) -> None:
     (tmp_path / "items.csv").write_text("item_id\nA\n")
     (tmp_path / "clicks.csv").write_text("who,item,time\nu,A,1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -22,12 +23,17 @@ def read_log(
             the rows stands for it.
 
     Returns:
-        Columns user (String), item (String), time (Float64; dates become seconds). Rows without a
-        user, an item or a time are left out.
+        Columns user (String), item (String), time (Float64; dates become seconds since 1970, in UTC
+        where they name no zone). Rows without a user, an item or a time are left out.
 
     Raises:
         CatalogError: the file or a column cannot be read.
     """
+    return complete(read_rows(path, user=user, item=item, time=time))
+
+
+def read_rows(path: str | Path, *, user: str, item: str, time: str | None) -> pl.DataFrame:
+    """Read a log as `read_log` does, with null or no finite time for what cannot be read."""
     source = Path(path)
     try:
         frame = _read(source)
@@ -40,13 +46,26 @@ def read_log(
                 f"{source} has no column {name!r} (found: {', '.join(frame.columns) or 'none'}); "
                 "say what the columns for user, item and time are called."
             )
-    moment = pl.int_range(pl.len()).cast(pl.Float64) if time is None else _seconds(frame, time)
-    log = frame.select(
-        pl.col(user).cast(pl.String).alias("user"),
-        pl.col(item).cast(pl.String).alias("item"),
-        moment.alias("time"),
-    )
-    return log.drop_nulls().filter(pl.col("time").is_finite())
+    order = pl.int_range(len(frame), eager=True).cast(pl.Float64)
+    try:
+        return pl.DataFrame(
+            {
+                "user": frame[user].cast(pl.String),
+                "item": frame[item].cast(pl.String),
+                "time": order if time is None else _seconds(frame[time]),
+            }
+        )
+    except pl.exceptions.PolarsError as error:
+        types = ", ".join(f"{name} {frame.schema[name]}" for name in wanted)
+        raise CatalogError(
+            f"The columns of {source} have the types {types}; users and items are text or numbers "
+            "and times numbers or dates, so convert them."
+        ) from error
+
+
+def complete(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a log that have a user, an item and a finite time."""
+    return rows.drop_nulls().filter(pl.col("time").is_finite())
 
 
 def sessions_of(log: pl.DataFrame, *, gap: float) -> pl.DataFrame:
@@ -114,13 +133,23 @@ def _read(path: Path) -> pl.DataFrame:
     )
 
 
-def _seconds(frame: pl.DataFrame, name: str) -> pl.Expr:
-    dtype = frame.schema[name]
-    if dtype == pl.String:
-        number = pl.col(name).cast(pl.Float64, strict=False)
-        if frame.select((number.is_null() & pl.col(name).is_not_null()).any()).item():
-            return pl.col(name).str.to_datetime(strict=False).dt.epoch("us") / 1e6
-        return number
-    if dtype.is_temporal():
-        return pl.col(name).cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-    return pl.col(name).cast(pl.Float64)
+def _seconds(times: pl.Series) -> pl.Series:
+    """Return times as seconds; of text each value by itself, as a number or as a date."""
+    if times.dtype.is_nested():
+        raise pl.exceptions.InvalidOperationError(f"{times.dtype} holds no times")
+    if times.dtype.is_temporal():
+        return times.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
+    if times.dtype != pl.String:
+        return times.cast(pl.Float64)
+    # Of what ISO 8601 and databases write for a zone, polars reads Z, +02:00 and +0200.
+    text = times.str.strip_chars().str.replace(r"\s*(UTC|GMT)$", "Z")
+    text = text.str.replace(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", "${1}:00")
+    # Parted, as polars finds the format by one value and holds the others against it.
+    zoned = text.str.contains(r":\d\d\S*(Z|[+-]\d\d:?\d\d)$")
+    found = text.cast(pl.Float64, strict=False)
+    for part, zone in ((~zoned, None), (zoned, "UTC")):
+        dates = text.set(~part, None)
+        with suppress(pl.exceptions.ComputeError):  # of polars 1, where no value is a date
+            moments = dates.str.to_datetime(time_zone=zone, strict=False)
+            found = found.zip_with(found.is_not_null(), moments.dt.epoch("us") / 1e6)
+    return found

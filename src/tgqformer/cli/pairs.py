@@ -69,7 +69,7 @@ def pairs(
     """
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.files import TABLE_SUFFIXES, write_table
-    from tgqformer.catalog.logs import read_log, sessions_of
+    from tgqformer.catalog.logs import complete, read_rows, sessions_of
     from tgqformer.catalog.writing import pairs_frame
     from tgqformer.errors import CatalogError
 
@@ -79,11 +79,21 @@ def pairs(
         raise CatalogError(f"{old[0]} is there already; --force replaces it")
     catalog = Catalog.load(catalog_path)
     catalog.require_items()
-    log = read_log(log_path, user=user, item=item, time=None if time == "none" else time)
+    rows = read_rows(log_path, user=user, item=item, time=None if time == "none" else time)
+    log = complete(rows)
     if gap is not None:
         log = sessions_of(log, gap=gap)
     known = log.filter(log["item"].is_in(list(catalog.index)))
     options |= {"method": method, "progress": not quiet}
+    left_out = (
+        f"{len(rows) - len(log):,} of {len(rows):,} rows lack a user, an item or a time that can "
+        "be read (a number or an ISO date)"
+    )
+    if known.is_empty():
+        raise CatalogError(
+            f"{log_path} has no event to make pairs of: {left_out}, and {len(log):,} name no item "
+            f"of {catalog_path}; correct the log, or say what its columns are called"
+        )
     made = _split(catalog, known, split, val, test, seed, options)
     frame = pairs_frame(made)
     write_table(frame, catalog_path / "pairs.parquet")
@@ -92,6 +102,7 @@ def pairs(
             path.unlink()
     counts = made.describe()["pairs"]
     told = {
+        "rows left out": len(rows) - len(log),
         "events": len(log),
         "events of unknown items": len(log) - len(known),
         "users": known["user"].n_unique(),
@@ -103,6 +114,8 @@ def pairs(
         return
     listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     click.echo(f"Wrote {len(frame):,} pairs ({listed}) to {catalog_path / 'pairs.parquet'}")
+    if told["rows left out"]:
+        click.echo(f"{left_out}, and are left out")
     if told["events of unknown items"]:
         click.echo(f"{told['events of unknown items']:,} of {len(log):,} events name no item")
     if not len(frame):
