@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -106,6 +107,37 @@ def test_float_pictures_are_scaled(top: float) -> None:
     ramp = np.linspace(0, top, 256, dtype=np.float32).reshape(1, 256)
     grey = np.asarray(decode_image(encode(Image.fromarray(ramp), "TIFF")))[0, :, 0].astype(int)
     assert np.abs(grey - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("shape", [(1, 70_000), (70_000, 1), (250, 280)])
+def test_deep_pictures_are_scaled_alike_in_tiles_and_whole(
+    monkeypatch: pytest.MonkeyPatch, kind: type, shape: tuple[int, int]
+) -> None:
+    """Every value of 16 bits, and some beyond, by the formula over the whole picture."""
+    values = np.arange(70_000) - (4_000 if kind == np.int32 else 0)
+    pixels = np.resize(values % 65_536 if kind == np.uint16 else values, shape).astype(kind)
+    whole = pixels.astype(np.float64)
+    if kind == np.float32:
+        pixels.flat[:3] = (np.nan, np.inf, -np.inf)
+        whole.flat[:3] = 0
+    else:
+        whole /= 257
+    expected = np.clip(np.rint(whole), 0, 255).astype(np.uint8)
+    for tile in (999, 1 << 20):
+        monkeypatch.setattr(images, "_TILE", tile)
+        decoded = np.asarray(decode_image(encode(Image.fromarray(pixels), "TIFF")))
+        assert (decoded == expected[..., None]).all()
+
+
+@pytest.mark.parametrize(("kind", "format"), [(np.uint16, "PNG"), (np.float32, "TIFF")])
+def test_a_deep_picture_takes_little_more_memory_than_any(kind: type, format: str) -> None:
+    data = encode(Image.fromarray(np.zeros((3_000, 2_000), kind)), format)
+    tracemalloc.start()
+    decode_image(data)
+    peak = tracemalloc.get_traced_memory()[1]  # Pillow's own pixels, alike for all, are not in it
+    tracemalloc.stop()
+    assert peak < 4 * 3_000 * 2_000
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
+from itertools import product
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tgqformer.catalog.items import ImageRef
@@ -18,6 +22,9 @@ MAX_PIXELS = 64_000_000
 
 MAX_BYTES = 256 * 1024 * 1024
 """Encoded size above which a file is refused unread."""
+
+_TILE = 1 << 18
+Box: TypeAlias = tuple[int, int, int, int]
 
 # Only formats in which photos come. Pillow also opens EPS and PDF, by way of other programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM")
@@ -121,7 +128,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_to_grey(image).convert("RGB")
+        return _deep_to_rgb(image)
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGB", layered.size, (255, 255, 255))
@@ -130,17 +137,36 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _deep_to_grey(image: Image.Image) -> Image.Image:
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips at 255.
 
-    Floats within 0..1 are taken as such, others as 0..255; integers as 0..65535.
+    Floats within 0..1 are taken as such, others as 0..255; integers as 0..65535. It goes tile by
+    tile: whole, the numbers would take ten times the memory of the picture.
     """
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    scale = 1.0 / 257.0
     if image.mode == "F":
-        scaled = values * 255.0 if values.size == 0 or values.max() <= 1.0 else values
-    else:
-        scaled = values / 257.0
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+        top = max(float(_numbers(image, box).max()) for box in _tiles(image.size))
+        scale = 255.0 if top <= 1.0 else 1.0
+    result = Image.new("RGB", image.size)
+    for box in _tiles(image.size):
+        grey = np.clip(np.rint(_numbers(image, box) * scale), 0, 255).astype(np.uint8)
+        result.paste(Image.fromarray(grey), box)
+    return result
+
+
+def _numbers(image: Image.Image, box: Box) -> npt.NDArray[np.float64]:
+    """Return a tile's values; what is not finite counts as 0."""
+    values = np.asarray(image.crop(box)).astype(np.float64)
+    return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+
+
+def _tiles(size: tuple[int, int]) -> Iterator[Box]:
+    """Yield boxes of at most _TILE pixels that cover a picture, however long and thin it is."""
+    width, height = size
+    across = min(width, _TILE)
+    down = _TILE // across
+    for top, left in product(range(0, height, down), range(0, width, across)):
+        yield left, top, min(left + across, width), min(top + down, height)
 
 
 @cache
