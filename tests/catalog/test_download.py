@@ -129,18 +129,32 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
 
-    def do_drip(self, rest: str, count: int) -> None:
+    def do_drip(self, rest: str, count: int, *, head: bool = True, piece: bytes = b"x") -> None:
         """A byte now and then: each read is in time, the whole never is."""
-        self.send_response(200)
-        self.end_headers()
+        if head:
+            self.send_response(200)
+            self.end_headers()
         self.close_connection = True
         try:
             for _ in range(40):
-                self.wfile.write(b"x")
+                self.wfile.write(piece)
                 self.wfile.flush()
                 time.sleep(0.05)
         except OSError:
             pass
+
+    def do_slowhead(self, rest: str, count: int) -> None:
+        """A head that comes byte by byte, in its first line or, by `rest`, in its fields."""
+        if rest:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        self.do_drip(rest, count, head=False)
+
+    def do_slowly(self, rest: str, count: int) -> None:
+        """A body in pieces, each of which is in time, with a length or, by `rest`, in chunks."""
+        self.send_response(200)
+        self.send_header(*(("Transfer-Encoding", rest) if rest else ("Content-Length", "40")))
+        self.end_headers()
+        self.do_drip(rest, count, head=False, piece=b"1\r\nx\r\n" if rest else b"x")
 
     def do_silent(self, rest: str, count: int) -> None:
         time.sleep(0.6)
@@ -311,7 +325,11 @@ def test_large_photos_are_scaled_down_where_asked(server: Server, tmp_path: Path
         ("cut", "cut short", "IncompleteRead"),
         ("heavy", "too many bytes", "999,999,999,999 bytes or more, over the limit of 100,000"),
         ("endless", "too many bytes", "over the limit of 100,000"),
-        ("drip", "too slow", "bytes came in 0.3 s"),
+        ("drip", "too slow", "did not come in 0.3 s"),
+        ("slowly", "too slow", "did not come in 0.3 s"),
+        ("slowly/chunked", "too slow", "did not come in 0.3 s"),
+        ("slowhead", "no answer", "[Tt]imed out"),
+        ("slowhead/fields", "no answer", "[Tt]imed out"),
         ("silent", "no answer", "[Tt]imed out"),
         ("drop", "no answer", "closed connection without response"),
         ("loop", "too many redirects", "more than 5 times"),
@@ -327,7 +345,9 @@ def test_a_photo_that_cannot_be_had_says_why(
     server: Server, tmp_path: Path, path: str, rule: str, words: str
 ) -> None:
     bounds = {"max_bytes": 100_000, "max_pixels": 100_000, "timeout": 0.3, "retries": 1}
+    start = time.monotonic()
     told = fault(server, tmp_path, path, **bounds)
+    assert time.monotonic() - start < 3  # two tries of 0.3 s, where the drips last 2 s
     assert told[0] == rule
     assert re.search(words, told[1]), told[1]
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != FAILURES]
@@ -374,12 +394,15 @@ def test_a_dead_line_ends_the_run_and_fails_no_photo(
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "::1",
-     "fe80::1", "fc00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "224.0.0.1", "100.64.0.1", "x"],
+     "fe80::1", "fc00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "224.0.0.1", "100.64.0.1", "x",
+     "fec0::1", "::127.0.0.1", "::", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b:1::a00:1",
+     "64:ff9b:1::5db8:d822"],
 )  # fmt: skip
 def test_addresses_of_inner_networks_are_not_public(address: str) -> None:
     assert not is_public(address)
     assert is_public("93.184.216.34")
     assert is_public("2606:2800:220:1::1")
+    assert is_public("64:ff9b::5db8:d822")  # as a network without IPv4 reaches 93.184.216.34
 
 
 @pytest.mark.parametrize(
@@ -490,6 +513,11 @@ def test_https_is_checked_against_the_name_not_the_address(
     assert fault(server, tmp_path / "a", url, retries=0)[0] == "bad certificate"
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch(server, tmp_path / "b", url).fetched == 1
+    slow = {"timeout": 0.3, "retries": 0}
+    for path, rule in (("slowhead/x", "no answer"), ("slowly", "too slow")):
+        start = time.monotonic()
+        told = fault(server, tmp_path / path, f"https://shop.test:{port}/{path}", **slow)
+        assert (told[0], time.monotonic() - start < 1.5) == (rule, True)
     other = url.replace("shop", "other")
     assert fault(server, tmp_path / "c", other, retries=0)[0] == "bad certificate"
 

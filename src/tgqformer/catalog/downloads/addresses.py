@@ -18,6 +18,10 @@ from tgqformer.catalog.quarantine import shown
 
 PORTS = {"http": 80, "https": 443}
 
+# IPv4-compatible (RFC 4291) and NAT64 (RFC 6052): the last 32 bits are where a packet ends up.
+_WITH_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -84,8 +88,12 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
+        if any(ip in network for network in _WITH_IPV4):
+            inner = ipaddress.IPv4Address(ip.packed[-4:])
         if inner is not None:
             return is_public(str(inner))
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
     return ip.is_global and not ip.is_multicast
 
 

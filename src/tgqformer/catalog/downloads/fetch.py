@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError, InvalidHeader, SSLError
+from urllib3.exceptions import HTTPError, InvalidHeader, ReadTimeoutError, SSLError
 from urllib3.util import Retry, Timeout, make_headers, parse_url
 
 from tgqformer import __version__
@@ -20,6 +20,7 @@ from tgqformer.catalog.downloads.addresses import (
     resolve,
 )
 from tgqformer.catalog.downloads.config import DownloadConfig
+from tgqformer.catalog.downloads.deadline import POOLS
 from tgqformer.catalog.downloads.faults import NO_ANSWER, FetchError
 from tgqformer.catalog.downloads.pace import Pace
 
@@ -66,6 +67,8 @@ class Fetcher:
             for scheme, url in getproxies().items()
             if proxies and scheme in ("http", "https")
         }
+        for manager in (self._direct, *self._proxies.values()):
+            manager.pool_classes_by_scheme = POOLS
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,7 +96,7 @@ class Fetcher:
                 if answer.status in _REDIRECTS and "location" in answer.headers:
                     place = urljoin(place, answer.headers["location"])
                     continue
-                return self._body(url, target, answer, deadline)
+                return self._body(url, target, answer)
             finally:
                 # What is left of a body is not read for the sake of a connection.
                 answer.close()
@@ -121,9 +124,7 @@ class Fetcher:
         pool = self._direct.connection_from_host(address, target.port, target.scheme, tls)
         return pool.request("GET", target.path, assert_same_host=False, **options)  # type: ignore[arg-type]
 
-    def _body(
-        self, url: str, target: Target, answer: urllib3.BaseHTTPResponse, deadline: float
-    ) -> bytes:
+    def _body(self, url: str, target: Target, answer: urllib3.BaseHTTPResponse) -> bytes:
         if answer.status != 200:
             wait = _wait(answer.headers.get("retry-after"))
             if wait is not None:
@@ -145,11 +146,11 @@ class Fetcher:
                 data += block
                 if len(data) > limit:
                     raise self._heavy(url, len(data))
-                if time.monotonic() > deadline:
-                    reason = f"{len(data):,} bytes came in {self._config.timeout:g} s, and no end"
-                    raise FetchError(url, "too slow", reason, passing=True)
                 if self._pace.stopped:
                     raise FetchError(url, "stopped", "the download was stopped")
+        except ReadTimeoutError as error:
+            reason = f"the end of it did not come in {self._config.timeout:g} s"
+            raise FetchError(url, "too slow", reason, passing=True) from error
         except HTTPError as error:
             raise FetchError(url, "cut short", _told(error), passing=True) from error
         return bytes(data)
