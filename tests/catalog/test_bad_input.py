@@ -356,6 +356,25 @@ def test_lines_that_are_no_json_are_skipped(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_attributes_of_any_depth_are_read_or_dropped(tmp_path: Path, text: bool) -> None:
+    """In each form, as JSON and as JSON in a text, a row costs no other row."""
+    depths = (1, 100, 400, 600, 800)
+    lines = []
+    for depth in depths:
+        for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+            told = f'{{"k": {deep}}}'
+            attributes = json.dumps(told) if text else told
+            lines.append(f'{{"item_id": "{len(lines)}", "attributes": {attributes}}}\n')
+    (tmp_path / "items.jsonl").write_text("".join(lines))
+    catalog = Catalog.load(tmp_path)
+    assert len(catalog) == 2 * len(depths)
+    rejected = {int(entry.item_id) for entry in catalog.quarantine}
+    assert rejected == {i for i, item in enumerate(catalog.items) if not item.attributes}
+    assert {entry.rule for entry in catalog.quarantine} == {"no map"}
+    assert not rejected & {0, 1, 2, 3}
+
+
 def test_ragged_rows_of_csv_are_skipped_and_named(tmp_path: Path) -> None:
     text = 'item_id,title\na,Lamp\nb,Vase, blue\nc\nd,"Rug, red"\na,again\n'
     (tmp_path / "items.csv").write_text(text)

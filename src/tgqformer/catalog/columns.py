@@ -179,19 +179,20 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
         entries = [tuple(e.values()) if isinstance(e, Mapping) else e for e in parsed]
         if all(isinstance(entry, (list, tuple)) and len(entry) == 2 for entry in entries):
             parsed = dict(entries)
-    if not isinstance(parsed, Mapping):
-        report(
-            position,
-            "no map",
-            f'{shown(value)} is no map of attributes; write an object such as {{"colour": "red"}}',
-            CLEARED,
-        )
-        return {}
-    return {
-        _text(key, position, report): _text(_flat(entry), position, report)
-        for key, entry in parsed.items()
-        if entry is not None
-    }
+    if isinstance(parsed, Mapping):
+        with suppress(RecursionError):  # lists in lists in lists, hundreds deep
+            return {
+                _text(key, position, report): _text(_flat(entry), position, report)
+                for key, entry in parsed.items()
+                if entry is not None
+            }
+    report(
+        position,
+        "no map",
+        f'{shown(value)} is no map of attributes; write an object such as {{"colour": "red"}}',
+        CLEARED,
+    )
+    return {}
 
 
 def _flat(value: Any) -> Any:
