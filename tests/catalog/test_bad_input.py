@@ -375,6 +375,16 @@ def test_attributes_of_any_depth_are_read_or_dropped(tmp_path: Path, text: bool)
     assert not rejected & {0, 1, 2, 3}
 
 
+def test_a_table_has_no_column_for_every_row(tmp_path: Path) -> None:
+    rows = [{"item_id": str(number), f"k{number}": 1} for number in range(1_000)]
+    assert len(Catalog.from_rows(rows[:999])) == 999
+    with pytest.raises(
+        CatalogError,
+        match=r"The items table names more than 1,000 columns \(with row 1,000\); put what differs",
+    ):
+        Catalog.from_rows(rows)
+
+
 def test_ragged_rows_of_csv_are_skipped_and_named(tmp_path: Path) -> None:
     text = 'item_id,title\na,Lamp\nb,Vase, blue\nc\nd,"Rug, red"\na,again\n'
     (tmp_path / "items.csv").write_text(text)

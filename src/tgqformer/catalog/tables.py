@@ -25,6 +25,9 @@ from tgqformer.errors import CatalogError
 # A row of CSV must fit into one block of Arrow's reader.
 _CSV_BLOCK = 64 * 1024 * 1024
 
+MAX_COLUMNS = 1_000
+"""Of a table whose rows name their own columns: each column takes a value for every row."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -101,7 +104,11 @@ def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
 
 
 def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantine) -> Table:
-    """Turn numbered mappings into a table; a row that is no mapping goes to quarantine."""
+    """Turn numbered mappings into a table; a row that is no mapping goes to quarantine.
+
+    Raises:
+        CatalogError: the rows name more than MAX_COLUMNS columns.
+    """
     numbers: list[int] = []
     columns: dict[str, list[Any]] = {}
     for number, row in rows:
@@ -117,6 +124,11 @@ def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantin
             continue
         for column in row:
             if column not in columns:
+                if len(columns) == MAX_COLUMNS:
+                    raise CatalogError(
+                        f"The {name} table names more than {MAX_COLUMNS:,} columns (with row "
+                        f"{number:,}); put what differs from row to row into attributes."
+                    )
                 columns[str(column)] = [None] * len(numbers)
         numbers.append(number)
         for column, values in columns.items():
