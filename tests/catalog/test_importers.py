@@ -631,6 +631,79 @@ def test_grocery_as_its_authors_have_it(tmp_path: Path) -> None:
     check_grocery(catalog)
 
 
+# rows that are not as their data set has them
+
+SOUND: dict[str, tuple[str, dict[str, Any]]] = {
+    "amazon2018": (
+        "asin",
+        {
+            "asin": "B1",
+            "title": "Boot",
+            "brand": "Acme",
+            "category": ["Clothing", "Men"],
+            "categories": [["Clothing", "Men"]],
+            "color": "red",
+            "price": "$3",
+            "imageURL": ["http://x/b.jpg"],
+            "also_buy": ["B2"],
+            "related": {"also_bought": ["B2"]},
+        },
+    ),
+    "amazon2023": (
+        "parent_asin",
+        {
+            "parent_asin": "B1",
+            "title": "Boot",
+            "store": "Acme",
+            "categories": ["Clothing"],
+            "details": {"Brand": "Acme"},
+            "images": {"large": ["http://x/b.jpg"], "variant": ["MAIN"]},
+            "bought_together": ["B2"],
+            "price": 3.0,
+        },
+    ),
+    "abo": (
+        "item_id",
+        {
+            "item_id": "B1",
+            "item_name": [{"language_tag": "en_US", "value": "Boot"}],
+            "brand": [{"language_tag": "en_US", "value": "Acme"}],
+            "node": [{"node_name": "/Categories/Boots"}],
+            "product_type": [{"value": "BOOT"}],
+            "main_image_id": "81a",
+            "other_image_id": ["81a"],
+            "model_name": [{"language_tag": "en_US", "value": "X"}],
+            "domain_name": "amazon.com",
+        },
+    ),
+}
+ODD = [None, True, 7, 1.5, "text", [], [3], ["a"], [["a"]], [{"a": 1}], {}, {"a": 1}, {"a": [1]}]
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_an_odd_value_costs_its_row_at_most(tmp_path: Path, kind: str) -> None:
+    """Whatever stands in whatever field: the import ends well, and the other rows are all there."""
+    key, row = SOUND[kind]
+    odd = [{**row, key: f"odd-{name}-{i}", name: v} for name in row for i, v in enumerate(ODD)]
+    odd += [{**row, key: f"in-{name}-{i}", name: dict.fromkeys(row[name], v)}
+            for name in row if isinstance(row[name], dict) for i, v in enumerate(ODD)]  # fmt: skip
+    odd.append({**row, key: 7, "title": "getTime"})
+    lines = [{**row, key: "first"}, *odd, {**row, key: "last"}]
+    if kind == "abo":
+        put_abo(tmp_path)
+        for name in ("listings_0.json.gz", "listings_1.json.gz"):
+            put_lines(tmp_path / f"listings/metadata/{name}", lines if "0" in name else [])
+        source, options = tmp_path, {"pair_by": ["model_name"], "hidden": ["brand"]}
+    else:
+        source = put_lines(tmp_path / "meta.json.gz", lines)
+        options = {"images": put_photo(tmp_path / "photos/first.png").parent}
+    catalog = IMPORTERS[kind](source, tmp_path / "out", split="none", **options)
+    assert {"first", "last"} <= set(catalog.index)
+    dropped = sum(entry.rule == "wrong types" for entry in catalog.quarantine)
+    assert 0 < dropped < len(odd) / 3
+    check_written(catalog, tmp_path / "out")
+
+
 # pairs for those that have none
 
 

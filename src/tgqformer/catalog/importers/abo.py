@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.groups import Groups
-from tgqformer.catalog.importers.parts import Split, finish, plain
+from tgqformer.catalog.importers.parts import Split, finish, plain, read_entry
 from tgqformer.catalog.progress import byte_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.tables import json_lines, rows_table
@@ -28,6 +29,17 @@ from tgqformer.errors import CatalogError, ConfigError
 
 _ATTRIBUTES = ("color", "material", "style", "pattern", "finish_type", "fabric_type", "item_shape")
 _HIDEABLE = ("item_name", "brand", "node", "product_type", *_ATTRIBUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """One line: whether it is in the wanted language, and what becomes of it."""
+
+    native: bool
+    row: dict[str, Any]
+    image_ids: list[str]
+    paired_by: list[str]
+    labels: dict[str, Any]
 
 
 def import_abo(
@@ -80,24 +92,42 @@ def import_abo(
             raise ConfigError(f"{shown(name)} cannot be hidden; use one of {', '.join(_HIDEABLE)}.")
     quarantine = Quarantine()
     paths = _image_paths(source)
-    chosen: dict[str, tuple[bool, int, dict[str, Any]]] = {}
+    chosen: dict[str, tuple[int, _Listing]] = {}
     rest: list[tuple[int, Any]] = []
+
+    def read(entry: dict[str, Any]) -> _Listing:
+        told = {name: value for name, value in entry.items() if name not in hidden}
+        return _Listing(
+            _has_language(entry.get("item_name"), language),
+            _row(told, language),
+            _image_ids(entry)[:max_images],
+            [_text(entry.get(name), language) for name in pair_by],
+            {
+                "item_id": entry["item_id"],
+                "domain": entry.get("domain_name"),
+                "country": entry.get("country"),
+                **{name: _hidden_text(entry, name, language) for name in hidden},
+            },
+        )
+
     for number, entry in _listings(files, quarantine, limit, progress):
         item_id = entry.get("item_id") if isinstance(entry, dict) else None
         if not isinstance(item_id, str):
             rest.append((number, {"item_id": None} if isinstance(entry, dict) else entry))
             continue
-        native = _has_language(entry.get("item_name"), language)
+        listing = read_entry(read, entry, number, quarantine)
+        if listing is None:
+            continue
         # The first listing in the wanted language stands, or else the first of all.
-        if item_id not in chosen or (native and not chosen[item_id][0]):
-            chosen[item_id] = (native, number, entry)
+        if item_id not in chosen or (listing.native and not chosen[item_id][1].native):
+            chosen[item_id] = (number, listing)
 
     groups = Groups(pair_by, max_group)
 
     def rows() -> Iterator[tuple[int, Any]]:
-        for item_id, (_, number, entry) in chosen.items():
+        for item_id, (number, listing) in chosen.items():
             images = []
-            for image_id in _image_ids(entry)[:max_images]:
+            for image_id in listing.image_ids:
                 if image_id in paths:
                     images.append(f"images/{size}/{paths[image_id]}")
                 else:
@@ -110,21 +140,12 @@ def import_abo(
                         f"images.csv knows no image {shown(image_id)}; fetch the metadata anew",
                         "value dropped",
                     )
-            groups.add(item_id, [_text(entry.get(name), language) for name in pair_by])
-            told = {name: value for name, value in entry.items() if name not in hidden}
-            yield number, {**_row(told, language), "images": images}
+            groups.add(item_id, listing.paired_by)
+            yield number, {**listing.row, "images": images}
         yield from rest
 
     tables = {"items": rows_table(rows(), "items", quarantine)}
-    labels = (
-        {
-            "item_id": item_id,
-            "domain": entry.get("domain_name"),
-            "country": entry.get("country"),
-            **{name: _hidden_text(entry, name, language) for name in hidden},
-        }
-        for item_id, (_, _, entry) in chosen.items()
-    )
+    labels = (listing.labels for _, listing in chosen.values())
     tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
     if pair_by:
         tables["pairs"] = groups.table(quarantine)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import Links, Split, finish, photos_by_stem
+from tgqformer.catalog.importers.parts import Links, Split, finish, photos_by_stem, read_entry
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.tables import Table, json_lines, rows_table
 
@@ -68,6 +68,12 @@ def import_products(
     links = Links()
     urls: dict[str, list[str]] = {}
 
+    def with_photo(entry: dict[str, Any]) -> Product:
+        product = read(entry)
+        if (asin := product.row["item_id"]) in photos:
+            product.row["images"] = [photos[asin]]
+        return product
+
     def rows() -> Iterator[tuple[int, Any]]:
         lines = json_lines(source, "items", quarantine, parse=parse, progress=progress)
         for number, entry in lines:
@@ -76,13 +82,14 @@ def import_products(
             if not isinstance(entry, dict):
                 yield number, entry
                 continue
-            product = read(entry)
+            product = read_entry(with_photo, entry, number, quarantine)
+            if product is None:
+                continue
             asin = product.row["item_id"]
             if product.fault is not None:
-                quarantine.add("items", number, asin, *product.fault)
+                known = asin if isinstance(asin, str) else None
+                quarantine.add("items", number, known, *product.fault)
                 continue
-            if asin in photos:
-                product.row["images"] = [photos[asin]]
             if isinstance(asin, str) and asin not in urls:
                 urls[asin] = product.urls
                 for targets in product.links:

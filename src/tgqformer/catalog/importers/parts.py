@@ -6,9 +6,9 @@ import html
 import os
 import re
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from tgqformer.catalog.splits import split_cold, split_random
 from tgqformer.catalog.tables import Table, find_table
 from tgqformer.errors import CatalogError, ConfigError
 
+T = TypeVar("T")
 Split: TypeAlias = Literal["random", "cold", "none"]
 
 _AMOUNT = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -54,6 +55,29 @@ def strings(value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)):
         return []
     return [part for part in value if isinstance(part, str) and part]
+
+
+def read_entry(
+    read: Callable[[dict[str, Any]], T], entry: dict[str, Any], number: int, quarantine: Quarantine
+) -> T | None:
+    """Return what `read` makes of a source's row; None, and a rejection, where it cannot.
+
+    Readers go by the types that their data set has. A row with others, a list for an id say, is
+    bad data and no reason to end the import.
+    """
+    try:
+        return read(entry)
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        quarantine.add(
+            "items",
+            number,
+            None,
+            "row",
+            "wrong types",
+            f"the row holds a value of a type that its data set does not have "
+            f"({type(error).__name__}: {error}); correct or remove it",
+        )
+        return None
 
 
 def photos_by_stem(folder: Path | None) -> dict[str, Path]:
