@@ -182,3 +182,13 @@ def test_an_item_without_anything_says_so(embedder):
     assert embedder.config.missing in prompt
     assert embedder.config.instruction in prompt
     assert embedder.config.missing not in embedder.chat.prompt("", image=True)
+
+
+def test_a_scale_at_its_limit_can_leave_it_again(make):
+    model = make("internvl").model
+    with torch.no_grad():
+        model.log_scale.fill_(7.0)
+    model.clamp_scale()
+    assert model.scale.item() == pytest.approx(100)
+    model.scale.backward()
+    assert float(model.log_scale.grad) > 0

@@ -40,7 +40,7 @@ def load_network(config: LanguageConfig) -> Any:
         if getattr(hf_config, "layer_types", None):
             hf_config.layer_types = hf_config.layer_types[: config.layers]
     if config.random_weights:
-        model = _random_model(hf_config, _dtype(config.dtype))
+        model = _random_model(hf_config, _dtype(config))
     else:
         model = _pretrained_model(config, source, hf_config)
     if hf_config.is_encoder_decoder or not _takes_embeds(model):
@@ -64,7 +64,7 @@ def _pretrained_model(config: LanguageConfig, source: Any, hf_config: Any) -> An
                 source,
                 config=hf_config,
                 revision=config.revision,
-                dtype=_dtype(config.dtype),
+                dtype=_dtype(config),
                 use_safetensors=True,
                 output_loading_info=True,
             )
@@ -124,10 +124,11 @@ def _unreachable(name: str, source: Any, error: Exception) -> ModelError:
     )
 
 
-def _dtype(name: str) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+def _dtype(config: LanguageConfig) -> torch.dtype:
+    if config.dtype == "auto":  # weights that are trained are not to be rounded first
+        frozen = config.train != "full" and torch.cuda.is_available()
+        return torch.bfloat16 if frozen else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
 
 
 def _tiny_model() -> Any:

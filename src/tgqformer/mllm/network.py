@@ -18,7 +18,7 @@ from tgqformer.towers.base import resolve_dtype
 from tgqformer.towers.hub import build_random, load, load_settings, locate
 
 INITIAL_SCALE = 20.0
-MAX_SCALE = 100.0
+MAX_LOG_SCALE = math.log(100.0)
 
 
 class MLLMModel(nn.Module):
@@ -48,7 +48,12 @@ class MLLMModel(nn.Module):
     @property
     def scale(self) -> Tensor:
         """The learned scale, clamped as in CLIP."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
+        return self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """Take the scale back to its limit, above which no gradient would: after every step."""
+        self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
 
 def load_backbone(config: MLLMConfig, device: torch.device) -> Any:

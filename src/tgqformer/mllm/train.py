@@ -126,6 +126,7 @@ def _loop(
         if training.max_grad_norm:
             nn.utils.clip_grad_norm_(trained, training.max_grad_norm)
         optimizer.step()
+        model.clamp_scale()
     return losses
 
 
