@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -184,6 +187,46 @@ def test_a_stopped_search_goes_on_and_ends_in_the_same_bytes(stored, tmp_path, m
     list(write_neighbours(stored, stopped, 6, block=50))
     assert len(searched) == 6
     assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_a_cut_entry_joins_no_other(stored, tmp_path):
+    whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
+    list(write_neighbours(stored, whole, 6, block=40))  # 13 blocks
+    for count in (1, 2):
+        steps = write_neighbours(stored, stopped, 6, block=40)
+        for _ in range(count):
+            next(steps)
+        steps.close()
+        with (tmp_path / ".stopped.parquet.work" / "done").open("a") as done:
+            done.write("1")  # all that fitted of "1;": with that one behind it, block 11
+    list(write_neighbours(stored, stopped, 6, block=40))
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def refusing(number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_a_full_disk_is_told_and_left_as_it_was(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", refusing(errno.ENOSPC))
+    with pytest.raises(StorageError, match=r"\(No space left on device\); free some space"):
+        next(write_neighbours(stored, tmp_path / "n.parquet", 6))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reserves", [True, False])
+def test_the_arrays_have_their_space_before_they_are_mapped(
+    stored, tmp_path, monkeypatch, reserves
+):
+    if not reserves:
+        monkeypatch.setattr(os, "posix_fallocate", refusing(errno.EOPNOTSUPP))
+    next(write_neighbours(stored, tmp_path / "n.parquet", 600, block=10))
+    for name, width in (("rows", 8), ("scores", 4)):
+        about = (tmp_path / ".n.parquet.work" / name).stat()
+        assert about.st_size == 500 * 600 * width <= 512 * about.st_blocks
 
 
 def test_other_vectors_or_options_begin_anew(stored, tmp_path):

@@ -10,6 +10,7 @@ float32, of the same length), one row for each item, in the order of the embeddi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -116,14 +117,17 @@ class _Work:
         if not known.is_file() or known.read_text(encoding="utf-8") != text:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            for name, width in (("rows", 8), ("scores", 4)):
-                with (folder / name).open("wb") as file:
-                    file.truncate(max(1, shape[0] * shape[1] * width))
+            try:
+                for name, width in (("rows", 8), ("scores", 4)):
+                    _reserve(folder / name, max(1, shape[0] * shape[1] * width))
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)  # it may have filled the disk
+                raise
             write_text(known, text)
         self.rows = np.memmap(folder / "rows", dtype=np.int64, mode="r+", shape=shape)
         self.scores = np.memmap(folder / "scores", dtype=np.float32, mode="r+", shape=shape)
         names = (folder / "done").read_text().split() if (folder / "done").exists() else []
-        # the last name may have been cut short by a kill, and would then be another number
+        # a name may have been cut short by a kill or a full disk, and would then be another number
         self.done = {int(name[:-1]) for name in names if name.endswith(";")}
 
     def put(self, number: int, rows: Any, scores: Any, found: Any) -> None:
@@ -131,10 +135,22 @@ class _Work:
         self.rows.flush()
         self.scores.flush()
         with (self.folder / "done").open("a") as file:
-            file.write(f"{number};\n")
+            file.write(f"\n{number};\n")  # on a line of its own, also after one that was cut
             file.flush()
             os.fsync(file.fileno())
         self.done.add(number)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make a file of zeros with its space: to write to the map of a sparse one may be death."""
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            for start, stop in blocks(size, 1 << 20):
+                file.write(bytes(stop - start))
 
 
 def _plan(embeddings: Embeddings, search: NeighbourSearch) -> dict[str, Any]:
