@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,8 +15,9 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.cli.output import plain
 from tgqformer.inspection.audit import audit, write_audit
-from tgqformer.inspection.audit.disagreement import combined, within_category
+from tgqformer.inspection.audit.disagreement import combined, doubtful, within_category
 from tgqformer.inspection.audit.duplicates import proposed
+from tgqformer.inspection.audit.look import look_at
 from tgqformer.inspection.audit.metadata import odd_characters, suspicions
 from tgqformer.inspection.audit.neighbours import Votes, photo_neighbours, vote
 
@@ -145,6 +147,18 @@ def test_votes_are_shares_and_those_without_a_category_have_none():
     assert (votes.best[0], votes.category[0]) == (pytest.approx(2 / 3), "b")
     assert (votes.own[1], votes.best[1], votes.category[1]) == (0, 1, "a")
     assert np.isnan([votes.own[3], votes.own[4]]).all()  # nobody to ask, nothing to compare
+
+
+def test_one_endless_category_takes_memory_once(embedder, items):
+    endless = ["a" * 3_000_000, *("b" for _ in items[1:])]
+    rows = np.tile(np.arange(8), (len(items), 1))
+    tracemalloc.start()
+    try:
+        assert doubtful(vote(rows, endless)).tolist() == [0]
+        assert set(look_at(embedder, items, endless).words) == set(endless)
+        assert tracemalloc.get_traced_memory()[1] < 100e6  # padded: 12 MB an item
+    finally:
+        tracemalloc.stop()
 
 
 def test_agreement_is_measured_against_its_own_category():

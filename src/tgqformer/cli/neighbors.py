@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -86,7 +86,7 @@ def _rules(
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.photo_groups import photo_groups
     from tgqformer.errors import StorageError
-    from tgqformer.retrieval.neighbours import Rules
+    from tgqformer.retrieval.neighbours import Rules, text_codes
 
     catalog = Catalog.load(catalog_path)
     absent = next((name for name in stored.ids if name not in catalog.index), None)
@@ -99,15 +99,6 @@ def _rules(
     groups = photo_groups(items, placeholder_after=SHOWN_BY_MANY, progress=progress)
     return Rules(
         apart=groups,
-        other=_codes([item.brand for item in items]) if other_brand else None,
-        within=_codes([item.category for item in items]) if same_category else None,
+        other=text_codes([item.brand for item in items])[1] if other_brand else None,
+        within=text_codes([item.category for item in items])[1] if same_category else None,
     )
-
-
-def _codes(values: list[str]) -> Any:
-    """Equal texts, equal numbers; -1 where there is none."""
-    import numpy as np
-
-    numbers: dict[str, int] = {}
-    codes = (numbers.setdefault(value, len(numbers)) if value else -1 for value in values)
-    return np.fromiter(codes, dtype=np.int64, count=len(values))

@@ -11,7 +11,7 @@ whole row is scored by that definition.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -56,6 +56,14 @@ class Rules:
     apart: Rows | None = None
     other: Rows | None = None
     within: Rows | None = None
+
+
+def text_codes(texts: Sequence[str]) -> tuple[list[str], Rows]:
+    """The different texts in their order, and [N] the place of each among them; -1 for ""."""
+    names = sorted(set(texts) - {""})
+    places = {name: place for place, name in enumerate(names)}
+    codes = (places.get(text, -1) for text in texts)
+    return names, np.fromiter(codes, dtype=np.int64, count=len(texts))
 
 
 class NeighbourSearch:

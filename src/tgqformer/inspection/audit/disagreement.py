@@ -103,7 +103,7 @@ def disagreements(
 def doubtful(votes: Votes) -> npt.NDArray[np.int64]:
     """The items about whose category the model is asked."""
     with np.errstate(invalid="ignore"):
-        asked = (votes.best - votes.own > DOUBT) & (np.asarray(votes.category) != "")
+        asked = (votes.best - votes.own > DOUBT) & (votes.best > 0)
     return np.flatnonzero(asked).astype(np.int64)
 
 

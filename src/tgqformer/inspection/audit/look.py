@@ -12,6 +12,7 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
+from tgqformer.retrieval.neighbours import text_codes
 
 if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder
@@ -59,7 +60,7 @@ def look_at(
     photos = np.zeros((len(items), rotation.shape[1]), dtype=np.float32)
     agreement = np.full(len(items), np.nan)
     presence = np.zeros((len(items), 2), dtype=np.bool_)
-    names, codes = np.unique(np.asarray(categories, dtype=np.str_), return_inverse=True)
+    names, codes = text_codes(categories)
     sums = np.zeros((len(names), features.text_tower.global_dim))
     counts = np.zeros(len(names))
     features.fill(items, progress=progress)
@@ -71,12 +72,12 @@ def look_at(
         presence[rows] = towers.presence.numpy()
         photos[rows] = towers.image_global.float().numpy() @ rotation
         agreement[rows] = agreement_of(embedder, towers)
-        told = presence[rows, 1]
+        told = presence[rows, 1] & (codes[rows] >= 0)
         np.add.at(sums, codes[rows][told], towers.text_global.float().numpy()[told])
         np.add.at(counts, codes[rows][told], 1)
     photos /= np.maximum(np.linalg.norm(photos, axis=1, keepdims=True), 1e-12)
     means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
-    words = {str(names[code]): means[code] for code in np.flatnonzero(counts)}
+    words = {names[code]: means[code] for code in np.flatnonzero(counts)}
     return Looked(photos, agreement, presence, words)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tgqformer.catalog.progress import track
-from tgqformer.retrieval.neighbours import NeighbourSearch
+from tgqformer.retrieval.neighbours import NeighbourSearch, text_codes
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,13 @@ def photo_neighbours(
 
 def vote(rows: npt.NDArray[np.int64], categories: Sequence[str]) -> Votes:
     """Let neighbours [N, K] vote for their own categories; those without one have no vote."""
-    names, codes = np.unique(np.asarray(categories, dtype=np.str_), return_inverse=True)
+    names, codes = text_codes(categories)
     own = np.full(len(rows), np.nan)
     best = np.full(len(rows), np.nan)
     winners = [""] * len(rows)
     for position, neighbours in enumerate(rows):
         voters = codes[neighbours[neighbours >= 0]]
-        counts = np.bincount(voters, minlength=len(names)).astype(np.float64)
-        counts[names == ""] = 0
+        counts = np.bincount(voters[voters >= 0], minlength=len(names)).astype(np.float64)
         mine = codes[position]
         if not counts.sum() or not categories[position]:
             continue
@@ -73,5 +72,5 @@ def vote(rows: npt.NDArray[np.int64], categories: Sequence[str]) -> Votes:
         shares[mine] = -1
         winner = int(shares.argmax())
         best[position] = max(0.0, float(shares[winner]))
-        winners[position] = str(names[winner]) if best[position] > 0 else ""
+        winners[position] = names[winner] if best[position] > 0 else ""
     return Votes(own, best, winners)
