@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -194,6 +195,34 @@ def test_the_sidecar_serves_what_was_written_since_too(tmp_path, monkeypatch):
     file = root / "sidecar" / built.manifest.file
     file.write_bytes(file.read_bytes()[:-1])
     assert "absent or damaged" in LocalIndex(root).sidecar_refused
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_sidecar_swapped_while_it_is_read_is_no_error(tmp_path, monkeypatch, gone):
+    root = tmp_path / "store"
+    stored = unit(np.random.default_rng(4).standard_normal((300, DIMS)))
+    LanceStore.build(root, [([f"i{row}" for row in range(300)], stored, None)], dims=DIMS)
+    index = LocalIndex(root)
+    index.build_sidecar("hnsw", queries=5)
+    hashed = sidecar_module._sha256
+
+    def then_swapped(*paths: Path) -> str:
+        monkeypatch.setattr(sidecar_module, "_sha256", hashed)
+        told = hashed(*paths)
+        if gone:
+            shutil.rmtree(root / "sidecar")
+        else:
+            index.build_sidecar("ivf", queries=5)
+        return told
+
+    monkeypatch.setattr(sidecar_module, "_sha256", then_swapped)
+    fresh = LocalIndex(root)
+    if gone:
+        assert "has no sidecar" in fresh.sidecar_refused
+        assert fresh.search(stored, 9) == fresh.search(stored, 9, exact=True)
+    else:
+        assert fresh.sidecar is not None
+        assert fresh.sidecar.manifest.kind == "ivf"
 
 
 def test_threads_search_while_one_writes(tmp_path):

@@ -161,6 +161,17 @@ def open_sidecar(root: Path, table: str) -> Sidecar:
     Raises:
         StorageError: there is none, it belongs to another table, or its files are damaged.
     """
+    manifest = _manifest_of(root, table)
+    try:
+        return _read(root, manifest)
+    except StorageError:
+        newer = _manifest_of(root, table)
+        if newer == manifest:
+            raise
+        return _read(root, newer)  # another was swapped in just now
+
+
+def _manifest_of(root: Path, table: str) -> SidecarManifest:
     manifest = read_manifest(root)
     if manifest is None:
         raise StorageError(f"{root} has no sidecar; build one with `tgqformer index sidecar`.")
@@ -169,18 +180,22 @@ def open_sidecar(root: Path, table: str) -> Sidecar:
             f"the sidecar of {root} was built from {manifest.table}, but the store is {table} now; "
             "build it again with `tgqformer index sidecar`."
         )
-    path = root / FOLDER / manifest.file
-    files = (path, _ids_file(path))
-    if not all(file.is_file() for file in files) or _sha256(*files) != manifest.sha256:
-        raise StorageError(f"{path} is absent or damaged; build the sidecar again.")
+    return manifest
+
+
+def _read(root: Path, manifest: SidecarManifest) -> Sidecar:
     import faiss
     import pyarrow.parquet as pq
 
-    return Sidecar(
-        faiss.read_index(str(path)),
-        pq.read_table(files[1]).column("item_id").to_pylist(),
-        manifest,
-    )
+    path = root / FOLDER / manifest.file
+    files = (path, _ids_file(path))
+    try:
+        if _sha256(*files) == manifest.sha256:
+            index = faiss.read_index(str(path))
+            return Sidecar(index, pq.read_table(files[1])["item_id"].to_pylist(), manifest)
+    except (OSError, RuntimeError):  # RuntimeError is faiss's, of a file that is gone by now
+        pass
+    raise StorageError(f"{path} is absent or damaged; build the sidecar again.")
 
 
 def outdated(manifest: SidecarManifest, changed: int, items: int) -> str:
