@@ -175,6 +175,33 @@ def test_what_cannot_be_read_is_one_clear_sentence(tmp_path):
         read_embeddings(text)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"tgqformer.dims", b"many"),
+        (b"tgqformer.dims", b"-20"),
+        (b"tgqformer.dims", b"21"),
+        (b"tgqformer.model", b"\xff"),
+        (b"tgqformer.\xff", b"model"),
+    ],
+)
+def test_wrong_metadata_is_one_clear_sentence(tmp_path, key, value):
+    write(tmp_path / "e.parquet", ["a"], vectors(1))
+    table = pq.read_table(tmp_path / "e.parquet")
+    known = table.schema.metadata | {key: value}
+    pq.write_table(table.replace_schema_metadata(known), tmp_path / "e.parquet")
+    with pytest.raises(StorageError, match=r"e\.parquet .*; embed the catalog again\.$"):
+        read_embeddings(tmp_path / "e.parquet")
+
+
+def test_metadata_of_others_is_passed_over(tmp_path):
+    write(tmp_path / "e.parquet", ["a"], vectors(1))
+    table = pq.read_table(tmp_path / "e.parquet")
+    known = table.schema.metadata | {b"\xff": b"\xff"}
+    pq.write_table(table.replace_schema_metadata(known), tmp_path / "e.parquet")
+    assert read_embeddings(tmp_path / "e.parquet").dims == 20
+
+
 def test_shards_must_belong_together(tmp_path):
     write(tmp_path / "0.parquet", ["a"], vectors(1), metadata={"model": "one"})
     write(tmp_path / "1.parquet", ["b"], vectors(1), metadata={"model": "two"})

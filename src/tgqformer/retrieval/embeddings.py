@@ -237,12 +237,6 @@ def _read_file(file: Path) -> tuple[list[str], Stored, dict[str, str]]:
             f"{file} cannot be read as Parquet ({str(error).splitlines()[0].rstrip('.')}); "
             "embed the catalog again."
         ) from error
-    raw = table.schema.metadata or {}
-    metadata = {
-        key.decode().removeprefix(_PREFIX): value.decode()
-        for key, value in raw.items()
-        if key.decode().startswith(_PREFIX)
-    }
     if table.column_names != ["item_id", "vector"] or not pa.types.is_fixed_size_list(
         table.schema.field("vector").type
     ):
@@ -251,6 +245,7 @@ def _read_file(file: Path) -> tuple[list[str], Stored, dict[str, str]]:
             "it was not written by `tgqformer embed`."
         )
     width = table.schema.field("vector").type.list_size
+    metadata = _metadata(file, table.schema.metadata or {}, width)
     if any(table.column(name).null_count for name in table.column_names):
         raise StorageError(f"{file} has an empty id or vector; embed the catalog again.")
     arrays = [_to_numpy(chunk, width) for chunk in table.column("vector").chunks]
@@ -262,6 +257,26 @@ def _read_file(file: Path) -> tuple[list[str], Stored, dict[str, str]]:
             f"{vectors.dtype}; embed the catalog again."
         )
     return table.column("item_id").to_pylist(), cast("Stored", vectors), metadata
+
+
+def _metadata(file: Path, raw: Mapping[bytes, bytes], width: int) -> dict[str, str]:
+    """What a file of vectors so wide says of itself, without the prefix."""
+    try:
+        found = {
+            key.decode().removeprefix(_PREFIX): value.decode()
+            for key, value in raw.items()
+            if key.startswith(_PREFIX.encode())
+        }
+        dims = int(found.get("dims", width))
+    except ValueError as error:
+        raise StorageError(
+            f"{file} has metadata that cannot be read ({error}); embed the catalog again."
+        ) from error
+    if (-(-dims // 8) if found.get("precision") == "binary" else dims) != width:
+        raise StorageError(
+            f"{file} says {dims} dims but its vectors are {width} wide; embed the catalog again."
+        )
+    return found
 
 
 def _to_numpy(chunk: Any, width: int) -> Any:
