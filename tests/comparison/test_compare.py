@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.comparison import prepare as preparation
 from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
@@ -22,12 +23,14 @@ from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
 from tgqformer.comparison.gather import _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.prepare import prepare, query_items
+from tgqformer.comparison.prepare import COSTS, prepare, query_items
 from tgqformer.comparison.results import FILE, Results
 from tgqformer.comparison.show import gain, rich_table
 from tgqformer.comparison.state import CELL, cells, chosen_rate, jobs, read_cell, validation
 from tgqformer.config import override
-from tgqformer.errors import ConfigError, StorageError
+from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.embedder.flops import Cost, count_cost
+from tgqformer.errors import ConfigError, ModelError, StorageError
 from tgqformer.presets import load_preset
 
 
@@ -261,6 +264,34 @@ def test_every_method_is_a_configuration_of_the_preset_at_its_budget(name: str) 
     assert config.training.batch_size == base.training.batch_size
     if not name.startswith("queries_"):
         assert config.embedder.connector.tokens == base.embedder.connector.tokens
+
+
+def test_every_method_has_its_costs_whenever_it_is_added(
+    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[EmbedderConfig] = []
+
+    def count(config: EmbedderConfig) -> Cost:
+        counted.append(config)
+        if config.connector.kind == "mlp":
+            raise ModelError("there is no such tower.")
+        return count_cost(config)
+
+    monkeypatch.setattr(preparation, "count_cost", count)
+    first = plan_of(tmp_path, methods=("frozen_text",))
+    more = plan_of(tmp_path, methods=("frozen_text", "mlp", "frozen_image", "frozen_both"))
+    for plan in (first, more):
+        preparation._count_costs(plan)
+        costs = json.loads((tmp_path / COSTS).read_text())
+        assert costs.keys() == plan.chosen.keys()
+    assert len(counted) == 3, "the towers once each time, and what cannot be counted"
+    assert costs["mlp"] == {}
+    for each in ("multiply_adds", "parameters"):
+        assert costs["frozen_both"][each] == sum(
+            costs[name][each] for name in ("frozen_text", "frozen_image")
+        )
+    assert costs["frozen_both"]["trained_parameters"] == 0
+    assert gather(more).methods["mlp"].multiply_adds is None
 
 
 def test_with_nothing_left_to_do_it_only_gathers(

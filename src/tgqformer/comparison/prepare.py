@@ -14,10 +14,9 @@ from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items, draw_queries
-from tgqformer.comparison.methods import Method
 from tgqformer.comparison.plan import Plan
 from tgqformer.comparison.state import read_json
-from tgqformer.embedder.flops import Part, count_cost
+from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
@@ -128,35 +127,28 @@ def _photo_digest(catalog: Catalog, max_images: int) -> str:
 
 
 def _count_costs(plan: Plan) -> None:
-    """What each method costs; one that cannot be counted goes without."""
+    """What each method costs; {} for one that cannot be counted."""
     costs = read_json(plan.out / COSTS)
+    counted: dict[str, Cost] = {}  # by configuration: a frozen method's is the preset's, as ours is
     for name, method in plan.chosen.items():
-        if name not in costs and not method.frozen:
-            _tell(f"counting {name}")
-            try:
-                cost = count_cost(method.configure(plan.base).embedder)
-            except TGQFormerError as error:
-                _tell(f"{name} is not counted: {error}")
-                continue
-            costs[name] = {
-                "multiply_adds": cost.multiply_adds,
-                "parameters": cost.parameters,
-                "trained_parameters": cost.trained,
-                "visual_tokens": cost.part("connector").tokens,
-            }
-            parts = {part.name: part for part in cost.parts}
-            costs |= {n: _frozen_cost(m, parts) for n, m in plan.chosen.items() if m.frozen}
+        if costs.get(name):
+            continue
+        _tell(f"counting {name}")
+        config = method.configure(plan.base).embedder
+        try:
+            cost = counted[repr(config)] = counted.get(repr(config)) or count_cost(config)
+        except TGQFormerError as error:
+            _tell(f"{name} is not counted: {error}")
+            costs[name] = {}
+            continue
+        towers = [cost.part(f"{tower} tower") for tower in method.frozen]
+        costs[name] = {
+            "multiply_adds": sum(part.multiply_adds for part in towers or cost.parts),
+            "parameters": sum(part.parameters for part in towers or cost.parts),
+            "trained_parameters": 0 if towers else cost.trained,
+            "visual_tokens": 0 if towers else cost.part("connector").tokens,
+        }
     write_text(plan.out / COSTS, json.dumps(costs, indent=1))
-
-
-def _frozen_cost(method: Method, parts: dict[str, Part]) -> dict[str, int]:
-    towers = [parts[f"{name} tower"] for name in method.frozen]
-    return {
-        "multiply_adds": sum(tower.multiply_adds for tower in towers),
-        "parameters": sum(tower.parameters for tower in towers),
-        "trained_parameters": 0,
-        "visual_tokens": 0,
-    }
 
 
 def _tell(text: str) -> None:
