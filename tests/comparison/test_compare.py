@@ -213,6 +213,20 @@ def test_gates_are_averaged_by_condition_where_a_cell_knows_fewer(copied: Plan) 
     assert missing.mean == 0, "the mean of another condition's"
 
 
+def test_gates_told_without_robustness_are_made_again_with_it(copied: Plan) -> None:
+    rate = chosen_rate(copied, "tgqformer")
+    assert rate is not None
+    path = copied.path(Cell("tgqformer", rate, 1)) / "gates.json"
+    whole = path.read_text()
+    path.write_text(json.dumps([row for row in json.loads(whole) if not row["severity"]]))
+    assert list(jobs(replace(copied, robustness=False))) == []
+    (job,) = jobs(copied)
+    run_cell(copied, job.cell, judge=job.judge)
+    assert path.read_text() == whole
+    path.write_text("[]")  # a connector without gates
+    assert list(jobs(copied)) == []
+
+
 def test_another_comparison_does_not_fit_into_the_folder(copied: Plan) -> None:
     replace(copied, seeds=(0, 1, 2), methods=("tgqformer", "mlp")).save()  # more of it does
     with pytest.raises(ConfigError, match="preset"):

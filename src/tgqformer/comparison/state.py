@@ -81,7 +81,18 @@ def missing(plan: Plan, job: Job) -> list[str]:
     """The parts of a job that are not there yet; "cell.json" ends every job."""
     folder = plan.path(job.cell)
     wanted = [*(parts(plan, job.cell.method) if job.judge else []), CELL]
-    return [part for part in wanted if not (folder / part).is_file()]
+    return [
+        part
+        for part in wanted
+        if not (folder / part).is_file()
+        or (part == GATES and plan.robustness and _without_robustness(folder / part))
+    ]
+
+
+def _without_robustness(gates: Path) -> bool:
+    """Whether the gates were told without the corrupted photos; [] says that there are none."""
+    told = read_json(gates)
+    return bool(told) and not any(row["severity"] for row in told)
 
 
 def parts(plan: Plan, method: str) -> list[str]:
