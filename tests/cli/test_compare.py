@@ -61,8 +61,8 @@ def test_a_comparison_from_end_to_end_and_again_with_nothing_left_to_do(
     assert {**again, "created": ""} == {**first, "created": ""}
     broken = out / "cells" / "cabstractor" / "lr-0.01" / "seed-1"
     (broken / "cell.json").unlink()
-    (broken / "run" / "config.yaml").write_text("training: {steps: 7}\n")
+    (broken / "run" / "model" / "config.json").unlink()
     code, told, err = tgqformer("compare", shop, *options, *few, *names)
     assert code == 1
-    assert "another configuration" in err
+    assert "no saved embedder" in err
     assert "TGQ-Former" in told

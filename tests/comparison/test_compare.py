@@ -243,6 +243,27 @@ def test_figures_of_the_alignment_stage_are_another_models() -> None:
     assert _curve(plan, {"curve": lines}) == (lines[0], lines[2])
 
 
+@pytest.mark.parametrize(
+    ("was", "told"),
+    [
+        ("  steps: 7\n", r"training\.steps: 7, now 2"),
+        ("", r"training\.steps: absent, now 2"),
+        ("  steps: 2\n  hops: 3\n", r"training\.hops: 3, now absent"),
+    ],
+)
+def test_runs_of_another_configuration_are_refused(
+    copied: Plan, monkeypatch: pytest.MonkeyPatch, was: str, told: str
+) -> None:
+    monkeypatch.setattr(run, "run_prepare", lambda plan: pytest.fail("it was begun"))
+    cell = cells(copied, "tgqformer")[-1]
+    path = copied.path(cell) / "run" / "config.yaml"
+    text = path.read_text()
+    assert text.count("  steps: 2\n") == 1
+    path.write_text(text.replace("  steps: 2\n", was))
+    with pytest.raises(ConfigError, match=rf"{cell.folder} in .* \({told}\); remove that folder"):
+        run.compare(copied)
+
+
 def test_a_curve_ends_where_the_steps_do(finished: Plan) -> None:
     for cell in cells(finished, "tgqformer"):
         curve = read_cell(finished, cell)["curve"]

@@ -19,7 +19,17 @@ from tgqformer.comparison.report.standing import headline, strongest
 from tgqformer.comparison.results import Results
 from tgqformer.comparison.schedule import alone, run_cells, run_prepare
 from tgqformer.comparison.show import Progress
-from tgqformer.comparison.state import VECTORS, chosen_rate, forget_errors, jobs, read_json
+from tgqformer.comparison.state import (
+    RUN,
+    VECTORS,
+    cells,
+    chosen_rate,
+    forget_errors,
+    jobs,
+    read_json,
+)
+from tgqformer.errors import ConfigError
+from tgqformer.training.run import changed_option
 
 QUICK_METHODS = ("tgqformer", "qformer", "qformer_text", "perceiver", "notellm2", "mlp")
 QUICK_ITEMS = 600
@@ -39,8 +49,8 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
 
     Raises:
         CatalogError: a catalog cannot be read, or has no pairs.
-        ConfigError: an option breaks its rule, the folder holds another comparison or one is at
-            work in it, or the preparation failed.
+        ConfigError: an option breaks its rule, the folder holds another comparison or a run of
+            another configuration, one is at work in it, or the preparation failed.
         StorageError: the disk refuses.
     """
     with alone(plan.out):
@@ -49,6 +59,7 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
                 Catalog.load(path)  # let its own error tell
         configured = plan.chosen.keys()
         plan.save()
+        _require_same_runs(plan)
         forget_errors(plan)
         if any(True for _ in jobs(plan)) or not configured <= read_json(plan.out / COSTS).keys():
             run_prepare(plan)
@@ -58,6 +69,19 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
         results.save(plan.out)
         write_comparison_report(results, plan.out / REPORT, gallery=_galleries(plan, results))
     return results
+
+
+def _require_same_runs(plan: Plan) -> None:
+    """A preset may have changed under its name: old runs and new ones are not for one table."""
+    trained = [name for name, method in plan.chosen.items() if not method.frozen]
+    for cell in [cell for name in trained for cell in cells(plan, name)]:
+        if changed := changed_option(plan.path(cell) / RUN, plan.config(cell)):
+            name, before, now = changed
+            raise ConfigError(
+                f"{cell.folder} in {plan.out} was trained with another configuration ({name}: "
+                f"{before}, now {now}); remove that folder to train it again, or choose another "
+                "--out."
+            )
 
 
 def _galleries(plan: Plan, results: Results) -> list[Disagreements]:

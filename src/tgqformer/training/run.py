@@ -133,6 +133,37 @@ def is_finished(out: Path | str) -> bool:
     return (Path(out) / SUMMARY).is_file()
 
 
+def changed_option(out: Path | str, config: RunConfig) -> tuple[str, Any, Any] | None:
+    """The first option in which `config` is not that of the run in a folder.
+
+    Returns:
+        its dotted name, the run's value and the one of `config`, "absent" where one has no such
+        option; None where all agree, or there is no run.
+
+    Raises:
+        ConfigError: the run's config.yaml cannot be read.
+    """
+    path = Path(out) / CONFIG
+    if not path.is_file():
+        return None
+    before, now = (
+        _leaves(data) for data in (load_yaml(path), yaml.safe_load(_config_text(config)))
+    )
+    for name in now | before:
+        if name not in before or name not in now or before[name] != now[name]:
+            return name, before.get(name, "absent"), now.get(name, "absent")
+    return None
+
+
+def _leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        inside = isinstance(value, dict) and value
+        found |= _leaves(value, f"{prefix}{name}.") if inside else {prefix + name: value}
+    return found
+
+
 def _processes() -> tuple[int, int]:
     """(rank, number) of this process, as torchrun and accelerate tell it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -160,7 +191,7 @@ def _check_folder(out: Path, config: RunConfig, resume: bool) -> None:
             raise ConfigError(
                 f"{out} already holds a run; go on with it by --resume, or choose another folder."
             )
-        if load_yaml(path) != yaml.safe_load(_config_text(config)):
+        if changed_option(out, config) is not None:
             raise ConfigError(
                 f"The run in {out} has another configuration ({path.name}); resume it with the "
                 "same options, or choose another folder."
