@@ -7,9 +7,12 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval import neighbours
+from tgqformer.retrieval import dense, neighbours, sweep
+from tgqformer.retrieval.candidates import Candidates, likely_bounds
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
@@ -25,8 +28,8 @@ def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:
 def table(search: NeighbourSearch) -> tuple[np.ndarray, np.ndarray]:
     scores = np.empty((len(search.vectors), search.k), np.float32)
     rows = np.empty((len(search.vectors), search.k), np.int64)
-    for block in search.blocks():
-        scores[block], rows[block] = search.search(block)
+    for number, *found in search.search():
+        scores[search.blocks()[number]], rows[search.blocks()[number]] = found
     return scores, rows
 
 
@@ -58,7 +61,7 @@ def test_equals_brute_force_without_the_row_itself(count, k):
 
 @pytest.mark.parametrize("largest", [0, 128])
 @pytest.mark.parametrize("groups", [2000, 30])
-def test_faiss_and_matrix_products_give_the_same(monkeypatch, largest, groups):
+def test_sweep_and_whole_rows_give_the_same(monkeypatch, largest, groups):
     monkeypatch.setattr(neighbours, "_LARGEST", largest)
     apart = np.random.default_rng(2).integers(-1, groups, 2000)
     allowed = others(2000) & ((apart[:, None] != apart) | (apart[:, None] < 0))
@@ -71,9 +74,76 @@ def test_neither_blocks_nor_stretches_of_the_pool_change_it(monkeypatch):
     stored = vectors(2500)
     whole = table(NeighbourSearch(stored, 7))
     monkeypatch.setattr(neighbours, "_LARGEST", 0)
-    monkeypatch.setattr(neighbours, "_QUERIES", 33)
-    monkeypatch.setattr(neighbours, "_POOL", 400)
+    monkeypatch.setattr(neighbours, "QUERIES", 33)
+    monkeypatch.setattr(dense, "_POOL", 400)
     same(table(NeighbourSearch(stored, 7, block=100)), whole)
+
+
+@pytest.mark.parametrize("lists", [1, 40_000, 1 << 30])
+@pytest.mark.parametrize("tile", [60, 5000])
+def test_neither_tiles_nor_windows_change_it(monkeypatch, lists, tile):
+    stored = vectors(1300)
+    expected = brute_force(stored, 7, others(1300))
+    monkeypatch.setattr(sweep, "_LIST_BYTES", lists)  # windows of one block, of a few, of all
+    monkeypatch.setattr(sweep, "_TILE", tile)
+    search = NeighbourSearch(stored, 7, block=100)
+    same(table(search), expected)
+    for number, *found in search.search([3, 4, 9]):  # as after a kill
+        same(found, [part[search.blocks()[number]] for part in expected])
+
+
+def test_a_bound_that_was_too_high_costs_time_and_no_neighbour(monkeypatch):
+    stored = vectors(1000)
+    too_high = lambda scores, wanted, of: np.full(len(scores), 0.9, np.float32)  # noqa: E731
+    monkeypatch.setattr(sweep, "likely_bounds", too_high)
+    same(table(NeighbourSearch(stored, 7)), brute_force(stored, 7, others(1000)))
+
+
+def test_each_pair_of_rows_is_multiplied_once(monkeypatch):
+    stored, multiplied = vectors(1200), []
+    tile = sweep.Sweep._tile
+
+    def counted(self, rows, columns):
+        multiplied.append((rows[1] - rows[0]) * (columns[1] - columns[0]))
+        return tile(self, rows, columns)
+
+    monkeypatch.setattr(sweep.Sweep, "_tile", counted)
+    list(NeighbourSearch(stored, 7, block=100).search())
+    assert sum(multiplied) == 1200 * 1300 / 2
+
+
+@given(
+    st.integers(1, 6),
+    st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(-9, 9)), max_size=60), max_size=8),
+)
+def test_candidates_hold_the_best_of_what_came(wanted, rounds):
+    lists, offered, place = Candidates(5, wanted), [[] for _ in range(5)], 0
+    for entries in rounds:
+        entries = sorted(entries, key=lambda entry: entry[0])
+        rows = np.array([row for row, _ in entries], dtype=np.int64)
+        scores = np.array([score for _, score in entries], dtype=np.float32)
+        places = np.arange(place, place + len(rows))
+        place += len(rows)
+        for row, at, score in zip(rows, places, scores):
+            offered[row].append((float(score), int(at)))
+        lists.add(rows, places, scores)
+    scores, places, reach = lists.take(0, 5)
+    for row, known in enumerate(offered):
+        held = [(float(s), int(p)) for s, p in zip(scores[row], places[row]) if p >= 0]
+        assert len(set(held)) == len(held) == min(wanted, len(known))
+        assert set(held) <= set(known)
+        assert sorted(s for s, _ in held) == sorted(s for s, _ in known)[-len(held) or None :]
+        assert all(score <= reach[row] for score, at in known if (score, at) not in held)
+
+
+def test_likely_bounds_let_through_what_is_wanted_and_not_much_more():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((200, 20_000)).astype(np.float32)
+    sampled = scores[:, rng.choice(20_000, 2000, replace=False)]
+    above = (scores > likely_bounds(sampled, 100, 20_000)[:, None]).sum(axis=1)
+    assert above.min() >= 100
+    assert above.mean() < 400
+    assert np.isneginf(likely_bounds(sampled[:, :4], 100, 20_000)).all()
 
 
 @pytest.mark.parametrize("distinct", [1, 3, 40])
@@ -173,26 +243,21 @@ def test_a_stopped_search_goes_on_and_ends_in_the_same_bytes(stored, tmp_path, m
     whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
     list(write_neighbours(stored, whole, 6, block=50))
     steps = write_neighbours(stored, stopped, 6, block=50)
-    for _ in range(4):
+    for _ in range(5):
         next(steps)
     steps.close()
     assert not stopped.exists()
     with (tmp_path / ".stopped.parquet.work" / "done").open("a") as done:
         done.write("7")  # a kill in the middle of a line counts for nothing
-    searched = []
-    search = NeighbourSearch.search
-    monkeypatch.setattr(
-        NeighbourSearch, "search", lambda self, rows: (searched.append(rows), search(self, rows))[1]
-    )
-    list(write_neighbours(stored, stopped, 6, block=50))
-    assert len(searched) == 6
+    steps = list(write_neighbours(stored, stopped, 6, block=50))
+    assert steps == [(done, 10) for done in range(4, 11)]
     assert stopped.read_bytes() == whole.read_bytes()
 
 
 def test_a_cut_entry_joins_no_other(stored, tmp_path):
     whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
     list(write_neighbours(stored, whole, 6, block=40))  # 13 blocks
-    for count in (1, 2):
+    for count in (2, 3):
         steps = write_neighbours(stored, stopped, 6, block=40)
         for _ in range(count):
             next(steps)
@@ -231,7 +296,9 @@ def test_the_arrays_have_their_space_before_they_are_mapped(
 
 def test_other_vectors_or_options_begin_anew(stored, tmp_path):
     out = tmp_path / "n.parquet"
-    next(write_neighbours(stored, out, 6, block=50))
+    steps = write_neighbours(stored, out, 6, block=50)
+    assert [next(steps), next(steps)] == [(0, 10), (1, 10)]
+    steps.close()
     other = Embeddings(stored.ids, vectors(500, seed=9), {"model": "m"})
     list(write_neighbours(other, out, 4))
     assert read_neighbours(out).neighbours[0] == [

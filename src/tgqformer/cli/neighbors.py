@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +66,8 @@ def neighbors(
     if catalog_path is not None:
         rules = _rules(stored, catalog_path, same_category, other_brand, not quiet)
     steps = write_neighbours(stored, out, k, rules=rules, relevance=relevance)
-    first = next(steps, (0, 0))
-    for _ in track(chain([first], steps), total=first[1], text="neighbours", show=not quiet):
+    done, total = next(steps)
+    for _ in track(steps, total=total - done, text="neighbours", show=not quiet):
         pass
     if as_json:
         print_json({"path": out, "items": len(stored.ids), "k": k, "bytes": out.stat().st_size})

@@ -60,7 +60,7 @@ def write_neighbours(
         k, rules, relevance, block: see `NeighbourSearch`.
 
     Yields:
-        (blocks done, blocks in all).
+        (blocks done, blocks in all), first for what an earlier start left, then block by block.
 
     Raises:
         ConfigError: an option is out of its range.
@@ -73,12 +73,12 @@ def write_neighbours(
     folder = final.with_name(f".{final.name}.work")
     try:
         work = _Work(folder, plan, (len(vectors), k))
-        todo = search.blocks()
-        for number, rows in enumerate(todo):
-            if number not in work.done:
-                scores, found = search.search(rows)
-                work.put(number, rows, scores, found)
-            yield number + 1, len(todo)
+        parts = search.blocks()
+        todo = [number for number in range(len(parts)) if number not in work.done]
+        yield len(parts) - len(todo), len(parts)
+        for number, scores, found in search.search(todo):
+            work.put(number, parts[number], scores, found)
+            yield len(work.done), len(parts)
         _write(final, embeddings.ids, work, plan)
         shutil.rmtree(folder)
     except OSError as error:

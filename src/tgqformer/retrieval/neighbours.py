@@ -1,17 +1,16 @@
 """The k nearest rows of every row: exact, in blocks of bounded memory.
 
-Candidates come from FAISS's flat search, a block of rows at a time. Where a rule leaves out more
-rows than a search can be given in addition, they come from float32 matrix products here: of each
-row of scores the best few are picked by a bound from its maxima, in two passes (a full partition
-costs ten). Candidates are scored again by the definition in `scores.py`, so the answer is that of
-`ExactIndex`, ties in row order included. Where float32 error could have hidden a better row, the
-whole row is scored by that definition.
+Candidates come from a sweep that multiplies each pair of rows once (`sweep.py`), or from whole
+rows of scores where a rule leaves out more than may stand among them (`dense.py`). They are scored
+again by the definition in `scores.py`, so the answer is that of `ExactIndex`, ties in row order
+included. Where float32 error could have hidden a better row, the whole row is scored by that
+definition.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.retrieval.dense import QUERIES, DenseScores
 from tgqformer.retrieval.diversity import diversify
 from tgqformer.retrieval.scores import (
     Rows,
@@ -28,13 +28,10 @@ from tgqformer.retrieval.scores import (
     inner_products,
     queries_at_once,
 )
-from tgqformer.retrieval.selection import top
+from tgqformer.retrieval.sweep import Sweep
 
-_QUERIES = 256  # scored at once,
-_POOL = 131_072  # against so many rows: 128 MB of scores
-_TILE = 16_384  # in one product: a fifth faster than all at once, which leaves the caches
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
-_LARGEST = 128  # members of a group that FAISS is asked for in addition, to be left out
+_LARGEST = 128  # members of a group that a list has room for, to be left out in the end
 _SPARE = 6  # candidates beyond those wanted, so that float32 error seldom decides
 _DIVERSITY_POOL = 3  # candidates for each neighbour that is chosen for diversity
 
@@ -75,7 +72,7 @@ class NeighbourSearch:
         rules: what is left out.
         relevance: the weight of relevance in maximal marginal relevance (`diversity.py`), in
             (0, 1]; 1 is the plain order.
-        block: rows in one block, the unit of work; FAISS takes as many queries at once.
+        block: rows in one block, the unit of work.
 
     Raises:
         ConfigError: an option is out of its range.
@@ -106,7 +103,7 @@ class NeighbourSearch:
                 )
         self.width = k if relevance == 1 else _DIVERSITY_POOL * k
         self._apart, self._largest = _groups(self.rules.apart)
-        self._memory: Vectors = np.empty(0, dtype=np.float32)
+        self._scores = DenseScores()
         self._threads = min(16, os.cpu_count() or 1)
         longest = (_lengths(self.vectors[a:b]).max() for a, b in blocks(len(self.vectors), 65_536))
         self._longest = max(map(np.float32, longest), default=np.float32(0))
@@ -115,30 +112,41 @@ class NeighbourSearch:
         """The rows of each block: every row once, those of one `within` code together."""
         return [rows for part in self._parts() for rows in _cut(part, self.block)]
 
-    def search(self, rows: Rows) -> tuple[Vectors, Rows]:
-        """The neighbours of one block, best first (with diversity: in the order of choice).
+    def search(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Vectors, Rows]]:
+        """The neighbours of some blocks, best first (with diversity: in the order of choice).
 
-        Returns:
-            scores float32 [n, k] and rows int64 [n, k]; where a row has fewer neighbours, its last
-            entries are -inf and -1.
+        Args:
+            numbers: places in `blocks()`; None for all. Those asked for together cost less than
+                one by one: a pair of rows of theirs is scored once.
+
+        Yields:
+            The number of a block, ascending; scores float32 [n, k] and rows int64 [n, k]; where a
+            row has fewer neighbours, its last entries are -inf and -1.
         """
-        members = self._members(rows)
+        asked = None if numbers is None else set(numbers)
+        first = 0
+        for part in self._parts():
+            cuts = list(_cut(part, self.block))
+            todo = [n for n in range(len(cuts)) if asked is None or first + n in asked]
+            for n, some, places in self._search(cuts, todo):
+                scores = np.full((len(cuts[n]), self.k), -np.inf, dtype=np.float32)
+                found = np.full((len(cuts[n]), self.k), -1, dtype=np.int64)
+                scores[:, : places.shape[1]], found[:, : places.shape[1]] = some, places
+                yield first + n, scores, found
+            first += len(cuts)
+
+    def _search(
+        self, cuts: Sequence[Rows], todo: Sequence[int]
+    ) -> Iterator[tuple[int, Vectors, Rows]]:
+        """The same for blocks of one part, as wide as its pool allows."""
+        members = self._members(cuts[0]) if todo else None
         pool = self.vectors if members is None else self.vectors[members]
-        scores = np.full((len(rows), self.k), -np.inf, dtype=np.float32)
-        found = np.full((len(rows), self.k), -1, dtype=np.int64)
-        for start, stop in blocks(len(rows), self.block if self._by_faiss else _QUERIES):
-            part = slice(start, stop)
-            some, places = self._nearest(rows[part], pool, members)
+        for n, some, places in self._nearest(cuts, todo, pool, members):
             if self.relevance < 1:
                 some, places = diversify(some, places, pool, self.k, self.relevance)
             if members is not None:
                 places = np.where(places >= 0, members[places], -1)
-            scores[part, : places.shape[1]], found[part, : places.shape[1]] = some, places
-        return scores, found
-
-    @property
-    def _by_faiss(self) -> bool:
-        return self.rules.other is None and self._largest <= _LARGEST
+            yield n, some, places
 
     def _parts(self) -> Iterator[Rows]:
         within = self.rules.within
@@ -158,13 +166,51 @@ class NeighbourSearch:
             return np.empty(0, dtype=np.int64)
         return np.flatnonzero(within == code).astype(np.int64)
 
-    def _nearest(self, rows: Rows, pool: Vectors, members: Rows | None) -> tuple[Vectors, Rows]:
-        """[n] rows -> scores and places in the pool [n, min(width, pool)], best first."""
+    def _nearest(
+        self, cuts: Sequence[Rows], todo: Sequence[int], pool: Vectors, members: Rows | None
+    ) -> Iterator[tuple[int, Vectors, Rows]]:
+        """Scores and places in the pool [n, min(width, pool)] of each block, best first."""
         width = min(self.width, len(pool))
+        wanted = width + _SPARE
+        if self.rules.other is None and self._largest <= _LARGEST < len(pool) - wanted:
+            sweep = Sweep(pool, wanted + self._largest)
+            stretches = [(n * self.block, n * self.block + len(cuts[n])) for n in todo]
+            for n, (rough, places, reach) in zip(todo, sweep.run(stretches)):
+                self._leave_out(rough, places, cuts[n], members)
+                yield n, *self._settled(cuts[n], pool, members, rough, places, reach, width)
+            return
+        for n in todo:
+            found = [
+                self._of_whole_rows(rows, pool, members, width) for rows in _cut(cuts[n], QUERIES)
+            ]
+            some, places = zip(*found)
+            yield n, np.concatenate(some), np.concatenate(places)
+
+    def _of_whole_rows(
+        self, rows: Rows, pool: Vectors, members: Rows | None, width: int
+    ) -> tuple[Vectors, Rows]:
         if width == 0:
             return np.empty((len(rows), 0), np.float32), np.empty((len(rows), 0), np.int64)
+        rough, places, reach = self._scores.candidates(
+            self.vectors[rows],
+            pool,
+            width + _SPARE,
+            lambda scores, start: self._forbid(scores, rows, members, start),
+        )
+        return self._settled(rows, pool, members, rough, places, reach, width)
+
+    def _settled(
+        self,
+        rows: Rows,
+        pool: Vectors,
+        members: Rows | None,
+        rough: Vectors,
+        places: Rows,
+        reach: Vectors,
+        width: int,
+    ) -> tuple[Vectors, Rows]:
+        """Scored again, best first, and the whole row where `reach` leaves a doubt."""
         queries = self.vectors[rows]
-        rough, places, reach = self._candidates(rows, queries, pool, members, width + _SPARE)
         best, order = self._rescored(queries, pool, rough, places, width)
         # A row that was passed over scores at most `reach`, give or take what float32 loses.
         lost = pool.shape[1] * np.float32(2**-24) * _lengths(queries) * self._longest
@@ -178,66 +224,13 @@ class NeighbourSearch:
         order[np.isneginf(best)] = -1
         return best, order
 
-    def _candidates(
-        self, rows: Rows, queries: Vectors, pool: Vectors, members: Rows | None, wanted: int
-    ) -> tuple[Vectors, Rows, Vectors]:
-        """The best `wanted` of each stretch of the pool by float32 scores.
-
-        Returns:
-            scores [n, C], places [n, C], and [n] the best score that a row left out may have.
-        """
-        if self._by_faiss and wanted + self._largest < len(pool):
-            return self._flat(rows, queries, pool, members, wanted + self._largest)
-        scores, places = [], []
-        reach = np.full(len(rows), -np.inf, dtype=np.float32)
-        stretches = -(-len(pool) // _POOL)
-        for start, stop in blocks(len(pool), -(-len(pool) // stretches)):
-            part = self._buffer(len(queries), stop - start)
-            for first, last in blocks(stop - start, _TILE):
-                tile = pool[start + first : start + last]
-                np.matmul(queries, tile.T, out=part[:, first:last])
-            self._forbid(part, rows, members, start)
-            picked = self._in_threads(part, wanted)
-            values = np.take_along_axis(part, picked, axis=1)
-            if part.shape[1] > wanted:
-                reach = np.maximum(reach, values.min(axis=1))
-            scores.append(values)
-            places.append(picked + start)
-        rough, found = np.concatenate(scores, axis=1), np.concatenate(places, axis=1)
-        if found.shape[1] > wanted:
-            best = top(rough, wanted)
-            rough = np.take_along_axis(rough, best, axis=1)
-            found = np.take_along_axis(found, best, axis=1)
-            reach = np.maximum(reach, rough.min(axis=1))
-        return rough, found, reach
-
-    def _flat(
-        self, rows: Rows, queries: Vectors, pool: Vectors, members: Rows | None, wanted: int
-    ) -> tuple[Vectors, Rows, Vectors]:
-        """The same by FAISS; what a rule leaves out is among the candidates, with -inf."""
-        import faiss
-
-        scores, places = faiss.knn(queries, pool, wanted, metric=faiss.METRIC_INNER_PRODUCT)
-        reach = scores[:, -1].copy()
+    def _leave_out(self, scores: Vectors, places: Rows, rows: Rows, members: Rows | None) -> None:
+        """Set to -inf, among candidates [n, C], the rows themselves and those kept apart."""
         shown = places if members is None else members[places]
         scores[shown == rows[:, None]] = -np.inf
         if self._apart is not None:
             own = self._apart[rows][:, None]
             scores[(self._apart[shown] == own) & (own >= 0)] = -np.inf
-        return scores, places, reach
-
-    def _buffer(self, count: int, size: int) -> Vectors:
-        """Scores [count, size]; one piece of memory for all, since fresh pages cost a fifth."""
-        if self._memory.size < count * size:
-            self._memory = np.empty(count * size, dtype=np.float32)
-        return self._memory[: count * size].reshape(count, size)
-
-    def _in_threads(self, scores: Vectors, wanted: int) -> Rows:
-        cuts = list(blocks(len(scores), -(-len(scores) // self._threads)))
-        with ThreadPoolExecutor(self._threads) as threads:
-            return np.concatenate(
-                list(threads.map(lambda c: top(scores[c[0] : c[1]], wanted), cuts))
-            )
 
     def _rescored(
         self, queries: Vectors, pool: Vectors, rough: Vectors, places: Rows, width: int

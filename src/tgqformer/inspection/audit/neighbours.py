@@ -45,10 +45,11 @@ def photo_neighbours(
     rows = np.full((len(photos), k), -1, dtype=np.int64)
     if len(known) > 1:
         search = NeighbourSearch(photos[known], min(k, len(known) - 1))
-        for block in track(
-            search.blocks(), total=len(search.blocks()), text="neighbours", show=progress
+        parts = search.blocks()
+        for number, found_scores, found in track(
+            search.search(), total=len(parts), text="neighbours", show=progress
         ):
-            found_scores, found = search.search(block)
+            block = parts[number]
             width = found.shape[1]
             scores[known[block], :width] = found_scores
             rows[known[block], :width] = np.where(found >= 0, known[found], -1)
