@@ -225,8 +225,9 @@ class Neighbors(Work):
     def steps(self, first: int) -> Steps:
         yield first
         for done, _ in write_neighbours(self.embeddings, self.table, self.k, block=self.block):
-            tell("done", done - 1)
-            yield done
+            if done:
+                tell("done", done - 1)
+                yield done
 
     def check(self, done: int, begun: int) -> None:
         if self.table.exists():

@@ -1,25 +1,27 @@
 """The table of all neighbours beside FAISS's flat index asked in one go: time and peak memory.
 
-    python benchmarks/neighbours.py                       134,000 x 256, k = 100: a part, in turns
-    python benchmarks/neighbours.py --whole               the whole table, both at the same time
-    python benchmarks/neighbours.py --items 1000000 --queries 1024 --rounds 1
+    python benchmarks/neighbours.py                        134,000 x 256, k = 100: the whole table
+    python benchmarks/neighbours.py --items 1000000 --part
 
-The part: the same rows' neighbours, round by round in turns; the whole takes as many times longer
-as it has more rows, since each row is compared with all. Ours is `NeighbourSearch`, which leaves
-each item itself out and scores by float64; with `--whole` it also writes the Parquet file. Vectors
-are drawn around random centres, one for each hundred. Peak memory is that of a process of its own.
+Each in a process of its own, one after the other. Ours is `neighbors`, which leaves each item
+itself out, scores by float64 and writes the Parquet file.
+
+`--part` measures ours on the first two blocks of the table, with the lists of all rows in memory:
+the first takes the sampling in addition; each has as many products as there are blocks after it,
+and its own candidates to score again. FAISS is asked for the neighbours of one block, and takes as
+many times longer as there are blocks. The writing of the file is left out of both. Vectors are
+drawn around random centres, one for each hundred.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import apart, in_turns, options, put, ratios, told
+from measuring import apart, options, put, ratios, timed, told
 
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.neighbour_table import write_neighbours
@@ -27,6 +29,7 @@ from tgqformer.retrieval.neighbours import NeighbourSearch
 from tgqformer.retrieval.scores import Vectors, blocks, unit
 
 BLOCK = 4096
+ALIKE = 64  # rows whose lists are compared
 
 
 def drawn(items: int, dims: int, seed: int = 0) -> Vectors:
@@ -48,32 +51,50 @@ def flat(vectors: Vectors) -> Any:
     return index
 
 
-def part(items: int, dims: int, k: int, queries: int, rounds: int) -> dict[str, Any]:
-    """Both ways in turns over the same rows."""
+class Timed(NeighbourSearch):
+    """Tells what of a block's time falls to scoring its candidates again."""
+
+    settling = (0.0, 0.0)
+
+    def _settled(self, *arguments: Any) -> Any:
+        found: list[Any] = []
+        self.settling = timed(lambda: found.append(super(Timed, self)._settled(*arguments)))
+        return found[0]
+
+
+def ours_part(items: int, dims: int, k: int) -> dict[str, Any]:
+    """The whole table from its first two blocks."""
+    search = Timed(drawn(items, dims), k, block=BLOCK)
+    steps, total = search.search(), len(search.blocks())
+    found: list[Any] = []
+    told("the first block")
+    first = timed(lambda: found.append(next(steps)))
+    told("the second block")
+    second = timed(lambda: found.append(next(steps)))
+    wall, cpu = (
+        one + (total - 1) * settling + (two - settling) * total / 2
+        for one, two, settling in zip(first, second, search.settling)
+    )
+    rows = [row[:k].tolist() for row in found[0][2][:ALIKE]]
+    measured = [first[0], second[0], search.settling[0]]
+    return {"seconds": wall, "cpu_seconds": cpu, "measured_seconds": measured, "rows": rows}
+
+
+def faiss_part(items: int, dims: int, k: int) -> dict[str, Any]:
+    """The same of FAISS, from the neighbours of one block."""
     vectors = drawn(items, dims)
-    search, index = NeighbourSearch(vectors, k, block=BLOCK), flat(vectors)
-    rows = np.arange(queries)
-
-    def ours() -> None:
-        for start, stop in blocks(queries, BLOCK):
-            search.search(rows[start:stop])
-
-    ways = {"tgqformer": ours, "faiss": lambda: index.search(vectors[:queries], k + 1)}
-    search.search(rows[:64])
-    index.search(vectors[:64], k + 1)
-    figures = in_turns(ways, queries, rounds, warm=False)
-    found = search.search(rows[:64])[1]
-    theirs = index.search(vectors[:64], k + 1)[1]
-    same = [len(set(a) & set(b)) for a, b in zip(found.tolist(), theirs.tolist())]
-    return {"ways": figures, "ratios": ratios(figures, "tgqformer"), "shared": min(same) / k}
-
-
-def ours_part(items: int, dims: int, k: int, queries: int) -> dict[str, Any]:
-    """Ours alone on a part, for its memory."""
-    search = NeighbourSearch(drawn(items, dims), k, block=BLOCK)
-    for start, stop in blocks(queries, BLOCK):
-        search.search(np.arange(start, stop))
-    return {}
+    index = flat(vectors)
+    index.search(vectors[:ALIKE], k + 1)
+    found: list[Any] = []
+    wall, cpu = timed(lambda: found.append(index.search(vectors[:BLOCK], k + 1)[1]))
+    rows = [[row for row in found[0][n].tolist() if row != n][:k] for n in range(ALIKE)]
+    times = items / BLOCK
+    return {
+        "seconds": wall * times,
+        "cpu_seconds": cpu * times,
+        "measured_seconds": [wall],
+        "rows": rows,
+    }
 
 
 def ours_whole(items: int, dims: int, k: int) -> dict[str, Any]:
@@ -107,23 +128,16 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=134_000)
     parser.add_argument("--dims", type=int, default=256)
     parser.add_argument("--k", type=int, default=100)
-    parser.add_argument("--queries", type=int, default=4096, help="of the part")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--part", action="store_true")
     asked = parser.parse_args()
     size = (asked.items, asked.dims, asked.k)
     figures: dict[str, Any] = dict(zip(("items", "dims", "k"), size))
-    if asked.whole:
-        # at the same time, so that each has the same share of a machine that others use too
-        with ThreadPoolExecutor(2) as both:
-            ways = {"tgqformer": ours_whole, "faiss": faiss_whole}
-            running = {name: both.submit(apart, way, *size) for name, way in ways.items()}
-            figures["ways"] = {name: future.result() for name, future in running.items()}
-        figures["ratios"] = ratios(figures["ways"], "tgqformer")
-    else:
-        figures["queries"] = asked.queries
-        figures |= part(*size, asked.queries, asked.rounds)
-        figures["peak_megabytes"] = apart(ours_part, *size, asked.queries)["peak_megabytes"]
+    both = (ours_part, faiss_part) if asked.part else (ours_whole, faiss_whole)
+    figures["ways"] = {name: apart(way, *size) for name, way in zip(("tgqformer", "faiss"), both)}
+    figures["ratios"] = ratios(figures["ways"], "tgqformer")
+    if asked.part:
+        mine, theirs = (way.pop("rows") for way in figures["ways"].values())
+        figures["shared"] = min(len(set(a) & set(b)) for a, b in zip(mine, theirs)) / asked.k
     put(figures, asked.out)
 
 

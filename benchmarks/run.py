@@ -3,7 +3,8 @@
     python benchmarks/run.py [--long] [--only training,startup]
 
 Some twenty minutes on two idle cores; `--long` adds what takes hours: 200 kills, 10,000 small
-writes, sidecars and the table of 1 M items. One that fails is told of and does not stop the rest.
+writes, sidecars and a part of the table of 1 M items. One that fails is told of and does not stop
+the rest.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ QUICK = {
     "gpu": "gpu.py",
 }
 LONG = {
-    "neighbours-134k-whole": "neighbours.py --whole",
-    "neighbours-1m": "neighbours.py --items 1000000 --queries 1024 --rounds 1",
+    "neighbours-1m": "neighbours.py --items 1000000 --part",
     "store": "store.py --only store",
     "kills": "kills.py",
     "churn": "churn.py",

@@ -96,12 +96,12 @@ def likely_bounds(scores: Vectors, wanted: int, of: int) -> npt.NDArray[np.float
 
     Returns:
         [n]: the `m`-th largest of each row. Of the `wanted` best, a Poisson number of mean
-        `wanted * sampled / of` is in the sample; `m` lies three deviations and one above it, so
-        that one bound in a thousand is too high. -inf where the sample is too small.
+        `wanted * sampled / of` is in the sample; `m` lies four deviations and two above it, so
+        that few bounds in a hundred thousand are too high. -inf where the sample is too small.
     """
     count, sampled = scores.shape
     expected = wanted * sampled / max(1, of)
-    place = int(np.ceil(expected + 3 * np.sqrt(expected) + 1))
+    place = int(np.ceil(expected + 4 * np.sqrt(expected) + 2))
     if place > sampled:
         return np.full(count, -np.inf, dtype=np.float32)
     bounds: Vectors = np.partition(scores, sampled - place, axis=1)[:, sampled - place]

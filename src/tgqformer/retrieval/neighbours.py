@@ -180,11 +180,8 @@ class NeighbourSearch:
                 yield n, *self._settled(cuts[n], pool, members, rough, places, reach, width)
             return
         for n in todo:
-            found = [
-                self._of_whole_rows(rows, pool, members, width) for rows in _cut(cuts[n], QUERIES)
-            ]
-            some, places = zip(*found)
-            yield n, np.concatenate(some), np.concatenate(places)
+            parts = [self._of_whole_rows(r, pool, members, width) for r in _cut(cuts[n], QUERIES)]
+            yield n, np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def _of_whole_rows(
         self, rows: Rows, pool: Vectors, members: Rows | None, width: int

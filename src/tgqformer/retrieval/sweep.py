@@ -11,19 +11,24 @@ pairs within a window are spared.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
+from threading import Lock
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from tgqformer.retrieval.candidates import Candidates, bytes_of_a_list, likely_bounds
 from tgqformer.retrieval.scores import Rows, Vectors, blocks
 
 Stretch = tuple[int, int]
 
-_LIST_BYTES = 1 << 30  # of the lists of a window
-_TILE = 2048  # columns of a tile: 32 MB of scores against a block of 4,096 rows
+_LIST_BYTES = 1 << 31  # of the lists of a window: at k = 100, of 1.6 million rows
+_TILE = 4096  # columns of a tile: 64 MB of scores for a block of 4,096 rows, shared by threads
 _AT_ONCE = 512  # rows scored against the sample
 _SAMPLED = 11  # times the root of the rows: then sampling costs about what it spares
 
@@ -39,7 +44,8 @@ class Sweep:
     def __init__(self, vectors: Vectors, wanted: int) -> None:
         self.vectors, self.wanted = vectors, wanted
         self._threads = min(16, os.cpu_count() or 1)
-        self._memory: Vectors = np.empty(0, dtype=np.float32)
+        self._memory = [_Memory() for _ in range(self._threads)]
+        self._lock = Lock()  # of the lists that several threads may add to
 
     def run(self, stretches: Sequence[Stretch]) -> Iterator[tuple[Vectors, Rows, Vectors]]:
         """For each (start, stop), in their order and apart from each other: its candidates.
@@ -73,15 +79,20 @@ class Sweep:
         outside = list(pairwise([0, *(row for stretch in window for row in stretch)]))[::2]
         outside.append((window[-1][1], len(self.vectors)))
         for number, (rows, offset) in enumerate(zip(window, offsets)):
-            for stretch in (*outside, rows):
-                self._along(rows, offset, stretch, None, lists, threads)
-            for later in range(number + 1, len(window)):
-                self._along(rows, offset, window[later], offsets[later], lists, threads)
+            columns = [(stretch, None) for stretch in (*outside, rows)]
+            columns += [(window[n], offsets[n]) for n in range(number + 1, len(window))]
+            shares = list(blocks(rows[1] - rows[0], -(-(rows[1] - rows[0]) // self._threads)))
+            # a product in each thread, not one in all: threads of BLAS wait by spinning
+            with _blas().limit(limits=1):
+                works = [
+                    threads.submit(self._strip, memory, lists, rows[0], offset, share, columns)
+                    for memory, share in zip(self._memory, shares)
+                ]
+                for work in works:
+                    work.result()
             yield lists.take(offset, offsets[number + 1])
 
-    def _sample(
-        self, window: Sequence[Stretch], offsets: Sequence[int], lists: Candidates
-    ) -> None:
+    def _sample(self, window: Sequence[Stretch], offsets: Sequence[int], lists: Candidates) -> None:
         count = len(self.vectors)
         size = min(count, int(_SAMPLED * count**0.5))
         drawn = np.sort(np.random.default_rng(0).choice(count, size, replace=False))
@@ -92,61 +103,61 @@ class Sweep:
                 bounds = likely_bounds(scores, self.wanted, count)
                 lists.bounds[offset + first : offset + last] = bounds
 
-    def _along(
+    def _strip(
         self,
-        rows: Stretch,
-        offset: int,
-        columns: Stretch,
-        across: int | None,
+        memory: _Memory,
         lists: Candidates,
-        threads: ThreadPoolExecutor,
+        row: int,
+        offset: int,
+        share: Stretch,
+        columns: Sequence[tuple[Stretch, int | None]],
     ) -> None:
-        """Multiply a block of rows with other rows, and look through the scores.
+        """Score a share of a block of rows with stretches of columns, and look through the scores.
 
-        `offset` is where the lists of `rows` begin, `across` where those of `columns` do, None
-        if the scores are not for them.
+        `row` and `offset` are where the block and its lists begin; with each stretch comes where
+        the lists of its rows do, None if the scores are not for them.
         """
-        for first, last in blocks(columns[1] - columns[0], _TILE):
-            start, stop = columns[0] + first, columns[0] + last
-            tile = self._tile(rows, (start, stop))
-            looks: list[Callable[[], None]] = [
-                lambda a=a, b=b, at=start: _look(tile, a, b, offset, at, lists)
-                for a, b in self._shares(len(tile))
-            ]
-            if across is not None:
-                looks += [
-                    lambda a=a, b=b, at=across + first: _look_down(
-                        tile, a, b, at, rows[0], lists
-                    )
-                    for a, b in self._shares(stop - start)
-                ]
-            list(threads.map(lambda look: look(), looks))
+        rows = slice(row + share[0], row + share[1])
+        queries, mine = self.vectors[rows], slice(offset + share[0], offset + share[1])
+        for (begin, end), across in columns:
+            for first, last in blocks(end - begin, _TILE):
+                start, stop = begin + first, begin + last
+                tile, marks = memory.of(len(queries), last - first)
+                self._multiply(queries, self.vectors[start:stop], tile)
+                hits = np.flatnonzero(np.greater(tile, lists.bounds[mine, None], out=marks))
+                ours, theirs = np.divmod(hits, last - first)
+                lists.add(ours + mine.start, theirs + start, tile.reshape(-1)[hits])
+                if across is None:
+                    continue
+                others = slice(across + first, across + last)
+                hits = np.flatnonzero(np.greater(tile, lists.bounds[others], out=marks))
+                ours, theirs = np.divmod(hits, last - first)
+                order = np.argsort(theirs.astype(np.uint16), kind="stable")
+                ours, theirs, hits = ours[order], theirs[order], hits[order]
+                with self._lock:
+                    lists.add(theirs + others.start, ours + rows.start, tile.reshape(-1)[hits])
 
-    def _shares(self, count: int) -> Iterator[Stretch]:
-        """One for each thread: the fewer the calls, the less they wait for the interpreter."""
-        return blocks(count, -(-count // self._threads))
-
-    def _tile(self, rows: Stretch, columns: Stretch) -> Vectors:
-        """The scores, in one piece of memory for all, since fresh pages cost a fifth."""
-        shape = rows[1] - rows[0], columns[1] - columns[0]
-        if self._memory.size < shape[0] * shape[1]:
-            self._memory = np.empty(shape[0] * shape[1], dtype=np.float32)
-        tile = self._memory[: shape[0] * shape[1]].reshape(shape)
-        return np.matmul(self.vectors[slice(*rows)], self.vectors[slice(*columns)].T, out=tile)
+    def _multiply(self, queries: Vectors, pool: Vectors, tile: Vectors) -> None:
+        np.matmul(queries, pool.T, out=tile)
 
 
-def _look(tile: Vectors, a: int, b: int, offset: int, start: int, lists: Candidates) -> None:
-    """Take what is above the bounds of the tile's rows [a, b)."""
-    part = tile[a:b]
-    hits = np.flatnonzero(part > lists.bounds[offset + a : offset + b, None])
-    rows, columns = np.divmod(hits, tile.shape[1])
-    lists.add(rows + (offset + a), columns + start, part.reshape(-1)[hits])
+@cache
+def _blas() -> Any:
+    """The libraries of matrix products in this process; to look for them takes a while."""
+    return ThreadpoolController().select(user_api="blas")
 
 
-def _look_down(tile: Vectors, a: int, b: int, offset: int, start: int, lists: Candidates) -> None:
-    """The same for its columns [a, b)."""
-    hits = np.flatnonzero(tile[:, a:b] > lists.bounds[offset + a : offset + b])
-    rows, columns = np.divmod(hits, b - a)
-    order = np.argsort(columns.astype(np.uint16), kind="stable")
-    rows, columns = rows[order], columns[order]
-    lists.add(columns + (offset + a), rows + start, tile[rows, columns + a])
+class _Memory:
+    """The scores of a tile and the marks on them: fresh pages for each would cost a fifth."""
+
+    def __init__(self) -> None:
+        self._scores = np.empty(0, dtype=np.float32)
+        self._marks = np.empty(0, dtype=np.bool_)
+
+    def of(self, rows: int, columns: int) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        size = rows * columns
+        if self._scores.size < size:
+            self._scores = np.empty(size, dtype=np.float32)
+            self._marks = np.empty(size, dtype=np.bool_)
+        shape = rows, columns
+        return self._scores[:size].reshape(shape), self._marks[:size].reshape(shape)
