@@ -353,6 +353,9 @@ def test_a_log_without_an_event_leaves_the_pairs_alone(
         log.write_text(f"user,item,time\n{rows}")
         code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q")
         assert (code, "has no event to make pairs of" in err, err.count("\n")) == (2, True, 1)
+    log.write_text("user,item,time\nu,A,1\nv,B,2\n")
+    code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q")
+    assert (code, "ties no two items" in err, err.count("\n")) == (2, True, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "clicks.csv",
         "items.csv",

@@ -96,6 +96,11 @@ def pairs(
         )
     made = _split(catalog, known, split, val, test, seed, options)
     frame = pairs_frame(made)
+    if frame.is_empty():
+        raise CatalogError(
+            f"{log_path} ties no two items: none have {options['min_users']} users in common; "
+            "--min-users 1 asks for fewer"
+        )
     write_table(frame, catalog_path / "pairs.parquet")
     for path in old:
         if path.suffix != ".parquet":
@@ -118,8 +123,6 @@ def pairs(
         click.echo(f"{left_out}, and are left out")
     if told["events of unknown items"]:
         click.echo(f"{told['events of unknown items']:,} of {len(log):,} events name no item")
-    if not len(frame):
-        click.echo("No two items have enough users in common; --min-users 1 asks for fewer")
 
 
 def _split(
