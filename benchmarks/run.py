@@ -34,6 +34,8 @@ QUICK = {
 LONG = {
     "neighbours-1m": "neighbours.py --items 1000000 --part",
     "store": "store.py --only store",
+    "search-1m": "store.py --only exact --items 1000000 --queries 64 --rounds 2",
+    "store-1m": "store.py --only store --items 1000000 --writes 50 --kinds ivf",
     "kills": "kills.py",
     "churn": "churn.py",
     "service": "service_load.py",
