@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,20 @@ def embedded(shop: Path, trained: Path) -> Path:
     out = shop.parent / "vectors.parquet"
     assert call("embed", trained, shop, "--out", out, "-q") == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Path], dict[str, str]]:
+    """A digest of each file under a folder, by its path in there."""
+
+    def read(folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
+
+    return read
 
 
 def call(*arguments: object) -> int:

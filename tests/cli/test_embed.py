@@ -1,9 +1,13 @@
-"""Laws of `embed` into shards and of `neighbors`, end to end with the tiny preset."""
+"""Laws of `embed`, into a file and into shards, and of `neighbors`, with the tiny preset."""
 
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,72 @@ from tgqformer.catalog.photo_groups import photo_groups
 from tgqformer.cli.main import main
 from tgqformer.retrieval.embeddings import read_embeddings
 from tgqformer.retrieval.neighbour_table import read_neighbours
+
+# -- into a file ---------------------------------------------------------------------------------
+
+
+def test_embed_writes_a_unit_vector_for_each_item_in_order(shop: Path, embedded: Path) -> None:
+    stored = read_embeddings(embedded)
+    assert stored.ids == [item.item_id for item in Catalog.load(shop).items]
+    assert np.allclose(np.linalg.norm(stored.as_float32(), axis=1), 1, atol=1e-5)
+
+
+def test_embed_does_not_depend_on_the_batch(
+    shop: Path, trained: Path, embedded: Path, tmp_path: Path, tgqformer_json
+) -> None:
+    out = tmp_path / "v.parquet"
+    tgqformer_json("embed", trained, shop, "--out", out, "--batch-size", 7, "-q")
+    ours, theirs = read_embeddings(out).as_float32(), read_embeddings(embedded).as_float32()
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "width"), [("float32", 64), ("int8", 16), ("binary", 2)])
+def test_embed_in_fewer_dimensions_and_bits(
+    shop: Path, trained: Path, tmp_path: Path, tgqformer_json, precision: str, width: int
+) -> None:
+    out = tmp_path / "v.parquet"
+    options = ["--dims", 16, "--precision", precision, "-q"]
+    told = tgqformer_json("embed", trained, shop, "--out", out, *options)
+    stored = read_embeddings(out)
+    assert (told["dims"], stored.dims, stored.precision) == (16, 16, precision)
+    assert stored.vectors[0].nbytes == width
+
+
+def test_embed_refuses_more_dimensions_than_there_are(
+    shop: Path, trained: Path, tmp_path: Path, tgqformer
+) -> None:
+    code, _, err = tgqformer("embed", trained, shop, "--out", tmp_path / "v.parquet", "--dims", 999)
+    assert code == 2
+    assert "999" in err
+    assert not (tmp_path / "v.parquet").exists()
+
+
+def test_a_full_disk_during_embed_is_one_sentence_and_leaves_nothing(
+    shop: Path, trained: Path, tmp_path: Path
+) -> None:
+    """A small tmpfs where one may be mounted, a limit on the size of files elsewhere."""
+    out = tmp_path / "full" / "v.parquet"
+    out.parent.mkdir()
+    embed = [sys.executable, "-m", "tgqformer", "embed", str(trained), str(shop), "-q", "--out"]
+    mount = f"mount -t tmpfs -o size=4k none {out.parent} && ls {out.parent} && "
+    listing = f"; code=$?; ls -A {out.parent}; exit $code"
+    script = f"{mount}{' '.join(embed)} {out}{listing}"
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+        done = subprocess.run([*embed, out], capture_output=True, text=True, preexec_fn=limit)
+        assert list(out.parent.iterdir()) == []
+    assert done.returncode == 2
+    assert done.stderr.startswith("tgqformer: error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+# -- into shards ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

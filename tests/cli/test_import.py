@@ -1,0 +1,48 @@
+"""Laws of `import`: each importer with its options, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tgqformer.catalog.catalog import Catalog
+
+
+def test_import_knows_every_importer_and_lists_its_options(tgqformer_json) -> None:
+    from tgqformer.catalog.importers import IMPORTERS
+    from tgqformer.cli.import_catalog import KINDS
+
+    assert list(KINDS) == list(IMPORTERS)
+    for kind in KINDS:
+        options = tgqformer_json("import", kind, "--options")
+        assert all(row["meaning"] for row in options), kind
+
+
+def test_import_of_a_table_with_a_column_map(tmp_path: Path, tgqformer, tgqformer_json) -> None:
+    source, out = tmp_path / "goods.csv", tmp_path / "shop"
+    source.write_text("sku,name,cost,hue\nA,Lamp,$3.50,red\nB,Mug,,\n")
+    columns = [f"--column={name}" for name in ("item_id=sku", "title=name", "price=cost")]
+    told = tgqformer_json("import", "table", source, out, *columns, "--set", "attributes=hue", "-q")
+    assert told["items"] == 2
+    first = Catalog.load(out)[0]
+    assert (first.item_id, first.title, first.price) == ("A", "Lamp", 3.5)
+    assert dict(first.attributes) == {"hue": "red"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["table", "a.csv", "b", "--set", "imageroot=x"], "did you mean 'image_root'?"),
+        (["table", "a.csv", "b", "--set", "seed=x"], "seed = 'x' must be int"),
+        (["table", "a.csv", "b", "--set", "seed"], "key=value"),
+        (["grocery", "a", "b", "--column", "title=x"], "has no option 'columns'"),
+        (["table", "absent.csv", "b"], "absent.csv"),
+        (["table", "a.csv"], "SOURCE and OUT"),
+        (["nonsense", "a", "b"], "nonsense"),
+    ],
+)
+def test_import_names_what_is_wrong(tgqformer, arguments: list[str], words: str) -> None:
+    code, _, err = tgqformer("import", *arguments)
+    assert code == 2
+    assert words in err
