@@ -296,6 +296,29 @@ def test_a_patch_keeps_what_another_process_wrote(client, store) -> None:
     assert client.get("/v1/items/just added?vector=true").json()["vector"] == vector
 
 
+@pytest.mark.parametrize("writes", [1, 9])
+def test_a_patch_that_embeds_starts_anew_where_another_process_wrote(
+    client, store, monkeypatch, writes
+) -> None:
+    read_bytes, written = routes._bytes, []
+
+    def write_first(item: object) -> list[bytes]:
+        if len(written) < writes:
+            written.append(elsewhere(store, "i3", f"Elsewhere {len(written)}"))
+        return read_bytes(item)
+
+    monkeypatch.setattr(routes, "_bytes", write_first)
+    answer = client.patch("/v1/items/i3", json={"brand": "B", "attributes": {}, "images": []})
+    after = client.get("/v1/items/i3?vector=true").json()
+    if writes == 1:
+        assert (answer.status_code, len(written)) == (200, 1)
+        assert (after["title"], after["brand"]) == ("Elsewhere 0", "B")
+        assert after["vector"] != written[0]
+    else:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "item_changed")
+        assert (after["title"], after["vector"]) == ("Elsewhere 2", written[2])
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_changes_of_one_item_happen_one_after_the_other(client, monkeypatch, method) -> None:
     """A patch that has read the item does not write over what was answered meanwhile."""

@@ -107,8 +107,8 @@ class Service:
         answers = await self.searching.ask(model.search, [query], timeout=self.config.timeout)
         return answers[0]
 
-    async def write(self, model: Served, changes: Sequence[Change]) -> list[bool]:
-        """Write; whether each item was there before. What has returned is on the disk."""
+    async def write(self, model: Served, changes: Sequence[Change]) -> list[bool | None]:
+        """Write (`Served.apply`). What has returned is on the disk."""
         return await self.writing.ask(model.apply, changes, timeout=self.config.timeout)
 
     async def aside(

@@ -56,12 +56,15 @@ class Change:
         put: what to store; None deletes, unless there are `fields`.
         must_exist: do nothing where the item is not there (any more).
         fields: of the metadata, to set where the item is there; all else of it stays.
+        read: what the item was when `put` was worked out from it; where it is another by now, by
+            another process's write, nothing is done.
     """
 
     item_id: str
     put: Put | None = None
     must_exist: bool = False
     fields: Mapping[str, Any] | None = None
+    read: Put | None = None
 
 
 class Served:
@@ -125,15 +128,18 @@ class Served:
                 found[position] = Found(others, found[position].unknown)
         return found
 
-    def apply(self, changes: list[Change]) -> list[bool]:
-        """Do writes, in order and durably; for each, whether the item was there before."""
+    def apply(self, changes: list[Change]) -> list[bool | None]:
+        """Do writes, in order and durably; for each, whether the item was there before.
+
+        None where it was there, but not as it had been `read`.
+        """
         self.stored.settle()  # where a write failed and the records could not say so
         self.index.refresh()
-        kept = self.stored.kept(c.item_id for c in changes if c.fields is not None)
+        kept = self.stored.kept(c.item_id for c in changes if c.fields is not None or c.read)
         there: dict[str, bool] = {}
         puts: dict[str, Put] = {}
         deletes: dict[str, None] = {}
-        known: list[bool] = []
+        known: list[bool | None] = []
         for change in changes:
             name, put = change.item_id, change.put
             before = there.get(name, name in self.index.mirror)
@@ -141,6 +147,9 @@ class Served:
                 earlier = (puts.get(name) or kept.get(name)) if before else None
                 before = earlier is not None
                 put = earlier and _with(earlier, change.fields)
+            if before and change.read and not _same(puts.get(name) or kept.get(name), change.read):
+                known.append(None)
+                continue
             known.append(before)
             if not before and (change.must_exist or put is None):
                 continue
@@ -214,6 +223,14 @@ class Served:
 
 def _with(put: Put, fields: Mapping[str, Any]) -> Put:
     return replace(put, metadata=replace(put.metadata, **fields))
+
+
+def _same(put: Put | None, read: Put) -> bool:
+    return (
+        put is not None
+        and put.metadata == read.metadata
+        and np.array_equal(put.vector, read.vector)
+    )
 
 
 def details_of(attributes: dict[str, str], images: Sequence[bytes]) -> Details:

@@ -35,6 +35,7 @@ ItemId = Annotated[str, Path(min_length=1, max_length=MAX_ID, description="May h
 Model = Annotated[str | None, Query(max_length=200, description="The first one where left out.")]
 _PATCHED_WITHOUT_EMBEDDING = {"price", "in_stock"}
 _LISTED = 1000
+_TRIES = 3  # to change what another process changes, too
 
 
 @router.post("/v1/items", response_model=ItemsAnswer, response_model_exclude_none=True)
@@ -188,8 +189,18 @@ async def patch(item_id: ItemId, body: ItemPatch, request: Request) -> ItemAnswe
     service = service_of(request)
     served = service.model(body.model)
     async with service.changing(served, [item_id]):  # or of two at once one would be lost
-        there = await service.write(served, [await _patched(service, served, item_id, body)])
-    if not there[0]:
+        for _ in range(_TRIES):
+            change = await _patched(service, served, item_id, body)
+            (there,) = await service.write(served, [change])
+            if there is not None:
+                break
+        else:
+            raise ApiError(
+                409,
+                "another process changes this item again and again; send it once more.",
+                code="item_changed",
+            )
+    if not there:
         raise absent(item_id)
     return await read_item(item_id, request, False, served.name)
 
@@ -235,13 +246,13 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     if changes.keys() <= _PATCHED_WITHOUT_EMBEDDING:
         return Change(item_id, fields=changes)
 
-    def read() -> tuple[Item, bool, bool | None]:
-        known = model.stored.metadata([item_id]).get(item_id)
-        if known is None:
+    def read() -> tuple[Item, bool, Put]:
+        before = model.stored.kept([item_id]).get(item_id)
+        if before is None:
             raise absent(item_id)
-        return stored(model, item_id), model.details(item_id) is not None, known.in_stock
+        return stored(model, item_id), model.details(item_id) is not None, before
 
-    item, whole, in_stock = await service.aside(read)
+    item, whole, before = await service.aside(read)
     if not whole and not {"attributes", "images"} <= set(changes):
         raise ApiError(
             409,
@@ -257,13 +268,13 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     if "in_stock" in changes:
         known = metadata_of(item, changes["in_stock"])
     elif "attributes" in changes:
-        known = metadata_of(item, stock_of(item.attributes), in_stock)
+        known = metadata_of(item, stock_of(item.attributes), before.metadata.in_stock)
     else:
-        known = metadata_of(item, in_stock)
+        known = metadata_of(item, before.metadata.in_stock)
     vector = (await service.embed(model, [item]))[0]
     kept = await service.aside(_bytes, item)
     details = details_of(dict(item.attributes), kept)
-    return Change(item_id, Put(vector, known, details), must_exist=True)
+    return Change(item_id, Put(vector, known, details), must_exist=True, read=before)
 
 
 def _bytes(item: Item) -> list[bytes]:
