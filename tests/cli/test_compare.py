@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tgqformer.comparison import run as runner
+from tgqformer.comparison.plan import Plan
+from tgqformer.errors import ConfigError
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -43,6 +48,30 @@ def test_a_catalog_is_needed_but_for_the_quick_form(tgqformer: Command, tmp_path
     assert (code, "--quick" in err) == (2, True)
     code, _, err = tgqformer("compare", tmp_path / "none", "--out", tmp_path / "out", "--jobs", 1)
     assert (code, "none is no folder" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--connectors", "tgqformer", "--other-metadata", "--no-robustness"],
+        ["--connectors", "mean", "--ablations", "--seeds", "3,1", "--sweep", "0.1,0.02"],
+        ["--set", "training.steps=2", "--also", "b=a shop", "--robustness-queries", "7"],
+    ],
+)
+def test_the_command_of_a_plan_makes_the_same_plan(
+    tgqformer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    plans: list[Plan] = []
+
+    def taken(plan: Plan, **_: object) -> None:
+        plans.append(plan)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(runner, "compare", taken)
+    tgqformer("compare", tmp_path, "--out", tmp_path / "out", "--preset", "tiny", *options)
+    tgqformer(*shlex.split(plans[0].command())[1:])
+    assert plans[0] == plans[1]
+    assert plans[0].conditions == ("--ablations" in options or "--other-metadata" in options)
 
 
 @pytest.mark.slow

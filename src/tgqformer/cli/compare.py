@@ -34,7 +34,16 @@ V = TypeVar("V", int, str)
     show_default=True,
     help='Methods by name, joined by commas; "all" is every rival. A wrong name lists them.',
 )
-@click.option("--ablations", is_flag=True, help="TGQ-Former without each of its parts, too.")
+@click.option(
+    "--ablations",
+    is_flag=True,
+    help="TGQ-Former without each of its parts, too, and --other-metadata.",
+)
+@click.option(
+    "--other-metadata",
+    is_flag=True,
+    help="Judge TGQ-Former with less metadata than it was trained with, or another item's, too.",
+)
 @click.option("--seeds", default="0,1,2", show_default=True, help="Joined by commas.")
 @click.option(
     "--sweep",
@@ -69,6 +78,7 @@ def compare(
     assignments: tuple[str, ...],
     connectors: str,
     ablations: bool,
+    other_metadata: bool,
     seeds: str,
     sweep: str | None,
     also: tuple[str, ...],
@@ -122,7 +132,7 @@ def compare(
         methods=names,
         seeds=_numbers("--seeds", seeds, int),
         sweep=rates,
-        conditions=ablations,
+        conditions=ablations or other_metadata,
         robustness=robustness,
         robustness_queries=robustness_queries,
         jobs=runs,

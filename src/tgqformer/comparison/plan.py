@@ -169,7 +169,7 @@ class Plan:
         elif not self.chosen[cell.method].frozen:
             words += ["--seeds", str(cell.seed), "--sweep", repr(cell.rate)]
         if self.conditions and cell is None:
-            words.append("--ablations")
+            words.append("--other-metadata")  # the ablations are among the names
         if self.robustness:
             words += ["--robustness-queries", str(self.robustness_queries)]
         else:
