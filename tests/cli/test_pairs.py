@@ -51,8 +51,12 @@ def test_a_log_without_an_event_leaves_the_pairs_alone(
         code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q")
         assert (code, "has no event to make pairs of" in err, err.count("\n")) == (2, True, 1)
     log.write_text("user,item,time\nu,A,1\nv,B,2\n")
+    fewer = ["--method", "cosine", "--min-users", 1]
     code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q")
     assert (code, "ties no two items" in err, err.count("\n")) == (2, True, 1)
+    assert "none are left that have 2 users in common; --method cosine --min-users 1 asks" in err
+    code, _, err = tgqformer("pairs", log, tmp_path, "--force", "-q", *fewer)
+    assert (code, err.count("\n"), err.endswith("have 1 user in common\n")) == (2, 1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "clicks.csv",
         "items.csv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import numpy as np
 import pytest
@@ -306,7 +307,47 @@ def test_other_vectors_or_options_begin_anew(stored, tmp_path):
     ]
 
 
+def test_one_search_at_a_time_writes_a_table(stored, tmp_path):
+    out = tmp_path / "n.parquet"
+    first = write_neighbours(stored, out, 6, block=50)
+    next(first), next(first)
+    for k in (6, 4):  # the same and another
+        with pytest.raises(StorageError, match=r"n\.parquet is being written by another search"):
+            next(write_neighbours(stored, out, k, block=50))
+    assert list(first)[-1] == (10, 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["n.parquet"]
+    assert len(read_neighbours(out).neighbours[0]) == 6
+
+
+def test_a_thread_that_fails_stops_the_others(monkeypatch):
+    monkeypatch.setattr(sweep, "product_threads", lambda: 2)
+    monkeypatch.setattr(sweep, "_TILE", 10)
+    multiplied = []
+
+    def multiply(self, queries, pool, tile):
+        if queries[0, 0] == found.vectors[0, 0]:
+            raise MemoryError
+        multiplied.append(len(pool))
+        time.sleep(0.001)
+
+    monkeypatch.setattr(sweep.Sweep, "_multiply", multiply)
+    found = NeighbourSearch(vectors(4000), 5)
+    with pytest.raises(MemoryError):
+        next(found.search())
+    assert len(multiplied) < 100  # of 400
+
+
+@pytest.mark.parametrize("scale", [1e-22, 3e-23, 1e15])
+def test_what_float32_loses_near_its_ends_costs_no_neighbour(scale):
+    stored = (np.random.default_rng(5).standard_normal((1500, 64)) * scale).astype(np.float32)
+    same(table(NeighbourSearch(stored, 10)), brute_force(stored, 10, others(1500)))
+
+
 def test_wrong_input_is_one_clear_sentence(stored, tmp_path):
+    with pytest.raises(ConfigError, match="block is 0"):
+        NeighbourSearch(stored.vectors, 1, block=0)
+    with pytest.raises(StorageError, match=r"a vector is 1e\+19 long"):
+        NeighbourSearch(stored.vectors * 1e19, 1)
     with pytest.raises(ConfigError, match="k is 0"):
         NeighbourSearch(stored.vectors, 0)
     with pytest.raises(ConfigError, match="relevance is 0"):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tgqformer.catalog.images import read_image_bytes
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
+from tgqformer.cores import cores
 from tgqformer.errors import ImageError
 
 PLACEHOLDER_AFTER = 100
@@ -45,7 +46,7 @@ def photo_groups(
     candidates = [
         (position, ref) for (position, ref), size in zip(refs, sizes) if size and seen[size] > 1
     ]
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         digests = track(
             pool.map(_digest, (ref for _, ref in candidates)),
             total=len(candidates),

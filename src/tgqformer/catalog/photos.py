@@ -14,6 +14,7 @@ from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
+from tgqformer.cores import cores
 from tgqformer.errors import ImageError
 
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -141,7 +142,7 @@ def decodable_photos(
     """
     distinct = list(dict.fromkeys(ref for item in items for ref in item.images))
     # Pillow lets other threads run while it decodes.
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         verdicts = track(
             pool.map(_verdict, distinct), total=len(distinct), text="photos", show=progress
         )

@@ -184,12 +184,12 @@ def _catalogs(main: Path, also: Sequence[str]) -> dict[str, Path]:
 def _share(jobs: int | None, device: str | None) -> tuple[int, int]:
     """(processes at a time, threads of each)."""
     from tgqformer.cli import machine
+    from tgqformer.cores import cores
 
-    cores = machine.cores()
     if jobs is None:
         on_gpu = machine.gpus() if device is None else not device.startswith("cpu")
-        jobs = 1 if on_gpu else cores
-    return jobs, max(1, cores // jobs)
+        jobs = 1 if on_gpu else cores()
+    return jobs, max(1, cores() // jobs)
 
 
 def _unless_given(name: str, value: V, other: V) -> V:

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tgqformer.cores import cores
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -54,13 +56,6 @@ def cpu() -> dict[str, Any]:
             flags = set(value.split())
             break
     return {"name": name, "cores": cores(), "flags": [flag for flag in FLAGS if flag in flags]}
-
-
-def cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def memory() -> dict[str, int]:

@@ -97,10 +97,7 @@ def pairs(
     made = _split(catalog, known, split, val, test, seed, options)
     frame = pairs_frame(made)
     if frame.is_empty():
-        raise CatalogError(
-            f"{log_path} ties no two items: none have {options['min_users']} users in common; "
-            "--min-users 1 asks for fewer"
-        )
+        raise CatalogError(_untied(log_path, method, int(options["min_users"])))
     write_table(frame, catalog_path / "pairs.parquet")
     for path in old:
         if path.suffix != ".parquet":
@@ -123,6 +120,16 @@ def pairs(
         click.echo(f"{left_out}, and are left out")
     if told["events of unknown items"]:
         click.echo(f"{told['events of unknown items']:,} of {len(log):,} events name no item")
+
+
+def _untied(log_path: Path, method: str, min_users: int) -> str:
+    needed = max(2, min_users) if method == "swing" else min_users
+    users = "users" if needed > 1 else "user"
+    fewer = "; --method cosine --min-users 1 asks for one alone" if needed > 1 else ""
+    return (
+        f"{log_path} ties no two items: after --gap, --max-items-per-user and --split none are "
+        f"left that have {needed} {users} in common{fewer}"
+    )
 
 
 def _split(

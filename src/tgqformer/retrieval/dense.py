@@ -6,12 +6,12 @@ partition costs ten).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tgqformer.cores import product_threads
 from tgqformer.retrieval.scores import Rows, Vectors, blocks
 from tgqformer.retrieval.selection import top
 
@@ -25,7 +25,7 @@ class DenseScores:
 
     def __init__(self) -> None:
         self._memory: Vectors = np.empty(0, dtype=np.float32)
-        self._threads = min(16, os.cpu_count() or 1)
+        self._threads = product_threads()
 
     def candidates(
         self, queries: Vectors, pool: Vectors, wanted: int, forbid: Callable[[Vectors, int], None]

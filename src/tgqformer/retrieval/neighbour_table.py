@@ -26,10 +26,12 @@ import numpy.typing as npt
 from tgqformer.errors import StorageError
 from tgqformer.files import atomic_path, write_text
 from tgqformer.retrieval.embeddings import Embeddings
+from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
 from tgqformer.retrieval.scores import blocks
 
 _GROUP = 4096  # items in a row group of the table
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def write_neighbours(
 
     Raises:
         ConfigError: an option is out of its range.
-        StorageError: codes do not fit the vectors, or the disk refuses.
+        StorageError: codes do not fit the vectors, the disk refuses, or another search writes this
+            table.
     """
     final = Path(out)
     vectors = embeddings.as_float32()
@@ -72,15 +75,17 @@ def write_neighbours(
     plan = _plan(embeddings, search)
     folder = final.with_name(f".{final.name}.work")
     try:
-        work = _Work(folder, plan, (len(vectors), k))
-        parts = search.blocks()
-        todo = [number for number in range(len(parts)) if number not in work.done]
-        yield len(parts) - len(todo), len(parts)
-        for number, scores, found in search.search(todo):
-            work.put(number, parts[number], scores, found)
-            yield len(work.done), len(parts)
-        _write(final, embeddings.ids, work, plan)
-        shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_writer(folder / _LOCK, busy=f"{final} is being written by another search."):
+            work = _Work(folder, plan, (len(vectors), k))
+            parts = search.blocks()
+            todo = [number for number in range(len(parts)) if number not in work.done]
+            yield len(parts) - len(todo), len(parts)
+            for number, scores, found in search.search(todo):
+                work.put(number, parts[number], scores, found)
+                yield len(work.done), len(parts)
+            _write(final, embeddings.ids, work, plan)
+            shutil.rmtree(folder)
     except OSError as error:
         raise StorageError(
             f"{folder} cannot be written ({error.strerror or error}); free some space or choose "
@@ -115,8 +120,8 @@ class _Work:
         text = json.dumps(plan, sort_keys=True)
         known = folder / "plan.json"
         if not known.is_file() or known.read_text(encoding="utf-8") != text:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            for name in ("plan.json", "done"):  # the plan first, or others' work would count
+                (folder / name).unlink(missing_ok=True)
             try:
                 for name, width in (("rows", 8), ("scores", 4)):
                     _reserve(folder / name, max(1, shape[0] * shape[1] * width))

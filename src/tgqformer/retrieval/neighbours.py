@@ -9,7 +9,6 @@ definition.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.cores import product_threads
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.retrieval.dense import QUERIES, DenseScores
 from tgqformer.retrieval.diversity import diversify
@@ -33,6 +33,8 @@ from tgqformer.retrieval.sweep import Sweep
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
 _LARGEST = 128  # members of a group that a list has room for, to be left out in the end
 _SPARE = 6  # candidates beyond those wanted, so that float32 error seldom decides
+_LONGEST = 1e18
+_TINIEST = np.float32(2**-149)  # what a product may lose near zero
 _DIVERSITY_POOL = 3  # candidates for each neighbour that is chosen for diversity
 
 
@@ -93,6 +95,8 @@ class NeighbourSearch:
         self.rules = rules or Rules()
         if k < 1:
             raise ConfigError(f"k is {k}, but must be at least 1.")
+        if block < 1:
+            raise ConfigError(f"block is {block}, but must be at least 1.")
         if not 0 < relevance <= 1:
             raise ConfigError(f"relevance is {relevance}, but must lie above 0 and at most at 1.")
         for codes in (self.rules.apart, self.rules.other, self.rules.within):
@@ -104,9 +108,14 @@ class NeighbourSearch:
         self.width = k if relevance == 1 else _DIVERSITY_POOL * k
         self._apart, self._largest = _groups(self.rules.apart)
         self._scores = DenseScores()
-        self._threads = min(16, os.cpu_count() or 1)
+        self._threads = product_threads()
         longest = (_lengths(self.vectors[a:b]).max() for a, b in blocks(len(self.vectors), 65_536))
         self._longest = max(map(np.float32, longest), default=np.float32(0))
+        if self._longest > _LONGEST:
+            raise StorageError(
+                f"a vector is {self._longest:.0e} long, and products of such are beyond float32; "
+                "scale the vectors down."
+            )
 
     def blocks(self) -> list[Rows]:
         """The rows of each block: every row once, those of one `within` code together."""
@@ -210,7 +219,8 @@ class NeighbourSearch:
         queries = self.vectors[rows]
         best, order = self._rescored(queries, pool, rough, places, width)
         # A row that was passed over scores at most `reach`, give or take what float32 loses.
-        lost = pool.shape[1] * np.float32(2**-24) * _lengths(queries) * self._longest
+        lost = np.float32(2**-24) * _lengths(queries) * self._longest + _TINIEST
+        lost *= pool.shape[1]
         sure = (best[:, -1] > reach + lost) | np.isneginf(reach)
         open_ = np.flatnonzero(~sure)
         for start, stop in blocks(len(open_), queries_at_once(len(pool))):

@@ -10,18 +10,18 @@ pairs within a window are spared.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from tgqformer.cores import product_threads
 from tgqformer.retrieval.candidates import Candidates, bytes_of_a_list, likely_bounds
 from tgqformer.retrieval.scores import Rows, Vectors, blocks
 
@@ -43,9 +43,10 @@ class Sweep:
 
     def __init__(self, vectors: Vectors, wanted: int) -> None:
         self.vectors, self.wanted = vectors, wanted
-        self._threads = min(16, os.cpu_count() or 1)
+        self._threads = product_threads()
         self._memory = [_Memory() for _ in range(self._threads)]
         self._lock = Lock()  # of the lists that several threads may add to
+        self._stopped = Event()
 
     def run(self, stretches: Sequence[Stretch]) -> Iterator[tuple[Vectors, Rows, Vectors]]:
         """For each (start, stop), in their order and apart from each other: its candidates.
@@ -88,8 +89,12 @@ class Sweep:
                     threads.submit(self._strip, memory, lists, rows[0], offset, share, columns)
                     for memory, share in zip(self._memory, shares)
                 ]
-                for work in works:
-                    work.result()
+                try:
+                    for work in works:
+                        work.result()
+                except BaseException:  # an interrupt, too
+                    self._stopped.set()
+                    raise
             yield lists.take(offset, offsets[number + 1])
 
     def _sample(self, window: Sequence[Stretch], offsets: Sequence[int], lists: Candidates) -> None:
@@ -121,6 +126,8 @@ class Sweep:
         queries, mine = self.vectors[rows], slice(offset + share[0], offset + share[1])
         for (begin, end), across in columns:
             for first, last in blocks(end - begin, _TILE):
+                if self._stopped.is_set():
+                    return
                 start, stop = begin + first, begin + last
                 tile, marks = memory.of(len(queries), last - first)
                 self._multiply(queries, self.vectors[start:stop], tile)

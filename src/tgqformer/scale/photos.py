@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from torch import nn
 
 from tgqformer.catalog.images import decode_image, read_image_bytes
+from tgqformer.cores import reading_threads
 from tgqformer.errors import ImageError, StorageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class PhotoReader:
                 self.workers, context, initializer=_start, initargs=(without_network(self._tower),)
             )
         else:
-            self._pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1), "decode")
+            self._pool = ThreadPoolExecutor(reading_threads(), "decode")
         return self
 
     def __exit__(

@@ -6,7 +6,6 @@ again, and the vectors of one shard: none of it grows with the catalog.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tgqformer.cores import reading_threads
 from tgqformer.scale.forward import BatchEncoder, Compute, Staged, check_finite
 from tgqformer.scale.photos import MANY, ItemPhotos, PhotoReader
 
@@ -102,7 +102,7 @@ class Pipeline:
     def _processes(self, total: int) -> int:
         if self.workers is not None:
             return self.workers
-        return min(16, os.cpu_count() or 1) if total >= MANY else 0
+        return reading_threads() if total >= MANY else 0
 
     def _batches(self, shards: Iterable[tuple[int, Sequence[Item]]]) -> Iterator[_Batch]:
         for number, items in shards:

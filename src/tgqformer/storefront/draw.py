@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tgqformer import __version__
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.files import write_table
 from tgqformer.catalog.progress import track
+from tgqformer.cores import cores
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_bytes
 from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
@@ -124,7 +124,7 @@ def draw_storefront(
         return Catalog.load(out)
     partial = _make_partial(out, manifest)
     try:
-        digests = _draw(options, partial, workers or _cores(), progress)
+        digests = _draw(options, partial, workers or cores(), progress)
         manifest["digest"] = _digest_folder(partial, digests)
         shutil.rmtree(partial / "chunks")
         (partial / "plan.json").unlink()
@@ -216,9 +216,3 @@ def _digest_folder(folder: Path, photos: Mapping[str, str]) -> str:
         digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import torch
 
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import ImageRef
+from tgqformer.cores import reading_threads
 from tgqformer.errors import ImageError
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
 from tgqformer.towers.cache import Row, to_half
@@ -32,7 +32,7 @@ class PhotoEncoder:
 
     def __init__(self, tower: ImageTower, workers: int | None = None) -> None:
         self.tower = tower
-        self.workers = workers or min(16, os.cpu_count() or 1)
+        self.workers = workers or reading_threads()
         self.calls = 0
 
     def encode(
