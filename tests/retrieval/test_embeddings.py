@@ -194,6 +194,17 @@ def test_wrong_metadata_is_one_clear_sentence(tmp_path, key, value):
         read_embeddings(tmp_path / "e.parquet")
 
 
+@pytest.mark.parametrize("rows", [1, 0])
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.bool_()])
+def test_a_precision_that_nobody_knows_is_refused(tmp_path, rows, kind):
+    stored = pa.FixedSizeListArray.from_arrays(pa.array([1] * 4 * rows, pa.int8()).cast(kind), 4)
+    told = pa.table({"item_id": pa.array(["a"] * rows, pa.string()), "vector": stored})
+    told = told.replace_schema_metadata({"tgqformer.precision": "float64"})
+    pq.write_table(told, tmp_path / "e.parquet")
+    with pytest.raises(StorageError, match=r"says precision 'float64' but holds .*; embed"):
+        read_embeddings(tmp_path / "e.parquet")
+
+
 def test_metadata_of_others_is_passed_over(tmp_path):
     write(tmp_path / "e.parquet", ["a"], vectors(1))
     table = pq.read_table(tmp_path / "e.parquet")

@@ -249,12 +249,13 @@ def _read_file(file: Path) -> tuple[list[str], Stored, dict[str, str]]:
     if any(table.column(name).null_count for name in table.column_names):
         raise StorageError(f"{file} has an empty id or vector; embed the catalog again.")
     arrays = [_to_numpy(chunk, width) for chunk in table.column("vector").chunks]
-    expected = _TYPES.get(metadata.get("precision", "float32"))
+    precision = metadata.get("precision", "float32")
+    expected = np.dtype(_TYPES.get(precision, np.void))  # the last is nothing's
     vectors = np.concatenate(arrays) if arrays else np.empty((0, width), dtype=expected)
-    if vectors.dtype != expected:
+    if vectors.dtype != expected or precision not in _TYPES:
         raise StorageError(
-            f"{file} says precision {metadata.get('precision', 'float32')!r} but holds "
-            f"{vectors.dtype}; embed the catalog again."
+            f"{file} says precision {precision!r} but holds {vectors.dtype}; embed the catalog "
+            "again."
         )
     return table.column("item_id").to_pylist(), cast("Stored", vectors), metadata
 
