@@ -132,6 +132,25 @@ def test_attributes_of_any_depth_are_read_or_dropped(tmp_path: Path, text: bool)
     assert not rejected & {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("deep", ['{"a":%s}', "[%s]"])
+def test_a_label_of_any_depth_is_read_or_dropped(tmp_path: Path, deep: str) -> None:
+    (tmp_path / "items.jsonl").write_text("".join(f'{{"item_id": "{n}"}}\n' for n in range(4)))
+    lines = []
+    for number, depth in enumerate((0, 1, 16, 400)):
+        told = "1"
+        for _ in range(depth):
+            told = deep % told
+        lines.append(f'{{"item_id": "{number}", "flat": {number}, "of{number}": {told}}}\n')
+    (tmp_path / "labels.jsonl").write_text("".join(lines))
+    catalog = Catalog.load(tmp_path)
+    assert catalog.labels is not None
+    assert catalog.labels["flat"].to_list() == [0, 1, 2, 3]
+    assert [catalog.labels[f"of{n}"].null_count() for n in range(4)] == [3, 3, 3, 4]
+    assert [(e.table, e.row, e.field, e.rule) for e in catalog.quarantine] == [
+        ("labels", 4, "of3", "too deep")
+    ]
+
+
 def test_ragged_rows_of_csv_are_skipped_and_named(tmp_path: Path) -> None:
     text = 'item_id,title\na,Lamp\nb,Vase, blue\nc\nd,"Rug, red"\na,again\n'
     (tmp_path / "items.csv").write_text(text)

@@ -199,7 +199,7 @@ class Catalog:
         pairs = pl.DataFrame(schema=PAIR_SCHEMA)
         if "pairs" in tables:
             pairs = check_pairs(tables["pairs"], index, quarantine)
-        labels = tables["labels"].frame() if "labels" in tables else None
+        labels = tables["labels"].frame(quarantine) if "labels" in tables else None
         if labels is not None and not labels.columns:
             labels = None
         if labels is not None and "item_id" in labels.columns:

@@ -29,6 +29,10 @@ MAX_COLUMNS = 1_000
 """Of a table whose rows name their own columns: each column takes a value for every row."""
 
 
+MAX_DEPTH = 16
+"""Of a value in a table of labels: a column's type takes a minute at 300."""
+
+
 @dataclass(slots=True)
 class Table:
     """A table as read, before any rule.
@@ -43,16 +47,34 @@ class Table:
     rows: npt.NDArray[np.int64]
     columns: dict[str, pl.Series | list[Any]]
 
-    def frame(self) -> pl.DataFrame:
-        """Return the columns as a frame; the types of Python values are inferred."""
+    def frame(self, quarantine: Quarantine) -> pl.DataFrame:
+        """Return the columns as a frame; the types of Python values are inferred.
+
+        A value nested deeper than MAX_DEPTH is left out.
+        """
         return pl.DataFrame(
             [
                 values.alias(name)
                 if isinstance(values, pl.Series)
-                else pl.Series(name, values, strict=False)
+                else pl.Series(name, self._shallow(name, values, quarantine), strict=False)
                 for name, values in self.columns.items()
             ]
         )
+
+    def _shallow(self, name: str, values: list[Any], quarantine: Quarantine) -> list[Any]:
+        kept = [value if _is_shallow(value, MAX_DEPTH) else None for value in values]
+        for row, value, given in zip(self.rows.tolist(), kept, values):
+            if value is None and given is not None:
+                reason = f"the value is nested over {MAX_DEPTH} deep; make it flatter"
+                quarantine.add(self.name, row, None, name, "too deep", reason)
+        return kept
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(value, (Mapping, list, tuple)):
+        return True
+    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
 def find_table(folder: Path, name: str) -> Path | None:
