@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,9 +167,25 @@ def client(make_client: Clients) -> TestClient:
     return make_client()
 
 
+def elsewhere(store: Path, item_id: str, title: str) -> list[float]:
+    """Another process upserts an item; its vector."""
+    vector = np.eye(16, dtype=np.float32)[len(title)]
+    LanceStore(store).upsert([item_id], vector[None], [Metadata(title)])
+    return vector.tolist()
+
+
+def upsert(client: TestClient, *items: dict[str, Any], code: int = 200) -> Any:
+    """Send items to the service; its answer."""
+    answer = client.post("/v1/items", json={"items": list(items)})
+    assert answer.status_code == code, answer.text
+    return answer.json()
+
+
 @pytest.fixture
 def helpers() -> SimpleNamespace:
-    return SimpleNamespace(photo=photo, in_base64=in_base64, make_store=make_store)
+    return SimpleNamespace(
+        photo=photo, in_base64=in_base64, make_store=make_store, upsert=upsert, elsewhere=elsewhere
+    )
 
 
 def start(store: Path, port: int) -> subprocess.Popen[bytes]:

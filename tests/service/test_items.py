@@ -12,15 +12,7 @@ import pytest
 from PIL import Image
 
 from tgqformer.errors import ImageError, StorageError
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.store import LanceStore
 from tgqformer.service.routes import items as routes
-
-
-def upsert(client, *items, code: int = 200):
-    answer = client.post("/v1/items", json={"items": list(items)})
-    assert answer.status_code == code, answer.text
-    return answer.json()
 
 
 def first(client, item) -> str:
@@ -31,17 +23,17 @@ def first(client, item) -> str:
 
 def test_an_upserted_item_is_found_by_the_next_query(client, helpers) -> None:
     item = {"id": "new/one", "title": "Teapot", "images": [helpers.in_base64(helpers.photo(9))]}
-    assert upsert(client, item)["items"] == [{"id": "new/one", "status": "created"}]
+    assert helpers.upsert(client, item)["items"] == [{"id": "new/one", "status": "created"}]
     assert first(client, item) == "new/one"
     changed = {**item, "title": "Kettle"}
-    assert upsert(client, changed)["items"] == [{"id": "new/one", "status": "updated"}]
+    assert helpers.upsert(client, changed)["items"] == [{"id": "new/one", "status": "updated"}]
     assert first(client, changed) == "new/one"
     score = client.post("/v1/similar", json={"item": {**item, "id": None} | {"k": 1}})
     assert score.status_code == 422
 
 
-def test_one_bad_item_fails_alone(client) -> None:
-    told = upsert(
+def test_one_bad_item_fails_alone(client, helpers) -> None:
+    told = helpers.upsert(
         client,
         {"id": "good", "title": "Cup"},
         {"id": "bad", "images": ["no base64!"]},
@@ -71,7 +63,7 @@ def test_an_item_reads_as_it_was_written(client, helpers) -> None:
         "price": 4.5,
         "images": [helpers.in_base64(helpers.photo(40)), helpers.in_base64(helpers.photo(50))],
     }
-    upsert(client, item)
+    helpers.upsert(client, item)
     read = client.get("/v1/items/i2", params={"vector": True}).json()
     assert {name: read[name] for name in item if name != "images"} == {
         name: value for name, value in item.items() if name != "images"
@@ -126,7 +118,7 @@ def test_a_deleted_item_is_gone_everywhere(client) -> None:
     assert client.get("/v1/items").json()["total"] == 19
 
 
-def test_lists_are_sorted_cut_and_filtered(client) -> None:
+def test_lists_are_sorted_cut_and_filtered(client, helpers) -> None:
     ids = sorted(f"i{row}" for row in range(20))
     read = [
         client.get("/v1/items", params={"offset": start, "limit": 6}).json()["items"]
@@ -136,7 +128,7 @@ def test_lists_are_sorted_cut_and_filtered(client) -> None:
     odd = client.get("/v1/items", params={"brand": "Lux", "min_price": 10}).json()
     assert {e["id"] for e in odd["items"]} == {f"i{row}" for row in range(11, 20, 2)}
     assert odd["total"] == 5
-    upsert(client, {"id": "a"})
+    helpers.upsert(client, {"id": "a"})
     assert client.get("/v1/items", params={"limit": 1}).json()["items"][0]["id"] == "a"
 
 
@@ -144,7 +136,7 @@ def test_what_was_acknowledged_is_there_after_a_restart(make_client, helpers) ->
     photo = helpers.in_base64(helpers.photo(30))
     first_run = make_client()
     item = {"id": "kept", "title": "Bowl", "attributes": {"a": "b"}, "images": [photo]}
-    upsert(first_run, item)
+    helpers.upsert(first_run, item)
     first_run.patch("/v1/items/i1", json={"price": 99.0})
     first_run.delete("/v1/items/i2")
     read = first_run.get("/v1/items/kept").json()
@@ -163,17 +155,17 @@ def refuse(*arguments: object, **options: object) -> None:
 
 @pytest.mark.parametrize("after", ["journal", "store"])
 def test_a_write_cut_short_has_happened_whole_or_not_at_all(
-    make_client, monkeypatch: pytest.MonkeyPatch, after: str
+    make_client, monkeypatch: pytest.MonkeyPatch, after: str, helpers
 ) -> None:
     """As if killed between the journal and the store, or between the store and the journal."""
     client = make_client()
-    upsert(client, {"id": "known", "title": "Jar", "attributes": {"size": "1"}})
+    helpers.upsert(client, {"id": "known", "title": "Jar", "attributes": {"size": "1"}})
     model = client.app.state.service.models["fake"]
     if after == "journal":
         monkeypatch.setattr(model.index, "upsert", refuse)
     monkeypatch.setattr(model.stored.records, "settle", refuse)
     items = [{"id": i, "title": "Jug", "attributes": {"size": "2"}} for i in ("begun", "known")]
-    assert upsert(client, *items, code=503)["error"]["code"] == "storage"
+    assert helpers.upsert(client, *items, code=503)["error"]["code"] == "storage"
     assert client.get("/v1/items/known").json()["attributes"] == {"size": "1"}
     assert client.delete("/v1/items/begun").status_code == 503  # not before that is known
     monkeypatch.undo()
@@ -190,18 +182,18 @@ def test_a_write_cut_short_has_happened_whole_or_not_at_all(
     assert not again.app.state.service.models["fake"].stored.records.begun
 
 
-def test_a_write_that_failed_is_not_done_later(make_client, store, monkeypatch) -> None:
+def test_a_write_that_failed_is_not_done_later(make_client, store, monkeypatch, helpers) -> None:
     client = make_client()
-    upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
-    upsert(client, {"id": "b", "title": "Old", "attributes": {"size": "1"}})
+    helpers.upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
+    helpers.upsert(client, {"id": "b", "title": "Old", "attributes": {"size": "1"}})
     index = client.app.state.service.models["fake"].index
     monkeypatch.setattr(index, "upsert", refuse)
     failed = [{"id": i, "title": "Failed", "attributes": {"size": "2"}} for i in ("a", "b", "c")]
-    upsert(client, *failed, code=503)
+    helpers.upsert(client, *failed, code=503)
     monkeypatch.undo()
     assert client.get("/v1/items/a").json()["attributes"] == {"size": "1"}
     assert client.delete("/v1/items/c").status_code == 404
-    elsewhere(store, "b", "Newer")
+    helpers.elsewhere(store, "b", "Newer")
     make_client.close()
     again = make_client()
     assert again.get("/v1/items/a").json()["attributes"] == {"size": "1"}
@@ -209,8 +201,10 @@ def test_a_write_that_failed_is_not_done_later(make_client, store, monkeypatch) 
     assert again.get("/v1/items/c").status_code == 404
 
 
-def test_a_write_that_failed_after_the_store_had_it_keeps_its_details(client, monkeypatch) -> None:
-    upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
+def test_a_write_that_failed_after_the_store_had_it_keeps_its_details(
+    client, monkeypatch, helpers
+) -> None:
+    helpers.upsert(client, {"id": "a", "title": "Old", "attributes": {"size": "1"}})
     index = client.app.state.service.models["fake"].index
     done = index.upsert
 
@@ -219,104 +213,9 @@ def test_a_write_that_failed_after_the_store_had_it_keeps_its_details(client, mo
         refuse()
 
     monkeypatch.setattr(index, "upsert", fail)
-    upsert(client, {"id": "a", "title": "New", "attributes": {"size": "2"}}, code=503)
+    helpers.upsert(client, {"id": "a", "title": "New", "attributes": {"size": "2"}}, code=503)
     read = client.get("/v1/items/a").json()
     assert (read["title"], read["attributes"]) == ("New", {"size": "2"})
-
-
-def elsewhere(store, item_id: str, title: str) -> list[float]:
-    """Another process upserts an item; its vector."""
-    vector = np.eye(16, dtype=np.float32)[len(title)]
-    LanceStore(store).upsert([item_id], vector[None], [Metadata(title)])
-    return vector.tolist()
-
-
-def test_a_store_built_anew_under_a_running_service(make_client, store, embedder, helpers) -> None:
-    client = make_client()
-    upsert(client, {"id": "i1", "title": "Other", "attributes": {"colour": "green"}})
-    assert client.get("/v1/items").json()["total"] == 20
-    helpers.make_store(store, embedder, replace=True)
-    LanceStore(store).delete(["i19"])  # two builds of one version, which hold different items
-    upsert(client, {"id": "more", "title": "More"})
-    helpers.make_store(store, embedder, replace=True)
-    assert client.get("/v1/items/i1").json()["attributes"] == {"colour": "red"}
-    listed = client.get("/v1/items").json()
-    assert len(listed["items"]) == listed["total"] == 20
-    photo = helpers.in_base64(helpers.photo(30))
-    item = {"id": "kept", "title": "Bowl", "attributes": {"a": "b"}, "images": [photo]}
-    upsert(client, item)
-    assert client.patch("/v1/items/kept", json={"price": 3.0}).status_code == 200
-    read = client.get("/v1/items/kept").json()
-    assert (read["attributes"], read["photos"]) == ({"a": "b"}, 1)
-    make_client.close()
-    assert make_client().get("/v1/items/kept").json() == read
-
-
-def test_lists_tell_a_store_from_one_built_anew(client, store, embedder, helpers) -> None:
-    assert client.get("/v1/items").json()["total"] == 20
-    items = [(f"new{row}", Metadata("New")) for row in range(9)]
-    batch = ([name for name, _ in items], np.eye(16)[:9], [known for _, known in items])
-    LanceStore.build(store, [batch], dims=16, replace=True).close()
-    listed = client.get("/v1/items").json()
-    assert (len(listed["items"]), listed["total"]) == (9, 9)
-
-
-@pytest.mark.parametrize("running", [True, False])
-def test_an_item_that_others_wrote_has_nothing_of_the_one_before(
-    make_client, store, helpers, running: bool
-) -> None:
-    client = make_client()
-    photo = helpers.in_base64(helpers.photo(30))
-    for name in ("N1", "N2", "N3"):
-        item = {"id": name, "title": "Old", "attributes": {"a": "b"}, "images": [photo]}
-        upsert(client, item)
-    if not running:
-        make_client.close()
-    LanceStore(store).delete(["N1", "N2"])
-    elsewhere(store, "N1", "Another")
-    if not running:
-        client = make_client()
-    read = client.get("/v1/items/N1").json()
-    assert (read["title"], read["attributes"], read["photos"]) == ("Another", {}, 0)
-    assert client.get("/v1/items/N2").status_code == 404
-    assert client.get("/v1/items/N3").json()["photos"] == 1
-    make_client.close()
-    assert make_client().app.state.service.models["fake"].stored.records.ids() == ["N3"]
-
-
-def test_a_patch_keeps_what_another_process_wrote(client, store) -> None:
-    client.get("/v1/items/i3?vector=true")
-    vector = elsewhere(store, "i3", "Elsewhere")
-    read = client.patch("/v1/items/i3", json={"price": 3.5}).json()
-    assert (read["title"], read["price"]) == ("Elsewhere", 3.5)
-    assert client.get("/v1/items/i3?vector=true").json()["vector"] == vector
-    vector = elsewhere(store, "i3", "Once more")
-    assert client.get("/v1/items/i3?vector=true").json()["vector"] == vector
-    vector = elsewhere(store, "just added", "Added")
-    assert client.get("/v1/items/just added?vector=true").json()["vector"] == vector
-
-
-@pytest.mark.parametrize("writes", [1, 9])
-def test_a_patch_that_embeds_starts_anew_where_another_process_wrote(
-    client, store, monkeypatch, writes
-) -> None:
-    read_bytes, written = routes._bytes, []
-
-    def write_first(item: object) -> list[bytes]:
-        if len(written) < writes:
-            written.append(elsewhere(store, "i3", f"Elsewhere {len(written)}"))
-        return read_bytes(item)
-
-    monkeypatch.setattr(routes, "_bytes", write_first)
-    answer = client.patch("/v1/items/i3", json={"brand": "B", "attributes": {}, "images": []})
-    after = client.get("/v1/items/i3?vector=true").json()
-    if writes == 1:
-        assert (answer.status_code, len(written)) == (200, 1)
-        assert (after["title"], after["brand"]) == ("Elsewhere 0", "B")
-        assert after["vector"] != written[0]
-    else:
-        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "item_changed")
-        assert (after["title"], after["vector"]) == ("Elsewhere 2", written[2])
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
@@ -350,8 +249,8 @@ def test_changes_of_one_item_happen_one_after_the_other(client, monkeypatch, met
         assert (after.json()["title"], after.json()["brand"]) == ("Whole", "New")
 
 
-def test_a_null_stock_is_unknown_and_an_unsaid_one_stays(client) -> None:
-    upsert(client, {"id": "a", "title": "Cup", "attributes": {"in_stock": "yes"}})
+def test_a_null_stock_is_unknown_and_an_unsaid_one_stays(client, helpers) -> None:
+    helpers.upsert(client, {"id": "a", "title": "Cup", "attributes": {"in_stock": "yes"}})
 
     def patched(**fields: object) -> bool | None:
         assert client.patch("/v1/items/a", json=fields).status_code == 200
@@ -367,8 +266,10 @@ def test_a_null_stock_is_unknown_and_an_unsaid_one_stays(client) -> None:
     assert patched(attributes={}) is True
 
 
-def test_ids_that_no_route_would_reach_are_refused(client) -> None:
-    told = upsert(client, {"id": "a/photo", "title": "Cup"}, {"id": "photo", "title": "Cup"})
+def test_ids_that_no_route_would_reach_are_refused(client, helpers) -> None:
+    told = helpers.upsert(
+        client, {"id": "a/photo", "title": "Cup"}, {"id": "photo", "title": "Cup"}
+    )
     assert [entry["status"] for entry in told["items"]] == ["failed", "created"]
     assert told["items"][0]["error"]["param"] == "items.0.id"
     assert client.get("/v1/items/photo").json()["title"] == "Cup"
@@ -394,11 +295,3 @@ def test_refusals_name_no_path_and_the_log_has_the_reason(
     (line,) = (record.entry for record in caplog.records)
     assert line["fault"].startswith("no space is left in /some/where")
     assert line["request_id"] == answer.headers["x-request-id"]
-
-
-def test_records_of_a_store_that_was_built_anew_are_dropped(make_client, store, embedder, helpers):
-    client = make_client()
-    upsert(client, {"id": "i1", "title": "Other", "attributes": {"colour": "green"}})
-    make_client.close()
-    helpers.make_store(store, embedder, replace=True)
-    assert make_client().get("/v1/items/i1").json()["attributes"] == {"colour": "red"}

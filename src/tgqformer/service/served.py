@@ -143,11 +143,11 @@ class Served:
         for change in changes:
             name, put = change.item_id, change.put
             before = there.get(name, name in self.index.mirror)
+            now = (puts.get(name) or kept.get(name)) if before else None
             if change.fields is not None:
-                earlier = (puts.get(name) or kept.get(name)) if before else None
-                before = earlier is not None
-                put = earlier and _with(earlier, change.fields)
-            if before and change.read and not _same(puts.get(name) or kept.get(name), change.read):
+                before = now is not None
+                put = now and _with(now, change.fields)
+            if before and change.read and not _same(now, change.read):
                 known.append(None)
                 continue
             known.append(before)
