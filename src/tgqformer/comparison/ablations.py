@@ -11,6 +11,7 @@ from tgqformer.comparison.metadata import Metadata
 from tgqformer.comparison.methods import Method
 
 _C = "embedder.connector"
+_AGREEMENT = f"{_C}.agreement_input"
 _REGULARISER = "training.loss.redundancy"
 
 
@@ -83,8 +84,14 @@ ABLATIONS: dict[str, Method] = {
     "no_agreement": _without(
         "gates without the agreement",
         *_gates(True, True),
-        f"{_C}.agreement_input=false",
+        f"{_AGREEMENT}=false",
         note="the anchored gate does not see how far photo and metadata agree",
+    ),
+    "with_agreement": _without(
+        "gates with the agreement",
+        *_gates(True, True),
+        f"{_AGREEMENT}=true",
+        note="the anchored gate sees how far photo and metadata agree, the paper's",
     ),
     "no_regulariser": _without(
         "no regulariser", f"{_REGULARISER}=0", note="the streams may say the same"
@@ -110,8 +117,9 @@ ABLATIONS: dict[str, Method] = {
         f"{_C}.grounding=none",
         f"{_C}.positions=false",
         *_gates(True, True),
+        f"{_AGREEMENT}=true",
         f"{_REGULARISER}=0.1",
-        note="gates and regulariser, but not grounding and positions, which are ours",
+        note="all that is in the paper and nothing of ours: no grounding, no positions",
     ),
     "queries_2_2": _queries(2, 2),
     "queries_4_4": _queries(4, 4),

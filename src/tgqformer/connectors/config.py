@@ -30,7 +30,8 @@ class ConnectorConfig:
         mixing: let the two streams see each other in self-attention (off: block-diagonal).
         anchored_gate: scale the anchored stream by its reliability gate.
         exploratory_gate: scale the exploratory stream by its gate.
-        agreement_input: show the image-text agreement to the anchored gate.
+        agreement_input: show the image-text agreement to the anchored gate. Grounding tells it all
+            the same, for whoever inspects the model.
         agreement_width: width of the learned agreement projections, where the towers share no
             space.
         grounding: steer attention by token-level agreement with the metadata (`grounding.py`,

@@ -182,8 +182,7 @@ class TGQFormer(Connector):
         self, image: Tensor, text: Tensor, presence: Tensor, grounded: Grounded | None
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         if grounded is not None:
-            agreement = grounded.agreement if self.config.agreement_input else None
-            return agreement, grounded.projections
+            return grounded.agreement, grounded.projections
         if self.agreement is None:
             return None, {}
         cosine, projections = self.agreement(image, text, presence)
@@ -199,7 +198,8 @@ class TGQFormer(Connector):
         flags = presence.to(image.dtype)
         gates: dict[str, Tensor] = {}
         if self.anchored_gate is not None:
-            seen = [] if agreement is None else [agreement]
+            asked = self.config.agreement_input
+            seen = [agreement] if asked and agreement is not None else []
             gates["anchored"] = self.anchored_gate([*seen, image, *streams.values(), flags])
         if self.exploratory_gate is not None:
             gates["exploratory"] = self.exploratory_gate([image, streams["exploratory"], flags])
