@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,12 @@ def test_audit_writes_a_page_and_tells_the_same_as_json(
     assert told["disagreements"][0]["item_id"] in text
     code, out, _ = tgqformer("audit", trained, shop, "--out", page, "-q")
     assert (code, str(page) in out) == (0, True)
+    shown = {path.name: path.stat().st_mtime_ns for path in shop.iterdir()}
+    mended = tmp_path / "mended"
+    told = tgqformer_json("audit", trained, shop, "--out", page, "--corrected", mended, "-q")
+    listed = (mended / "corrections.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in listed] == told["corrected"]
+    assert len(listed) == told["counts"]["photo speaks against the category"]
+    assert shown == {path.name: path.stat().st_mtime_ns for path in shop.iterdir()}
+    code, _, err = tgqformer("audit", trained, shop, "--out", page, "--corrected", shop, "-q")
+    assert (code, "the catalog itself" in err, err.count("\n")) == (2, True, 1)

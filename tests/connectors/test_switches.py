@@ -127,6 +127,18 @@ def test_the_anchored_gate_weighs_the_agreement(build, states, shared):
     assert torch.equal(c.gates["anchored"], d.gates["anchored"])
 
 
+def test_grounding_tells_the_agreement_to_who_inspects_and_not_to_the_gate(build, states):
+    shown, blind = build(grounding="all"), build(grounding="all", agreement_input=False)
+    copy_weights(shown, blind)
+    a, b = run(shown, states()), run(blind, states())
+    assert torch.equal(a.agreement, b.agreement)
+    assert (
+        set(a.projections) == set(b.projections) == {"image", "text"}
+    )  # it is trained all the same
+    widths = [one.anchored_gate.hidden.in_features for one in (shown, blind)]
+    assert widths[0] - widths[1] == 1
+
+
 def test_a_guide_hands_on_nothing_but_what_was_attended_to(build, states):
     """With attention values that are constant, no word of the metadata reaches the tokens."""
     outs = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tracemalloc
@@ -14,7 +15,14 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.cli.output import plain
-from tgqformer.inspection.audit import audit, write_audit
+from tgqformer.errors import ConfigError
+from tgqformer.inspection.audit import (
+    audit,
+    check_target,
+    correct_catalog,
+    corrections,
+    write_audit,
+)
 from tgqformer.inspection.audit.disagreement import combined, doubtful, within_category
 from tgqformer.inspection.audit.duplicates import proposed
 from tgqformer.inspection.audit.look import look_at
@@ -97,6 +105,35 @@ def test_an_audit_is_plain_data_of_bounded_length(found):
     told = plain(found.to_dict(2))
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert all(len(part) <= 2 for name, part in told.items() if name != "counts")
+
+
+def test_the_corrected_copy_has_the_neighbours_category_and_all_else_as_it_was(found, tmp_path):
+    changes = corrections(found)
+    assert {change.item_id: (change.before, change.after) for change in changes} == {
+        "wrong": ("Fruit > Lemons", "Fruit > Plums")
+    }
+    before = [dataclasses.replace(item) for item in found.catalog.items]
+    correct_catalog(found.catalog, changes, tmp_path / "mended")
+    read = Catalog.load(tmp_path / "mended")
+    assert found.catalog.items == before  # the catalog itself is not touched
+    for old, new in zip(before, read.items, strict=True):
+        wanted = "Fruit > Plums" if old.item_id == "wrong" else old.category
+        assert (new.item_id, new.title, new.category) == (old.item_id, old.title, wanted)
+        assert len(new.images) == len(old.images)
+    listed = (tmp_path / "mended" / "corrections.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["item_id"] for line in listed] == ["wrong"]
+    correct_catalog(found.catalog, changes, tmp_path / "mended")  # an earlier copy is replaced
+
+
+def test_a_corrected_copy_never_replaces_a_catalog(found, items, tmp_path):
+    Catalog(items).save(tmp_path / "other")
+    own = Catalog.load(tmp_path / "other")
+    for folder in (tmp_path / "other", tmp_path / "x" / ".." / "other"):
+        with pytest.raises(ConfigError, match="catalog"):
+            correct_catalog(own, [], folder)
+        with pytest.raises(ConfigError, match="holds a catalog already"):
+            check_target(found.catalog, folder)
+    check_target(found.catalog, tmp_path / "new")
 
 
 def test_the_page_fetches_nothing_and_takes_no_title_for_markup(found, tmp_path):

@@ -1,6 +1,20 @@
 """What in a catalog looks wrong, ranked, and as a page for whoever keeps it."""
 
 from tgqformer.inspection.audit.audit import Audit, audit
+from tgqformer.inspection.audit.corrections import (
+    Correction,
+    check_target,
+    correct_catalog,
+    corrections,
+)
 from tgqformer.inspection.audit.page import write_audit
 
-__all__ = ["Audit", "audit", "write_audit"]
+__all__ = [
+    "Audit",
+    "Correction",
+    "audit",
+    "check_target",
+    "correct_catalog",
+    "corrections",
+    "write_audit",
+]
