@@ -50,6 +50,19 @@ def test_a_catalog_is_needed_but_for_the_quick_form(tgqformer: Command, tmp_path
     assert (code, "none is no folder" in err) == (2, True)
 
 
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans of the comparisons that were asked for, none of which is run."""
+    asked: list[Plan] = []
+
+    def taken(plan: Plan, **_: object) -> None:
+        asked.append(plan)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(runner, "compare", taken)
+    return asked
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -59,19 +72,20 @@ def test_a_catalog_is_needed_but_for_the_quick_form(tgqformer: Command, tmp_path
     ],
 )
 def test_the_command_of_a_plan_makes_the_same_plan(
-    tgqformer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+    tgqformer: Command, tmp_path: Path, plans: list[Plan], options: list[str]
 ) -> None:
-    plans: list[Plan] = []
-
-    def taken(plan: Plan, **_: object) -> None:
-        plans.append(plan)
-        raise ConfigError("enough")
-
-    monkeypatch.setattr(runner, "compare", taken)
     tgqformer("compare", tmp_path, "--out", tmp_path / "out", "--preset", "tiny", *options)
     tgqformer(*shlex.split(plans[0].command())[1:])
     assert plans[0] == plans[1]
     assert plans[0].conditions == ("--ablations" in options or "--other-metadata" in options)
+
+
+def test_comparisons_beside_each_other_can_be_kept_to_a_thread_each(
+    tgqformer: Command, tmp_path: Path, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    tgqformer("compare", tmp_path, "--out", tmp_path / "out", "--jobs", 1)
+    assert (plans[0].jobs, plans[0].threads) == (1, 1)
 
 
 @pytest.mark.slow

@@ -182,14 +182,14 @@ def _catalogs(main: Path, also: Sequence[str]) -> dict[str, Path]:
 
 
 def _share(jobs: int | None, device: str | None) -> tuple[int, int]:
-    """(processes at a time, threads of each)."""
+    """(processes at a time, threads of each, no more than OMP_NUM_THREADS allows)."""
     from tgqformer.cli import machine
-    from tgqformer.cores import cores
+    from tgqformer.cores import cores, product_threads
 
     if jobs is None:
         on_gpu = machine.gpus() if device is None else not device.startswith("cpu")
         jobs = 1 if on_gpu else cores()
-    return jobs, max(1, cores() // jobs)
+    return jobs, max(1, min(product_threads(), cores() // jobs))
 
 
 def _unless_given(name: str, value: V, other: V) -> V:
