@@ -138,7 +138,7 @@ class GateResult:
             "shuffled metadata" (each item with another's), "no photo", "no metadata".
         severity: of the corruption; 0 for the others.
         anchored, exploratory: values in (-1, 1); None where the method has no such gate.
-        agreement: cosine in -1..1; None where the method does not ask for it.
+        agreement: cosine in -1..1; None where the method tells none.
     """
 
     condition: str
