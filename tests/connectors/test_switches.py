@@ -132,9 +132,7 @@ def test_grounding_tells_the_agreement_to_who_inspects_and_not_to_the_gate(build
     copy_weights(shown, blind)
     a, b = run(shown, states()), run(blind, states())
     assert torch.equal(a.agreement, b.agreement)
-    assert (
-        set(a.projections) == set(b.projections) == {"image", "text"}
-    )  # it is trained all the same
+    assert set(a.projections) == set(b.projections) == {"image", "text"}  # trained all the same
     widths = [one.anchored_gate.hidden.in_features for one in (shown, blind)]
     assert widths[0] - widths[1] == 1
 
