@@ -17,7 +17,7 @@ from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import image_suffix
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.text import replace_surrogates
-from tgqformer.errors import ImageError, StorageError
+from tgqformer.errors import ConfigError, ImageError, StorageError
 from tgqformer.files import atomic_path, write_bytes
 
 if TYPE_CHECKING:
@@ -61,6 +61,28 @@ def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> 
             if other != suffix or name not in ("items", *frames):
                 (folder / f"{name}{other}").unlink(missing_ok=True)
     catalog.root = folder.absolute()
+
+
+def check_elsewhere(catalog: Catalog, folder: Path) -> None:
+    """Raise ConfigError where `folder` is the catalog's own: a copy would write over it."""
+    if catalog.root is not None and folder.resolve() == catalog.root.resolve():
+        raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
+
+
+def save_copy(catalog: Catalog, items: Sequence[Item], folder: Path) -> Catalog:
+    """Write the catalog to another folder with changed items, pairs and labels as they are.
+
+    Args:
+        items: in the order of the catalog's, with the same ids.
+
+    Raises:
+        ConfigError: see `check_elsewhere`.
+        StorageError: a file cannot be written.
+    """
+    check_elsewhere(catalog, folder)
+    copy = type(catalog)(items, catalog.pair_table, catalog.labels, root=catalog.root)
+    save_catalog(copy, folder)
+    return copy
 
 
 class _PhotoWriter:

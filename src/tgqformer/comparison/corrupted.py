@@ -20,6 +20,7 @@ from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
+from tgqformer.catalog.writing import check_elsewhere, save_copy
 from tgqformer.corruption import CLUTTER, OVERLAYS
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.robustness import corrupt_item
@@ -69,8 +70,7 @@ def corrupt_catalog(
         StorageError: the disk refuses.
     """
     catalog.require_items()
-    if catalog.root is not None and folder.resolve() == catalog.root.resolve():
-        raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
+    check_elsewhere(catalog, folder)  # before photos are drawn into it
     if kind not in KINDS:
         raise ConfigError(f"kind '{kind}' is unknown; choose one of {', '.join(KINDS)}.")
     if not 0 < severity <= 1:
@@ -80,9 +80,7 @@ def corrupt_catalog(
         corrupted_items([item], kind, severity, photos, max_images=len(item.images))[0]
         for item in track(catalog.items, total=len(catalog), text="Drawing", show=progress)
     ]
-    copy = Catalog(items, catalog.pair_table, catalog.labels, root=catalog.root)
-    copy.save(folder)
-    return copy
+    return save_copy(catalog, items, folder)
 
 
 def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:

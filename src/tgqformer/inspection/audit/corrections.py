@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.files import TABLE_SUFFIXES
+from tgqformer.catalog.writing import check_elsewhere, save_copy
 from tgqformer.errors import ConfigError
 from tgqformer.files import write_text
 from tgqformer.inspection.audit.audit import Audit
@@ -59,9 +60,8 @@ def check_target(catalog: Catalog, folder: Path) -> None:
     Raises:
         ConfigError: it is the catalog's own, or another one's.
     """
+    check_elsewhere(catalog, folder)
     place = folder.resolve()  # "no/../such" is there as soon as "no" has been made
-    if catalog.root is not None and place == catalog.root.resolve():
-        raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
     held = any((place / f"items{suffix}").exists() for suffix in TABLE_SUFFIXES)
     if held and not (place / LIST).exists():
         raise ConfigError(f"{folder} holds a catalog already; name another folder to write to.")
@@ -83,6 +83,4 @@ def correct_catalog(catalog: Catalog, changes: Sequence[Correction], folder: Pat
     ]
     lines = [json.dumps(asdict(change)) for change in changes]
     write_text(folder / LIST, "".join(f"{line}\n" for line in lines))
-    copy = Catalog(items, catalog.pair_table, catalog.labels, root=catalog.root)
-    copy.save(folder)
-    return copy
+    return save_copy(catalog, items, folder)
