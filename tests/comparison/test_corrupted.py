@@ -9,6 +9,7 @@ import pytest
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.writing import save_catalog
 from tgqformer.comparison.corrupted import corrupt_catalog
 from tgqformer.errors import ConfigError
 
@@ -65,3 +66,12 @@ def test_what_is_refused(
     with pytest.raises(ConfigError, match=told):
         corrupt_catalog(Catalog.load(small_shop), small_shop.parent / folder, kind, severity)
     assert not (small_shop.parent / "new").exists()
+
+
+def test_another_catalog_is_not_written_over(small_shop: Path, tmp_path: Path) -> None:
+    shop, theirs = Catalog.load(small_shop), tmp_path / "theirs"
+    save_catalog(Catalog(shop.items[:2], root=shop.root), theirs)
+    before = {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="holds a catalog already"):
+        corrupt_catalog(shop, theirs, "clutter", 0.5)
+    assert {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()} == before

@@ -18,7 +18,7 @@ from tgqformer.cli.output import plain
 from tgqformer.errors import ConfigError
 from tgqformer.inspection.audit import (
     audit,
-    check_target,
+    check_folder,
     correct_catalog,
     corrections,
     write_audit,
@@ -132,8 +132,8 @@ def test_a_corrected_copy_never_replaces_a_catalog(found, items, tmp_path):
         with pytest.raises(ConfigError, match="catalog"):
             correct_catalog(own, [], folder)
         with pytest.raises(ConfigError, match="holds a catalog already"):
-            check_target(found.catalog, folder)
-    check_target(found.catalog, tmp_path / "new")
+            check_folder(found.catalog, folder)
+    check_folder(found.catalog, tmp_path / "new")
 
 
 def test_the_page_fetches_nothing_and_takes_no_title_for_markup(found, tmp_path):

@@ -18,7 +18,7 @@ from tgqformer.catalog.images import image_suffix
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
-from tgqformer.files import atomic_path, write_bytes
+from tgqformer.files import atomic_path, write_bytes, write_text
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -63,23 +63,39 @@ def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> 
     catalog.root = folder.absolute()
 
 
-def check_elsewhere(catalog: Catalog, folder: Path) -> None:
-    """Raise ConfigError where `folder` is the catalog's own: a copy would write over it."""
-    if catalog.root is not None and folder.resolve() == catalog.root.resolve():
+def check_target(catalog: Catalog, folder: Path, mark: str) -> None:
+    """Refuse a folder that a copy of the catalog would write over.
+
+    Args:
+        mark: the file by which copies of a kind are known; such a copy may be written again.
+
+    Raises:
+        ConfigError: the folder is the catalog's own, or holds a catalog without the mark.
+    """
+    place = folder.resolve()  # "no/../such" is there as soon as "no" has been made
+    if catalog.root is not None and place == catalog.root.resolve():
         raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
+    held = any((place / f"items{suffix}").exists() for suffix in TABLE_SUFFIXES)
+    if held and not (place / mark).exists():
+        raise ConfigError(f"{folder} holds a catalog already; name another folder to write to.")
 
 
-def save_copy(catalog: Catalog, items: Sequence[Item], folder: Path) -> Catalog:
+def save_copy(
+    catalog: Catalog, items: Sequence[Item], folder: Path, mark: str, told: str
+) -> Catalog:
     """Write the catalog to another folder with changed items, pairs and labels as they are.
 
     Args:
         items: in the order of the catalog's, with the same ids.
+        mark: see `check_target`; written first, so that a copy that was cut short has it.
+        told: what the file of this name says of the copy.
 
     Raises:
-        ConfigError: see `check_elsewhere`.
+        ConfigError: see `check_target`.
         StorageError: a file cannot be written.
     """
-    check_elsewhere(catalog, folder)
+    check_target(catalog, folder, mark)
+    write_text(folder / mark, told)
     copy = type(catalog)(items, catalog.pair_table, catalog.labels, root=catalog.root)
     save_catalog(copy, folder)
     return copy

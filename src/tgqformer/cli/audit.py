@@ -54,7 +54,7 @@ def audit(
     from tgqformer.cli.runs import load_item_embedder, model_digest, model_folder, run_cache
     from tgqformer.inspection.audit import audit as look
     from tgqformer.inspection.audit import (
-        check_target,
+        check_folder,
         correct_catalog,
         corrections,
         write_audit,
@@ -66,7 +66,7 @@ def audit(
     catalog = Catalog.load(catalog_path)
     catalog.require_items()
     if corrected is not None:
-        check_target(catalog, corrected)  # told before an hour's work
+        check_folder(catalog, corrected)  # told before an hour's work
     embedder = load_item_embedder(run, cache or run_cache(run), "it asks the frozen towers")
     found = look(embedder, catalog, near=NEAR if near is None else near, progress=not quiet)
     told = found.counts()

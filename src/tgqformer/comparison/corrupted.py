@@ -7,6 +7,7 @@ the token cache, which knows photos by their bytes, has each of them encoded onc
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
-from tgqformer.catalog.writing import check_elsewhere, save_copy
+from tgqformer.catalog.writing import check_target, save_copy
 from tgqformer.corruption import CLUTTER, OVERLAYS
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.robustness import corrupt_item
@@ -29,6 +30,8 @@ from tgqformer.files import write_bytes
 KINDS = ("overlays", "clutter", "overlays+clutter")
 SEVERITIES = (0.25, 0.5, 0.75, 1.0)
 SEED = 3
+MARK = "corrupted.json"
+"""In a corrupted copy: by which corruption it was made."""
 
 
 def draw_queries(catalog: Catalog, most: int, split: str = "test") -> Catalog:
@@ -66,11 +69,12 @@ def corrupt_catalog(
 
     Raises:
         CatalogError: the catalog has no items.
-        ConfigError: `folder` is the catalog's own, the kind is unknown or the severity no share.
+        ConfigError: `folder` is the catalog's own or holds another one, the kind is unknown or the
+            severity no share.
         StorageError: the disk refuses.
     """
     catalog.require_items()
-    check_elsewhere(catalog, folder)  # before photos are drawn into it
+    check_target(catalog, folder, MARK)  # before photos are drawn into it
     if kind not in KINDS:
         raise ConfigError(f"kind '{kind}' is unknown; choose one of {', '.join(KINDS)}.")
     if not 0 < severity <= 1:
@@ -80,7 +84,8 @@ def corrupt_catalog(
         corrupted_items([item], kind, severity, photos, max_images=len(item.images))[0]
         for item in track(catalog.items, total=len(catalog), text="Drawing", show=progress)
     ]
-    return save_copy(catalog, items, folder)
+    told = json.dumps({"kind": kind, "severity": severity})
+    return save_copy(catalog, items, folder, MARK, f"{told}\n")
 
 
 def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:

@@ -3,7 +3,7 @@
 from tgqformer.inspection.audit.audit import Audit, audit
 from tgqformer.inspection.audit.corrections import (
     Correction,
-    check_target,
+    check_folder,
     correct_catalog,
     corrections,
 )
@@ -13,7 +13,7 @@ __all__ = [
     "Audit",
     "Correction",
     "audit",
-    "check_target",
+    "check_folder",
     "correct_catalog",
     "corrections",
     "write_audit",

@@ -12,10 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.files import TABLE_SUFFIXES
-from tgqformer.catalog.writing import check_elsewhere, save_copy
-from tgqformer.errors import ConfigError
-from tgqformer.files import write_text
+from tgqformer.catalog.writing import check_target, save_copy
 from tgqformer.inspection.audit.audit import Audit
 
 LIST = "corrections.jsonl"
@@ -54,17 +51,13 @@ def corrections(audit: Audit) -> list[Correction]:
     ]
 
 
-def check_target(catalog: Catalog, folder: Path) -> None:
+def check_folder(catalog: Catalog, folder: Path) -> None:
     """Refuse a folder that holds another catalog than an earlier copy of this kind.
 
     Raises:
         ConfigError: it is the catalog's own, or another one's.
     """
-    check_elsewhere(catalog, folder)
-    place = folder.resolve()  # "no/../such" is there as soon as "no" has been made
-    held = any((place / f"items{suffix}").exists() for suffix in TABLE_SUFFIXES)
-    if held and not (place / LIST).exists():
-        raise ConfigError(f"{folder} holds a catalog already; name another folder to write to.")
+    check_target(catalog, folder, LIST)
 
 
 def correct_catalog(catalog: Catalog, changes: Sequence[Correction], folder: Path) -> Catalog:
@@ -73,14 +66,12 @@ def correct_catalog(catalog: Catalog, changes: Sequence[Correction], folder: Pat
     Titles, attributes, pairs, labels and splits stay as they are.
 
     Raises:
-        ConfigError: see `check_target`.
+        ConfigError: see `check_folder`.
         StorageError: the disk refuses.
     """
-    check_target(catalog, folder)
     after = {change.item_id: change.after for change in changes}
     items = [
         replace(item, category=after.get(item.item_id, item.category)) for item in catalog.items
     ]
     lines = [json.dumps(asdict(change)) for change in changes]
-    write_text(folder / LIST, "".join(f"{line}\n" for line in lines))
-    return save_copy(catalog, items, folder)
+    return save_copy(catalog, items, folder, LIST, "".join(f"{line}\n" for line in lines))
