@@ -103,7 +103,7 @@ def test_the_head_starts_centred(make, config, items, name):
     model = embedder.model
     with torch.no_grad():
         out = model.connector(**batch.towers.__dict__)
-        _, state = model._views(batch, out, connector_only=False)
+        _, state = model._views(batch, out, model._heads(out), connector_only=False)
     spread = state.std(dim=0).mean()
     assert float(spread) > 0.1
     assert float(state.mean(dim=0).abs().max()) < 1e-3 * float(spread)

@@ -124,12 +124,17 @@ def batch(shop, config_of, embedder_of):
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
     facts, output, _ = batch
-    config = LossConfig(visual=0.3, redundancy=0.7, agreement=0.2)
+    config = LossConfig(visual=0.3, exploratory=0.4, redundancy=0.7, agreement=0.2)
     total, terms = batch_loss(per_item(output, config), facts, config)
     b = facts.pairs
     pair = {"known": facts.known, "both_sides": True}
-    vectors = {"main": output.embedding, "visual": output.visual}
-    scales = {"main": output.scales["embedding"], "visual": output.scales["visual"]}
+    vectors = {
+        "main": output.embedding,
+        "visual": output.visual,
+        "exploratory": output.streams["exploratory"],
+    }
+    scales = {"main": output.scales["embedding"]}
+    scales |= dict.fromkeys(("visual", "exploratory"), output.scales["visual"])
     expected = {
         name: info_nce(x[:b], x[b:], scales[name].mean(), **pair) for name, x in vectors.items()
     }
@@ -144,13 +149,13 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
     )
     assert bool(facts.own_text.all())
     assert terms.keys() == expected.keys()
-    weights = {"main": 1.0, "visual": 0.3, "redundancy": 0.7, "agreement": 0.2}
+    weights = {"main": 1.0, "visual": 0.3, "exploratory": 0.4, "redundancy": 0.7, "agreement": 0.2}
     for name, term in terms.items():
         torch.testing.assert_close(term, expected[name])
     torch.testing.assert_close(total, sum(weights[n] * x for n, x in expected.items()))
 
 
-@pytest.mark.parametrize("name", ["visual", "redundancy", "agreement"])
+@pytest.mark.parametrize("name", ["visual", "exploratory", "redundancy", "agreement"])
 def test_a_weight_of_zero_removes_its_term_alone(batch, name):
     facts, output, _ = batch
     config = LossConfig()
@@ -163,10 +168,40 @@ def test_a_weight_of_zero_removes_its_term_alone(batch, name):
 
 def test_the_alignment_stage_has_no_main_loss(batch):
     facts, _, output = batch
-    config = LossConfig(visual=0.0, redundancy=0.0, agreement=0.0)
+    config = LossConfig(visual=0.0, exploratory=0.0, redundancy=0.0, agreement=0.0)
     total, terms = batch_loss(per_item(output, config), facts, config)
     assert terms.keys() == {"visual"}  # at full weight, whatever the option says
     assert torch.equal(total, terms["visual"])
+
+
+@pytest.mark.parametrize("aligning", [False, True])
+def test_the_exploratory_loss_asks_nothing_of_the_metadata(shop, config_of, embedder_of, aligning):
+    """So that it is learned from the photo alone, whatever the title settles."""
+    config = LossConfig()
+    embedder = embedder_of(config_of(), shop)
+    step = StepDataset(embedder, shop, config_of().training)[0]
+    output = embedder.model(step.chunks[0], connector_only=aligning)
+    items = {
+        n: x if "exploratory" in n else x.detach() for n, x in per_item(output, config).items()
+    }
+    items["scale_visual"] = items["scale_visual"].detach()
+    batch_loss(items, step.facts, config)[0].backward()
+    parameters = embedder.model.named_parameters()
+    reached = {n for n, p in parameters if p.grad is not None and bool(p.grad.any())}
+    assert {n for n in reached if n.startswith("visual_head")} == {
+        f"visual_head.exploratory.{n}" for n in ("0.weight", "0.bias", "1.weight", "1.bias")
+    }
+    assert "connector.exploratory.slots" in reached
+    assert [n for n in reached if n.startswith(("connector.anchored", "backbone", "head"))] == []
+
+
+def test_a_connector_without_the_stream_has_no_exploratory_loss(shop, config_of, embedder_of):
+    config = config_of("embedder.connector.kind=perceiver")
+    embedder = embedder_of(config, shop)
+    step = StepDataset(embedder, shop, config.training)[0]
+    loss = LossConfig()
+    terms = batch_loss(per_item(embedder.model(step.chunks[0]), loss), step.facts, loss)[1]
+    assert "exploratory" not in terms
 
 
 def test_matryoshka_is_in_the_main_loss_only(batch):
@@ -179,7 +214,10 @@ def test_matryoshka_is_in_the_main_loss_only(batch):
 
 
 @pytest.mark.parametrize("aligning", [False, True])
-@pytest.mark.parametrize("off", [(), ("visual",), ("redundancy", "agreement")])
+@pytest.mark.parametrize(
+    "off",
+    [(), ("visual",), ("exploratory",), ("redundancy", "agreement"), ("visual", "redundancy")],
+)
 def test_the_losses_are_handed_what_they_use_and_no_more(batch, aligning, off):
     """So that a weight that no loss asks for has no gradient, in any number of processes."""
     facts, whole, alone = batch

@@ -85,7 +85,8 @@ def test_what_the_curve_tells(result):
     assert read_curve(result.out) == result.curve
     logged = [entry for entry in result.curve if "loss" in entry]
     assert [entry["step"] for entry in logged] == [10, 20]
-    terms = {"loss_main", "loss_visual", "loss_redundancy", "loss_agreement"}
+    names = ("main", "visual", "exploratory", "redundancy", "agreement")
+    terms = {f"loss_{name}" for name in names}
     for entry in logged:
         assert {"grad_norm", "learning_rate", "temperature", *terms} <= entry.keys()
         assert all(np.isfinite(value) for value in entry.values())
@@ -235,7 +236,9 @@ def test_a_wrong_option_is_named(option, value):
         replace(TrainingConfig(), **{option: value})
 
 
-@pytest.mark.parametrize("name", ["loss.visual", "loss.redundancy", "dropout.image"])
+@pytest.mark.parametrize(
+    "name", ["loss.visual", "loss.exploratory", "loss.redundancy", "dropout.image"]
+)
 def test_a_wrong_weight_or_share_is_named(config, name):
     with pytest.raises(ConfigError, match=rf"training\.{name} \(-1.0\)"):
         override(config, [f"training.{name}=-1"])

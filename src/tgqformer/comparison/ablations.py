@@ -13,6 +13,7 @@ from tgqformer.comparison.methods import Method
 _C = "embedder.connector"
 _AGREEMENT = f"{_C}.agreement_input"
 _REGULARISER = "training.loss.redundancy"
+_EXPLORATORY = "training.loss.exploratory"
 
 
 def _without(label: str, *overrides: str, note: str = "") -> Method:
@@ -100,6 +101,16 @@ ABLATIONS: dict[str, Method] = {
     "regulariser_only": _without(
         "regulariser without gates", *_gates(False, False), f"{_REGULARISER}=0.1"
     ),
+    "no_exploratory_loss": _without(
+        "no exploratory loss",
+        f"{_EXPLORATORY}=0",
+        note="nothing is asked of the exploratory stream by itself",
+    ),
+    "with_exploratory_loss": _without(
+        "with the exploratory loss",
+        f"{_EXPLORATORY}=0.5",
+        note="the exploratory stream has to tell items apart by itself, which is ours",
+    ),
     "mixed_streams": _without(
         "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
     ),
@@ -119,6 +130,7 @@ ABLATIONS: dict[str, Method] = {
         *_gates(True, True),
         f"{_AGREEMENT}=true",
         f"{_REGULARISER}=0.1",
+        f"{_EXPLORATORY}=0",
         note="all that is in the paper and nothing of ours: no grounding, no positions",
     ),
     "queries_2_2": _queries(2, 2),

@@ -54,6 +54,8 @@ class ItemOutput:
             parts, from what the backbone says of the first (the photo), for the visual auxiliary
             loss and to see whether the photo is neglected. The embedding's trained dimensions
             where there are neither.
+        streams: name to [B, D] unit vectors from each of the connector's streams alone; their
+            unnormalised sum is what `visual` is made of.
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
         scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
@@ -63,6 +65,7 @@ class ItemOutput:
 
     embedding: Tensor | None
     visual: Tensor
+    streams: dict[str, Tensor]
     connector: ConnectorOutput
     complete: Tensor
     scales: dict[str, Tensor]
@@ -149,14 +152,16 @@ class EmbedderModel(nn.Module):
             for name, log in self.log_scales.items()
         }
         complete = t.presence.all(dim=-1, keepdim=True).float()
-        visual, state = self._views(batch, out, connector_only=connector_only)
+        heads = self._heads(out)
+        visual, state = self._views(batch, out, heads, connector_only=connector_only)
         unit = F.normalize(visual, dim=-1)
+        streams = {name: F.normalize(x, dim=-1) for name, x in heads.items()}
         if connector_only:
-            return ItemOutput(None, unit, out, complete, scales)
+            return ItemOutput(None, unit, streams, out, complete, scales)
         embedding = F.normalize(state, dim=-1)
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
-        return ItemOutput(embedding, unit, out, complete, scales)
+        return ItemOutput(embedding, unit, streams, out, complete, scales)
 
     @torch.no_grad()
     def clamp_scales(self) -> None:
@@ -184,12 +189,20 @@ class EmbedderModel(nn.Module):
             photo = self.fusion(photo, t.image_global, has_image)
         return photo, self.fusion(whole, t.image_global, has_image)
 
+    def _heads(self, out: ConnectorOutput) -> dict[str, Tensor]:
+        """What each stream says alone: name to [B, D], unnormalised."""
+        return {name: head(out.streams[name]) for name, head in self.visual_head.items()}
+
     def _views(
-        self, batch: ItemBatch, out: ConnectorOutput, *, connector_only: bool
+        self,
+        batch: ItemBatch,
+        out: ConnectorOutput,
+        heads: dict[str, Tensor],
+        *,
+        connector_only: bool,
     ) -> tuple[Tensor, Tensor]:
         """The visual view and the embedding [B, D], unnormalised; one of them may be both."""
-        heads = [head(out.streams[name]) for name, head in self.visual_head.items()]
-        streams = torch.stack(heads).sum(dim=0) if heads else None
+        streams = torch.stack(list(heads.values())).sum(dim=0) if heads else None
         if self.head is None or (connector_only and streams is not None):
             assert streams is not None
             return streams, streams

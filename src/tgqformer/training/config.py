@@ -17,17 +17,20 @@ class LossConfig:
         both_sides: the other queries too are negatives of a query (2B - 2 instead of B - 1).
         visual: InfoNCE on the connector's streams alone (ours): keeps the photo from being
             neglected while the metadata answers the easy half of the question.
+        exploratory: InfoNCE on the exploratory stream alone (ours): it has to tell apart what the
+            metadata, and so the anchored stream, takes for one.
         redundancy: correlation between the two streams (the paper's R3).
         agreement: image-text contrast of the learned agreement (ours), where there is one.
     """
 
     both_sides: bool = True
     visual: float = 0.5
+    exploratory: float = 0.5
     redundancy: float = 0.1
     agreement: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("visual", "redundancy", "agreement"):
+        for name in ("visual", "exploratory", "redundancy", "agreement"):
             if getattr(self, name) < 0:
                 raise ConfigError(
                     f"training.loss.{name} ({getattr(self, name)}) must not be negative."

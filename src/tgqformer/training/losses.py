@@ -54,6 +54,9 @@ def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
     if config.visual or output.embedding is None:
         out["visual"] = output.visual
         used.append("visual")
+    if config.exploratory and "exploratory" in output.streams:
+        out["exploratory"] = output.streams["exploratory"]
+        used.append("visual")
     if config.redundancy and {"anchored", "exploratory"} <= streams.keys():
         out |= {f"stream_{name}": x for name, x in streams.items()}
     if config.agreement and projections:
@@ -96,6 +99,9 @@ def batch_loss(
     if "visual" in items:
         visual = _pair_loss(items["visual"], facts, scales["visual"], config)
         terms["visual"] = (config.visual if "embedding" in items else 1.0, visual)
+    if "exploratory" in items:
+        exploratory = _pair_loss(items["exploratory"], facts, scales["visual"], config)
+        terms["exploratory"] = (config.exploratory, exploratory)
     if "stream_anchored" in items:
         r3 = redundancy(items["stream_anchored"], items["stream_exploratory"])
         terms["redundancy"] = (config.redundancy, r3)
