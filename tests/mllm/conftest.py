@@ -64,6 +64,7 @@ def make(folder: Callable[[str], Path]) -> Callable[..., MLLMEmbedder]:
 
     def build(family: str, *, stirred: bool = True, **options: object) -> MLLMEmbedder:
         small: dict[str, object] = {"dims": 12, "max_pixels": 64 * 64, "max_tokens": 24}
+        small["dtype"] = "float32"  # "auto" is bfloat16 on some processors
         config = MLLMConfig(str(folder(family)), **(small | options))  # type: ignore[arg-type]
         embedder = MLLMEmbedder.from_config(config, device="cpu")
         if stirred:

@@ -61,6 +61,13 @@ def test_the_vector_is_the_head_of_the_last_tokens_state(embedder, items):
         np.testing.assert_allclose(embedder.encode([item])[0], expected.numpy(), atol=1e-5)
 
 
+def test_in_bfloat16_the_vectors_are_of_unit_length_and_near(make, items):
+    full, half = (make("internvl", dtype=dtype).encode(items) for dtype in ("float32", "bfloat16"))
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-5)
+    assert (full * half).sum(axis=1).min() > 0.99
+
+
 def test_an_untrained_lora_leaves_the_published_network_as_it_is(make, items):
     for family in ("qwen3_vl", "internvl"):
         ours = make(family, stirred=False)

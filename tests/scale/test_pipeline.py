@@ -96,6 +96,7 @@ def test_what_is_held_does_not_grow_with_the_catalog(embedder, items, monkeypatc
 def test_bfloat16_stays_near(embedder, items):
     exact = embedder.encode(items)
     near = vectors_of(Pipeline(embedder, workers=0, compute="bfloat16"), items)
+    assert np.allclose(np.linalg.norm(near, axis=1), 1, atol=1e-5)
     assert (near * exact).sum(axis=1).min() > 0.99
     assert resolve_compute("float32", torch.device("cuda")) == torch.float32
     assert resolve_compute("auto", torch.device("cuda")) == torch.bfloat16

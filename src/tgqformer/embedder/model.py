@@ -154,11 +154,11 @@ class EmbedderModel(nn.Module):
         complete = t.presence.all(dim=-1, keepdim=True).float()
         heads = self._heads(out)
         visual, state = self._views(batch, out, heads, connector_only=connector_only)
-        unit = F.normalize(visual, dim=-1)
-        streams = {name: F.normalize(x, dim=-1) for name, x in heads.items()}
+        unit = _unit(visual)
+        streams = {name: _unit(x) for name, x in heads.items()}
         if connector_only:
             return ItemOutput(None, unit, streams, out, complete, scales)
-        embedding = F.normalize(state, dim=-1)
+        embedding = _unit(state)
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
         return ItemOutput(embedding, unit, streams, out, complete, scales)
@@ -216,6 +216,11 @@ class EmbedderModel(nn.Module):
         """The head of one stream."""
         width = self.connector.stream_width(name)
         return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.config.dims))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """[B, D] of any precision -> float32 of length 1, which bfloat16 misses by up to 0.4 %."""
+    return F.normalize(vectors.float(), dim=-1)
 
 
 @torch.no_grad()
