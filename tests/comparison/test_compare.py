@@ -301,6 +301,15 @@ def test_every_method_is_a_configuration_of_the_preset_at_its_budget(name: str) 
         assert config.embedder.connector.tokens == base.embedder.connector.tokens
 
 
+def test_rivals_are_as_published_whatever_of_ours_the_preset_has() -> None:
+    base = override(load_preset("tiny"), ["embedder.fusion=streams"])
+    for name, method in METHODS.items():
+        if not method.frozen and name != "tgqformer":
+            expected = "late" if name == "notellm2" else "none"
+            assert method.configure(base).embedder.fusion == expected, name
+    assert METHODS["tgqformer"].configure(base).embedder.fusion == "streams"
+
+
 def test_every_method_has_its_costs_whenever_it_is_added(
     plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

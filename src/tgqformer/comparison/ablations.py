@@ -14,6 +14,7 @@ _C = "embedder.connector"
 _AGREEMENT = f"{_C}.agreement_input"
 _REGULARISER = "training.loss.redundancy"
 _EXPLORATORY = "training.loss.exploratory"
+_FUSION = "embedder.fusion"
 
 
 def _without(label: str, *overrides: str, note: str = "") -> Method:
@@ -111,6 +112,16 @@ ABLATIONS: dict[str, Method] = {
         f"{_EXPLORATORY}=0.5",
         note="the exploratory stream has to tell items apart by itself, which is ours",
     ),
+    "no_streams_path": _without(
+        "no path around the backbone",
+        f"{_FUSION}=none",
+        note="the embedding is what the backbone says and nothing else",
+    ),
+    "with_streams_path": _without(
+        "with a path around the backbone",
+        f"{_FUSION}=streams",
+        note="what the streams say is added to what the backbone says, which is ours",
+    ),
     "mixed_streams": _without(
         "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
     ),
@@ -131,6 +142,7 @@ ABLATIONS: dict[str, Method] = {
         f"{_AGREEMENT}=true",
         f"{_REGULARISER}=0.1",
         f"{_EXPLORATORY}=0",
+        f"{_FUSION}=none",
         note="all that is in the paper and nothing of ours: no grounding, no positions",
     ),
     "queries_2_2": _queries(2, 2),

@@ -61,6 +61,11 @@ def _kind(name: str, *more: str) -> tuple[str, ...]:
     return (f"embedder.connector.kind={name}", *more)
 
 
+def _rival(name: str, *more: str) -> tuple[str, ...]:
+    """As published, without our path around the backbone, where the preset has it."""
+    return _kind(name, "embedder.fusion=none", *more)
+
+
 _TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
 _EVERY_LAYER = "embedder.connector.cross_every=1"
 _EVERY_SECOND = "embedder.connector.cross_every=2"
@@ -77,30 +82,30 @@ METHODS: dict[str, Method] = {
     "qformer_text": Method(
         "Q-Former + text",
         "rival",
-        _kind("qformer_text", _EVERY_LAYER),
+        _rival("qformer_text", _EVERY_LAYER),
         "InstructBLIP's: queries and metadata share self-attention; a look in every layer",
     ),
     "qformer": Method(
         "Q-Former",
         "rival",
-        _kind("qformer", _EVERY_LAYER),
+        _rival("qformer", _EVERY_LAYER),
         "BLIP-2's, without text; a look in every layer",
     ),
-    "perceiver": Method("Perceiver resampler", "rival", _kind("perceiver"), "Flamingo's"),
-    "cabstractor": Method("C-Abstractor", "rival", _kind("cabstractor"), "Honeybee's"),
-    "mlp": Method("MLP projector", "rival", _kind("mlp"), "LLaVA's, over pooled regions"),
-    "linear": Method("linear projector", "rival", _kind("linear"), "over pooled regions"),
-    "mean": Method("mean pooling", "simple", _kind("mean"), "the mean of the photo's tokens"),
+    "perceiver": Method("Perceiver resampler", "rival", _rival("perceiver"), "Flamingo's"),
+    "cabstractor": Method("C-Abstractor", "rival", _rival("cabstractor"), "Honeybee's"),
+    "mlp": Method("MLP projector", "rival", _rival("mlp"), "LLaVA's, over pooled regions"),
+    "linear": Method("linear projector", "rival", _rival("linear"), "over pooled regions"),
+    "mean": Method("mean pooling", "simple", _rival("mean"), "the mean of the photo's tokens"),
     "clip_sum": Method(
         "CLIP-style sum",
         "simple",
-        _kind("clip_sum"),
+        _rival("clip_sum"),
         "the two frozen vectors, each projected, summed; no backbone",
     ),
     "image_only": Method(
-        "photo only", "simple", _kind("image_only"), "the backbone reads no metadata"
+        "photo only", "simple", _rival("image_only"), "the backbone reads no metadata"
     ),
-    "text_only": Method("text only", "simple", _kind("text_only"), "the backbone reads no photo"),
+    "text_only": Method("text only", "simple", _rival("text_only"), "the backbone reads no photo"),
     "frozen_text": Method(
         "text (frozen)", "frozen", note="the text tower's vector", frozen=("text",)
     ),
@@ -117,20 +122,32 @@ EXTRA: dict[str, Method] = {
     "notellm2_connector": Method(
         "NoteLLM-2's connector",
         "rival",
-        _kind("notellm2"),
+        _rival("notellm2"),
         "its Q-Former inside our pipeline: our prompt, fusion and losses",
     ),
     "qformer_published": Method(
         "Q-Former, as published",
         "rival",
-        _kind("qformer", _EVERY_SECOND),
+        _rival("qformer", _EVERY_SECOND),
         "a look in every second layer",
     ),
     "qformer_text_published": Method(
         "Q-Former + text, as published",
         "rival",
-        _kind("qformer_text", _EVERY_SECOND),
+        _rival("qformer_text", _EVERY_SECOND),
         "a look in every second layer",
+    ),
+    "perceiver_streams": Method(
+        "Perceiver, around the backbone",
+        "rival",
+        _kind("perceiver", "embedder.fusion=streams"),
+        "with our path around the backbone",
+    ),
+    "qformer_text_streams": Method(
+        "Q-Former + text, around the backbone",
+        "rival",
+        _kind("qformer_text", "embedder.fusion=streams", _EVERY_LAYER),
+        "with our path around the backbone",
     ),
 }
 """Other readings of a rival than the one in METHODS; compared when named."""

@@ -22,8 +22,10 @@ class EmbedderConfig:
         language: the backbone and its prompt.
         dims: D, the width of an embedding.
         matryoshka: prefixes of the embedding that are trained to stand on their own.
-        fusion: what joins the backbone's state before the head. "none", or "late": the tower's
-            global image vector, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.
+        fusion: what joins the backbone's state. "none"; "late": the tower's global image vector,
+            before the head, by NoteLLM-2's gate (`fusion.py`), and then a head without bias;
+            "streams" (ours): what each of the connector's streams says alone, after the head, so
+            that the backbone adds to the connector's view and cannot lose it.
         frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
             (`frozen_view.py`, ours); 0 leaves it out.
         frozen_share: how much of a cosine comes from that view.
@@ -36,7 +38,7 @@ class EmbedderConfig:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
-    fusion: Literal["none", "late"] = "none"
+    fusion: Literal["none", "late", "streams"] = "none"
     frozen_view: int = 0
     frozen_share: float = 0.5
     max_images: int = 1
@@ -50,6 +52,11 @@ class EmbedderConfig:
                     f"embedder.fusion 'late' joins the backbone's state, and connector.kind "
                     f"'{self.connector.kind}' has no backbone; set embedder.fusion=none."
                 )
+        if self.fusion == "streams" and self.language.prompt.two_parts:
+            raise ConfigError(
+                "embedder.fusion 'streams' stands beside a prompt of one part, and "
+                "embedder.language.prompt has two; set embedder.fusion=none."
+            )
         if self.dims < 1:
             raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
         if any(not 0 < d <= self.dims for d in self.matryoshka):

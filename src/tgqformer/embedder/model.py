@@ -2,6 +2,8 @@
 
 tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
 
+With `fusion="streams"` (ours) what the connector's streams say alone is added behind the head.
+
 NoteLLM-2 (arXiv 2405.16789) in full is the connector "notellm2", a prompt in two parts and
 `fusion="late"`. Its embedding is made of h_m, its `visual` of h_v, by one gate and one head; so a
 visual loss of weight 1/9 is its (9 L_m + L_v) / 10, but for the scale of the whole, which AdamW
@@ -110,6 +112,7 @@ class EmbedderModel(nn.Module):
         self.visual_head = nn.ModuleDict(
             {name: self._view(name) for name in self.connector.stream_names}
         )
+        self.adds_streams = config.fusion == "streams" and len(self.visual_head) > 0
         self.fusion = LateFusion(shape.image_global, width) if late else None
         self.frozen_view = (
             FrozenView(shape.visual, shape.image_global, config.frozen_view)
@@ -208,6 +211,8 @@ class EmbedderModel(nn.Module):
             return streams, streams
         photo, whole = self.read(batch, out)
         state = self.head(whole)
+        if self.adds_streams and streams is not None:
+            state = state + streams
         if photo is not None:
             return self.head(photo), state
         return state if streams is None else streams, state
@@ -232,8 +237,13 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
     initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
-    the part.
+    the part. Where the streams pass the backbone by, its head starts at zero, and the embedding as
+    what they say.
     """
+    if model.head is not None and model.adds_streams:
+        nn.init.zeros_(model.head.weight)
+        nn.init.zeros_(model.head.bias)
+        return
     out = model.connector(**batch.towers.__dict__)
     if model.head is not None:
         _standardise(model.head, model.read(batch, out)[1])
