@@ -30,7 +30,7 @@ STYLE = {
     "font.size": 8,
 }
 FROZEN, PAPER, OURS = "#e3e5e8", "#b9dfd6", "#f7d3a6"
-INK = "#222222"
+INK, AROUND = "#222222", "#c56a00"
 OFFLINE = ConnectorShape(
     visual=112, image_global=1280, text=384, text_global=384, output=384, photo_tokens=196
 )
@@ -113,7 +113,7 @@ def data_flow() -> plt.Figure:
     _box(axes, 79.5, 33, 14, 8, f"anchored gate\n1 + {s['gate']}", PAPER)
     _box(axes, 79.5, 17, 14, 8, f"exploratory gate\n1 + {s['gate']}", PAPER)
     _box(axes, 96.5, 24, 16, 10, f"visual tokens\n{s['tokens']}\nto the backbone", PAPER)
-    _box(axes, 96.5, 8, 16, 9, f"backbone + LoRA,\nhead\n{s['embedding']}", FROZEN)
+    _box(axes, 96.5, 8, 16, 9, f"backbone + LoRA,\nhead, + streams\n{s['embedding']}", FROZEN)
     for start, end, text in (
         ((14, 40), (18, 40), ""),
         ((14, 14), (18, 14), ""),
@@ -132,6 +132,9 @@ def data_flow() -> plt.Figure:
         ((104.5, 24), (104.5, 17), ""),
     ):
         _arrow(axes, start, end, text)
+    axes.plot([86.5, 86.5], [17, 12.5], color=AROUND, lw=1)
+    _arrow(axes, (86.5, 12.5), (96.5, 12.5), "", AROUND)
+    axes.text(85.5, 7, "both streams' means,\naround the backbone (ours)", ha="right", color=AROUND)
     grey = {"color": "#777777", "lw": 1}
     axes.plot([25, 25, 86.5], [44, 48, 48], **grey)
     _arrow(axes, (86.5, 48), (86.5, 41), "")
@@ -203,9 +206,15 @@ def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str,
     axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", linespacing=1.35)
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
+def _arrow(
+    axes: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    text: str,
+    colour: str = INK,
+) -> None:
     axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, color=INK, lw=0.9)
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, color=colour, lw=0.9)
     )
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 1.1)
     axes.text(*middle, text, ha="center", fontsize=7, color="#555555")
