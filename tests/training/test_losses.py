@@ -35,7 +35,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
     vectors = {
         "main": output.embedding,
         "visual": output.visual,
-        "exploratory": output.streams["exploratory"],
+        "exploratory": output.stream_views["exploratory"],
     }
     scales = {"main": output.scales["embedding"]}
     scales |= dict.fromkeys(("visual", "exploratory"), output.scales["visual"])

@@ -56,7 +56,7 @@ class ItemOutput:
             parts, from what the backbone says of the first (the photo), for the visual auxiliary
             loss and to see whether the photo is neglected. The embedding's trained dimensions
             where there are neither.
-        streams: name to [B, D] unit vectors from each of the connector's streams alone; their
+        stream_views: name to [B, D] unit vectors from each of the connector's streams alone; their
             unnormalised sum is what `visual` is made of.
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
@@ -67,7 +67,7 @@ class ItemOutput:
 
     embedding: Tensor | None
     visual: Tensor
-    streams: dict[str, Tensor]
+    stream_views: dict[str, Tensor]
     connector: ConnectorOutput
     complete: Tensor
     scales: dict[str, Tensor]
@@ -158,13 +158,13 @@ class EmbedderModel(nn.Module):
         heads = self._heads(out)
         visual, state = self._views(batch, out, heads, connector_only=connector_only)
         unit = _unit(visual)
-        streams = {name: _unit(x) for name, x in heads.items()}
+        stream_views = {name: _unit(x) for name, x in heads.items()}
         if connector_only:
-            return ItemOutput(None, unit, streams, out, complete, scales)
+            return ItemOutput(None, unit, stream_views, out, complete, scales)
         embedding = _unit(state)
         if self.frozen_view is not None and not self.training:  # the losses see the trained part
             embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
-        return ItemOutput(embedding, unit, streams, out, complete, scales)
+        return ItemOutput(embedding, unit, stream_views, out, complete, scales)
 
     @torch.no_grad()
     def clamp_scales(self) -> None:

@@ -54,8 +54,8 @@ def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
     if config.visual or output.embedding is None:
         out["visual"] = output.visual
         used.append("visual")
-    if config.exploratory and "exploratory" in output.streams:
-        out["exploratory"] = output.streams["exploratory"]
+    if config.exploratory and "exploratory" in output.stream_views:
+        out["exploratory"] = output.stream_views["exploratory"]
         used.append("visual")
     if config.redundancy and {"anchored", "exploratory"} <= streams.keys():
         out |= {f"stream_{name}": x for name, x in streams.items()}
