@@ -132,9 +132,10 @@ def data_flow() -> plt.Figure:
         ((104.5, 24), (104.5, 17), ""),
     ):
         _arrow(axes, start, end, text)
-    axes.plot([86.5, 86.5], [17, 12.5], color=AROUND, lw=1)
-    _arrow(axes, (86.5, 12.5), (96.5, 12.5), "", AROUND)
-    axes.text(85.5, 7, "both streams' means,\naround the backbone (ours)", ha="right", color=AROUND)
+    axes.plot([93.5, 95, 95], [37.5, 37.5, 12.5], color=AROUND, lw=1)
+    axes.plot([93.5, 95], [19, 19], color=AROUND, lw=1)
+    _arrow(axes, (95, 12.5), (97, 12.5), "", AROUND)
+    axes.text(95, 7, "both streams' means,\naround the backbone (ours)", ha="right", color=AROUND)
     grey = {"color": "#777777", "lw": 1}
     axes.plot([25, 25, 86.5], [44, 48, 48], **grey)
     _arrow(axes, (86.5, 48), (86.5, 41), "")

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.model import initialise_head
-from tgqformer.errors import ConfigError
 from tgqformer.language import NOTELLM2_PROMPT
 
 TOLERANCE = 1e-5
@@ -73,7 +72,12 @@ def test_it_is_saved_and_loaded_bit_for_bit(around, items, tmp_path):
     np.testing.assert_array_equal(loaded.encode(items), around.encode(items))
 
 
-def test_a_prompt_of_two_parts_has_a_view_of_its_own(config):
+def test_a_prompt_of_two_parts_has_the_path_in_both_views(make, config, items):
     two_parts = [f"language.prompt.{name}={value}" for name, value in NOTELLM2_PROMPT.items()]
-    with pytest.raises(ConfigError, match=r"embedder.fusion 'streams' .* one part"):
-        override(config, ["fusion=streams", *two_parts])
+    embedder = make(override(config, ["fusion=streams", *two_parts]), stirred=False)
+    batch = embedder.batch(items)
+    initialise_head(embedder.model, batch)
+    out = embedder.model(batch)
+    assert torch.equal(out.embedding, out.visual)
+    streams = F.normalize(sum(embedder.model._heads(out.connector).values()), dim=-1)
+    torch.testing.assert_close(out.embedding, streams)

@@ -123,7 +123,7 @@ EXTRA: dict[str, Method] = {
         "NoteLLM-2's connector",
         "rival",
         _rival("notellm2"),
-        "its Q-Former inside our pipeline: our prompt, fusion and losses",
+        "its Q-Former inside our pipeline: our prompt and losses, no fusion",
     ),
     "qformer_published": Method(
         "Q-Former, as published",

@@ -2,7 +2,8 @@
 
 A rival differs from TGQ-Former in how it makes its states, and in nothing else: the same towers,
 the same number of visual tokens, the same visual auxiliary loss (its stream is the mean of its
-states), the same backbone.
+states), the same backbone. What the preset has of ours behind the connector (`embedder.fusion`), a
+comparison leaves to TGQ-Former.
 """
 
 from __future__ import annotations

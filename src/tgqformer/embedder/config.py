@@ -25,7 +25,8 @@ class EmbedderConfig:
         fusion: what joins the backbone's state. "none"; "late": the tower's global image vector,
             before the head, by NoteLLM-2's gate (`fusion.py`), and then a head without bias;
             "streams" (ours): what each of the connector's streams says alone, after the head, so
-            that the backbone adds to the connector's view and cannot lose it.
+            that the backbone adds to the connector's view and cannot lose it; made for a training
+            with an alignment stage.
         frozen_view: dimensions of a frozen view of the photo that stand beside the trained ones
             (`frozen_view.py`, ours); 0 leaves it out.
         frozen_share: how much of a cosine comes from that view.
@@ -52,11 +53,6 @@ class EmbedderConfig:
                     f"embedder.fusion 'late' joins the backbone's state, and connector.kind "
                     f"'{self.connector.kind}' has no backbone; set embedder.fusion=none."
                 )
-        if self.fusion == "streams" and self.language.prompt.two_parts:
-            raise ConfigError(
-                "embedder.fusion 'streams' stands beside a prompt of one part, and "
-                "embedder.language.prompt has two; set embedder.fusion=none."
-            )
         if self.dims < 1:
             raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
         if any(not 0 < d <= self.dims for d in self.matryoshka):

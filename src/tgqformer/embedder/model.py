@@ -209,13 +209,13 @@ class EmbedderModel(nn.Module):
         if self.head is None or (connector_only and streams is not None):
             assert streams is not None
             return streams, streams
-        photo, whole = self.read(batch, out)
-        state = self.head(whole)
+        photo, whole = (h if h is None else self.head(h) for h in self.read(batch, out))
+        assert whole is not None
         if self.adds_streams and streams is not None:
-            state = state + streams
-        if photo is not None:
-            return self.head(photo), state
-        return state if streams is None else streams, state
+            whole = whole + streams
+            photo = photo if photo is None else photo + streams
+        seen = streams if photo is None else photo
+        return whole if seen is None else seen, whole
 
     def _view(self, name: str) -> nn.Sequential:
         """The head of one stream."""
@@ -230,15 +230,15 @@ def _unit(vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
-    """Standardise what the head sees, from one batch of items (ours).
+    """Set the head to where it starts: to standardise what it sees of a batch of items (ours).
 
     Pooled states of an untrained stack are nearly parallel (mean cosine 0.87 after two layers of
     MiniLM), so a random head maps all items to one point and learning starts slowly. The head's
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
     initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
-    the part. Where the streams pass the backbone by, its head starts at zero, and the embedding as
-    what they say.
+    the part. Where the streams pass the backbone by, the head starts at zero, and the embedding as
+    what they say, which is something after an alignment stage.
     """
     if model.head is not None and model.adds_streams:
         nn.init.zeros_(model.head.weight)

@@ -191,10 +191,11 @@ def _check_folder(out: Path, config: RunConfig, resume: bool) -> None:
             raise ConfigError(
                 f"{out} already holds a run; go on with it by --resume, or choose another folder."
             )
-        if changed_option(out, config) is not None:
+        if changed := changed_option(out, config):
+            name, before, now = changed
             raise ConfigError(
-                f"The run in {out} has another configuration ({path.name}); resume it with the "
-                "same options, or choose another folder."
+                f"The run in {out} has another configuration ({name}: {before}, now {now}); "
+                "resume it with the same options, or choose another folder."
             )
     try:
         out.mkdir(parents=True, exist_ok=True)

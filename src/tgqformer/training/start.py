@@ -17,7 +17,7 @@ BATCH = 256
 
 
 def prepare_model(embedder: ItemEmbedder, catalog: Catalog, seed: int) -> None:
-    """Standardise the head, and fit the frozen view where there is one.
+    """Set the head to where it starts, and fit the frozen view where there is one.
 
     Raises:
         CatalogError: the frozen view finds no training pair whose items both have a photo.
