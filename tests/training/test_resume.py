@@ -151,7 +151,7 @@ def test_a_run_is_not_overwritten(shop, configs, told, out):
 
 
 def test_a_run_is_resumed_with_its_own_options_only(shop, configs, told, out):
-    with pytest.raises(ConfigError, match=r"has another configuration \(.+: .+, now .+\); resume it"):
+    with pytest.raises(ConfigError, match=r"another configuration \(.+: .+, now .+\); resume it"):
         train(shop, configs["rich"], out / "plain", resume=True, device="cpu")
 
 
