@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lancedb.table import LanceTable
 
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.filters import Filter, Metadata
@@ -94,7 +96,17 @@ def test_a_build_that_fails_leaves_the_old_store(tmp_path):
     assert len(list(root.glob("*.lance"))) == 1
 
 
-def test_many_small_writes_keep_the_folder_small(tmp_path):
+@pytest.mark.parametrize("late", [False, True], ids=["", "with old versions that look new"])
+def test_many_small_writes_keep_the_folder_small(tmp_path, monkeypatch, late):
+    calls: list[int] = []
+    optimize = LanceTable.optimize
+
+    def sometimes(table, *, cleanup_older_than, **options):
+        calls.append(1)
+        age = timedelta(days=1) if late and len(calls) % 2 else cleanup_older_than
+        optimize(table, cleanup_older_than=age, **options)
+
+    monkeypatch.setattr(LanceTable, "optimize", sometimes)
     ids = [f"i{row}" for row in range(2000)]
     store = LanceStore.build(tmp_path / "store", [(ids, vectors(2000, dims=32), None)], dims=32)
     largest = 0

@@ -56,6 +56,8 @@ _READS = 5  # a table may be replaced or its old version removed under a reader
 _GROWTH = 1.7
 _SMALL = 256 * 1024  # bytes, for which that is not worth while
 _VERSIONS = 512  # or where so many versions are kept
+_OLD = timedelta(milliseconds=1)  # a version that is tidied away
+_TRIES = 3
 
 _T = TypeVar("_T")
 
@@ -282,7 +284,7 @@ class LanceStore:
         with self._writing(tidy=False):
             before, _ = self._files.sync()
             self._tidy()
-            return before, self.manifest.compacted_bytes
+            return before, self._files.sync()[0]
 
     def info(self) -> StoreInfo:
         """Figures of the newest version."""
@@ -334,13 +336,17 @@ class LanceStore:
                 self._tidy()
 
     def _tidy(self) -> None:
-        # Unverified files are what a killed writer left: while the lock is held, nobody writes.
-        self._table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
-        self._table.checkout_latest()
-        size, _ = self._files.sync()
-        rows = int(self._table.count_rows())
-        self.manifest = changed(self.manifest, compacted_bytes=size, compacted_rows=rows)
-        write_manifest(self.path, self.manifest)
+        for _ in range(_TRIES):
+            # Unverified files are what a killed writer left: under the lock, nobody writes.
+            self._table.optimize(cleanup_older_than=_OLD, delete_unverified=True)
+            self._table.checkout_latest()
+            size, versions = self._files.sync()
+            if versions == 1:  # else a clock that was set back has old ones look new
+                rows = int(self._table.count_rows())
+                self.manifest = changed(self.manifest, compacted_bytes=size, compacted_rows=rows)
+                write_manifest(self.path, self.manifest)
+                break
+            time.sleep(_OLD.total_seconds())
         self._opened = stamp(self.path / MANIFEST)
         remove_tables(self.path, keep=self.manifest.table)
 
