@@ -138,16 +138,16 @@ EXTRA: dict[str, Method] = {
         "a look in every second layer",
     ),
     "perceiver_streams": Method(
-        "Perceiver, around the backbone",
+        "Perceiver resampler, with our path",
         "rival",
         _kind("perceiver", "embedder.fusion=streams"),
-        "with our path around the backbone",
+        "what its stream says is added behind the backbone, as in ours",
     ),
     "qformer_text_streams": Method(
-        "Q-Former + text, around the backbone",
+        "Q-Former + text, with our path",
         "rival",
         _kind("qformer_text", "embedder.fusion=streams", _EVERY_LAYER),
-        "with our path around the backbone",
+        "what its stream says is added behind the backbone, as in ours",
     ),
 }
 """Other readings of a rival than the one in METHODS; compared when named."""

@@ -209,13 +209,12 @@ class EmbedderModel(nn.Module):
         if self.head is None or (connector_only and streams is not None):
             assert streams is not None
             return streams, streams
-        photo, whole = (h if h is None else self.head(h) for h in self.read(batch, out))
-        assert whole is not None
-        if self.adds_streams and streams is not None:
-            whole = whole + streams
-            photo = photo if photo is None else photo + streams
-        seen = streams if photo is None else photo
-        return whole if seen is None else seen, whole
+        photo, whole = self.read(batch, out)
+        around = streams if self.adds_streams and streams is not None else 0.0
+        state = self.head(whole) + around
+        if photo is not None:
+            return self.head(photo) + around, state
+        return state if streams is None else streams, state
 
     def _view(self, name: str) -> nn.Sequential:
         """The head of one stream."""
