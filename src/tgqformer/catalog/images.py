@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tgqformer.catalog.items import ImageRef
+from tgqformer.catalog.items import DrawnPhoto, ImageRef
 from tgqformer.errors import ImageError
 
 MAX_PIXELS = 64_000_000
@@ -31,11 +31,13 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000
 
 
 def read_image_bytes(ref: ImageRef) -> bytes:
-    """Return the encoded bytes of a photo, as stored.
+    """Return the encoded bytes of a photo, as stored; of one that is drawn, its source's.
 
     Raises:
         ImageError: the file is missing, unreadable, no regular file, empty or over MAX_BYTES.
     """
+    if isinstance(ref, DrawnPhoto):
+        return read_image_bytes(ref.source)
     if isinstance(ref, bytes):
         data = ref
     else:
@@ -63,8 +65,17 @@ def read_image_bytes(ref: ImageRef) -> bytes:
 
 
 def image_key(ref: ImageRef) -> str:
-    """Return the sha256, in hexadecimal, of a photo's encoded bytes: its identity everywhere."""
-    return hashlib.sha256(read_image_bytes(ref)).hexdigest()
+    """Return the sha256, in hexadecimal, of a photo's encoded bytes: its identity everywhere.
+
+    That of a drawn photo is made of its source's and its recipe.
+    """
+    key = hashlib.sha256(read_image_bytes(ref)).hexdigest()
+    return drawn_key(key, ref.recipe) if isinstance(ref, DrawnPhoto) else key
+
+
+def drawn_key(source: str, recipe: str) -> str:
+    """The identity of a photo that is drawn by `recipe` from the one with the key `source`."""
+    return hashlib.sha256(f"{source}\0{recipe}".encode()).hexdigest()
 
 
 def decode_image(
@@ -85,6 +96,9 @@ def decode_image(
     Raises:
         ImageError: the photo cannot be read or decoded in full, or is larger than max_pixels.
     """
+    if isinstance(ref, DrawnPhoto):
+        source = decode_image(ref.source, max_pixels=max_pixels, size_hint=size_hint)
+        return ref.draw(source)
     data = read_image_bytes(ref)
     name = _name(ref)
     try:
@@ -176,6 +190,8 @@ def _formats() -> tuple[str, ...]:
 
 
 def _name(ref: ImageRef) -> str:
+    if isinstance(ref, DrawnPhoto):
+        return _name(ref.source)
     return f"a photo of {len(ref):,} bytes" if isinstance(ref, bytes) else str(ref)
 
 

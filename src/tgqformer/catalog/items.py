@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-ImageRef: TypeAlias = Path | bytes
-"""A photo: an absolute path, or the encoded bytes of a file."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class DrawnPhoto(ABC):
+    """A photo that is drawn from another one whenever it is read, and never stored.
+
+    Attributes:
+        source: the photo that it is drawn from.
+        recipe: how; the same recipe draws the same picture, and is part of its identity.
+    """
+
+    source: Path | bytes
+    recipe: str
+
+    @abstractmethod
+    def draw(self, image: Image) -> Image:
+        """The picture, from the decoded source; both RGB."""
+
+
+ImageRef: TypeAlias = Path | bytes | DrawnPhoto
+"""A photo: an absolute path, the encoded bytes of a file, or one that is drawn from either."""
 
 
 @dataclass(frozen=True, slots=True)

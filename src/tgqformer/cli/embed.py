@@ -172,7 +172,7 @@ def write_embeddings(
     catalog.require_items()
     embedder = load_embedder(run, cache)
     if isinstance(embedder, ItemEmbedder):
-        width = embedder.model.output_dims
+        width = embedder.config.dims
         way = Pipeline(
             embedder, batch_size=batch_size, workers=workers, compute=compute, compile=compiled
         ).run

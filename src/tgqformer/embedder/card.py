@@ -25,6 +25,7 @@ want next. Method: TGQ-Former, KDD 2026, arXiv 2605.17366.
 | text tower (frozen, not in this folder) | {text} |
 | backbone ({train}) | {backbone} |
 | connector | {connector}, {queries} |
+| base | {base} |
 | dimensions | {dims}{matryoshka} |
 | trained weights | {count:,} |
 
@@ -66,8 +67,9 @@ def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str
         train=language.train,
         backbone=language.name if language.kind == "hf" else language.kind,
         connector=c.kind,
+        base=config.base,
         queries=f"{c.anchored} anchored and {c.exploratory} exploratory queries",
-        dims=config.dims + config.frozen_view,
+        dims=config.dims,
         matryoshka=f", also {', '.join(map(str, config.matryoshka))}" if config.matryoshka else "",
         count=count,
         facts="\n".join(lines) or "None were recorded.",

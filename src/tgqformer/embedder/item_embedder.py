@@ -214,17 +214,18 @@ class ItemEmbedder:
         progress: bool = False,
         connector_only: bool = False,
     ) -> dict[str, Vectors]:
-        """The "embedding" and the "visual" view (see `ItemOutput.visual`) of N items.
+        """The "embedding" and the "visual" view (see `ItemOutput`) of N items.
 
         Args:
-            connector_only: leave the backbone out; then there is only the "visual" view.
+            connector_only: leave the backbone out; without a base there is no "embedding" then.
 
         Returns:
             Name to float32 [N, D] unit rows.
         """
-        names = ["visual"] if connector_only else ["embedding", "visual"]
-        dims = {"embedding": self.model.output_dims, "visual": self.config.dims}
-        views = {n: np.empty((len(items), dims[n]), dtype=np.float32) for n in names}
+        shape = (len(items), self.config.dims)
+        views = {"visual": np.empty(shape, dtype=np.float32)}
+        if not connector_only or self.model.base is not None or self.model.backbone is None:
+            views["embedding"] = np.empty(shape, dtype=np.float32)
         self.model.eval()
         self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)
@@ -235,6 +236,19 @@ class ItemEmbedder:
             for name, view in views.items():
                 view[start : start + len(part)] = getattr(out, name).float().cpu().numpy()
         return views
+
+    @torch.inference_mode()
+    def encode_base(self, items: Sequence[Item], *, batch_size: int = 256) -> Vectors:
+        """What the frozen base alone says of N items: [N, D] unit rows, zero without a base."""
+        vectors = np.zeros((len(items), self.config.dims), dtype=np.float32)
+        if self.model.base is None:
+            return vectors
+        self.features.fill(items)
+        for start in range(0, len(items), batch_size):
+            part = items[start : start + batch_size]
+            said = self.model.base_alone(self.features.batch(part).to(self.device))
+            vectors[start : start + len(part)] = said.cpu().numpy()
+        return vectors
 
 
 def tower_shape(features: ItemFeatures) -> TowerShape:

@@ -2,7 +2,14 @@
 
 tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
 
-With `fusion="streams"` (ours) what the connector's streams say alone is added behind the head.
+With a base (ours, `base.py`) the embedding starts as the frozen towers' vectors, and what is learned
+is added to it, all of it zero at the start:
+
+    b = w_photo base_i + w_metadata base_t
+    embedding = unit(b + A b + s sum_j w_j stream_j / |sum_j stream_j| + head(backbone))
+
+A is a linear map, s a number, w the weights of `Reliability`. Without a base the embedding is what
+the backbone says, or, without a backbone, the sum of the streams.
 
 NoteLLM-2 (arXiv 2405.16789) in full is the connector "notellm2", a prompt in two parts and
 `fusion="late"`. Its embedding is made of h_m, its `visual` of h_v, by one gate and one head; so a
@@ -13,17 +20,18 @@ does not see and the clipping of gradients does. The two losses have a temperatu
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgqformer.connectors import ConnectorShape, build_connector, needs_backbone
+from tgqformer.connectors import ConnectorShape, build_connector
 from tgqformer.connectors.base import ConnectorOutput
+from tgqformer.embedder.base import FrozenBase, Reliability
 from tgqformer.embedder.config import EmbedderConfig
-from tgqformer.embedder.frozen_view import FrozenView, join
 from tgqformer.embedder.fusion import LateFusion
+from tgqformer.errors import ConfigError
 from tgqformer.language import Backbone, PromptBatch, load_backbone
 from tgqformer.towers.base import TowerBatch
 
@@ -50,16 +58,15 @@ class ItemOutput:
     """Model output for B items.
 
     Attributes:
-        embedding: [B, D] unit vectors, with the frozen view's dimensions behind them where there is
-            one and the model does not train; None where only the connector ran.
+        embedding: [B, D] unit vectors; None where only the connector ran and there is no base.
         visual: [B, D] unit vectors from the connector's streams alone, or, where the prompt has two
             parts, from what the backbone says of the first (the photo), for the visual auxiliary
-            loss and to see whether the photo is neglected. The embedding's trained dimensions
-            where there are neither.
+            loss and to see whether the photo is neglected. The embedding where there are neither.
         stream_views: name to [B, D] unit vectors from each of the connector's streams alone; their
             unnormalised sum is what `visual` is made of.
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
+        weights: name to [B, 1], how much each part counts (`Reliability`); empty without.
         scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
             each item: so every gradient of a loss flows through per-item outputs, and a gradient
             cache or a gather across processes needs no exception for them.
@@ -71,6 +78,7 @@ class ItemOutput:
     connector: ConnectorOutput
     complete: Tensor
     scales: dict[str, Tensor]
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,18 @@ MAX_LOG_SCALE = math.log(100.0)
 """Of 1 / temperature, which is clamped to 100, as in CLIP."""
 
 
+STRENGTH_UNIT = 10.0
+"""The strength of the streams is this times a weight, which learns at the rate of all weights."""
+
+
 class EmbedderModel(nn.Module):
-    """Connector, backbone and head over given tower states."""
+    """Connector, backbone, base and head over given tower states."""
 
     def __init__(self, config: EmbedderConfig, shape: TowerShape) -> None:
         super().__init__()
         self.config = config
         self.backbone: Backbone | None = (
-            load_backbone(config.language) if needs_backbone(config.connector.kind) else None
+            load_backbone(config.language) if config.has_backbone else None
         )
         width = config.connector.width if self.backbone is None else self.backbone.width
         self.connector_shape = ConnectorShape(**asdict(shape), output=width)
@@ -112,21 +124,32 @@ class EmbedderModel(nn.Module):
         self.visual_head = nn.ModuleDict(
             {name: self._view(name) for name in self.connector.stream_names}
         )
-        self.adds_streams = config.fusion == "streams" and len(self.visual_head) > 0
         self.fusion = LateFusion(shape.image_global, width) if late else None
-        self.frozen_view = (
-            FrozenView(shape.visual, shape.image_global, config.frozen_view)
-            if config.frozen_view
-            else None
-        )
+        self.base: FrozenBase | None = None
+        self.adapt: nn.Linear | None = None
+        self.reliability: Reliability | None = None
+        if config.base != "none":
+            self._build_base(shape)
+        elif self.backbone is None and not self.visual_head:
+            raise ConfigError(
+                f"connector.kind '{config.connector.kind}' says nothing by itself; give it a "
+                "backbone (language.kind) or a base (embedder.base)."
+            )
         self.log_scales = nn.ParameterDict(
             {name: torch.tensor(value).log() for name, value in INITIAL_SCALES.items()}
         )
 
-    @property
-    def output_dims(self) -> int:
-        """Width of an embedding: the trained dimensions and those of the frozen view."""
-        return self.config.dims + self.config.frozen_view
+    def _build_base(self, shape: TowerShape) -> None:
+        c = self.config
+        self.base = FrozenBase(shape.image_global, shape.text_global, c.dims)
+        if c.base == "trained":
+            self.adapt = nn.Linear(c.dims, c.dims, bias=False)
+            nn.init.zeros_(self.adapt.weight)
+        if self.visual_head:
+            self.strength = nn.Parameter(torch.zeros(()))
+        if c.reliability:
+            parts = 2 + len(self.visual_head)
+            self.reliability = Reliability(shape.image_global, shape.text_global, parts)
 
     def forward(
         self, batch: ItemBatch, *, connector_only: bool = False, return_attention: bool = False
@@ -155,16 +178,64 @@ class EmbedderModel(nn.Module):
             for name, log in self.log_scales.items()
         }
         complete = t.presence.all(dim=-1, keepdim=True).float()
-        heads = self._heads(out)
-        visual, state = self._views(batch, out, heads, connector_only=connector_only)
-        unit = _unit(visual)
-        stream_views = {name: _unit(x) for name, x in heads.items()}
-        if connector_only:
-            return ItemOutput(None, unit, stream_views, out, complete, scales)
-        embedding = _unit(state)
-        if self.frozen_view is not None and not self.training:  # the losses see the trained part
-            embedding = join(embedding, self.frozen_view(t), self.config.frozen_share)
-        return ItemOutput(embedding, unit, stream_views, out, complete, scales)
+        heads = {name: head(out.streams[name]) for name, head in self.visual_head.items()}
+        streams = torch.stack(list(heads.values())).sum(dim=0) if heads else None
+        photo, state = self._read(batch, out, skip=connector_only and bool(heads))
+        weights: dict[str, Tensor] = {}
+        if self.base is not None:
+            around, weights = self._around(t, out, heads, streams)
+            state = around if state is None else state.float() + around
+        elif state is None and self.backbone is None:
+            state = streams
+        visual = next(x for x in (photo, streams, state) if x is not None)
+        return ItemOutput(
+            None if state is None else _unit(state),
+            _unit(visual),
+            {name: _unit(x) for name, x in heads.items()},
+            out,
+            complete,
+            scales,
+            weights,
+        )
+
+    def _read(
+        self, batch: ItemBatch, out: ConnectorOutput, *, skip: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What the backbone says of a prompt's first part and of the whole, through the head."""
+        if self.head is None or skip:
+            return None, None
+        photo, whole = self.read(batch, out)
+        return None if photo is None else self.head(photo), self.head(whole)
+
+    def _around(
+        self,
+        towers: TowerBatch,
+        out: ConnectorOutput,
+        heads: dict[str, Tensor],
+        streams: Tensor | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """All of the embedding but what the backbone says [B, D], and the weights of its parts."""
+        assert self.base is not None
+        photo, metadata = self.base(towers)
+        weights: dict[str, Tensor] = {}
+        if self.reliability is not None:
+            names = ["photo", "metadata", *heads]
+            columns = self.reliability(towers, out.agreement).split(1, dim=-1)
+            weights = dict(zip(names, columns, strict=True))
+            photo, metadata = weights["photo"] * photo, weights["metadata"] * metadata
+        state: Tensor = photo + metadata
+        if self.adapt is not None:
+            state = state + self.adapt(state).float()
+        if streams is None:
+            return state, weights
+        length = streams.float().norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        said = sum(weights.get(name, 1.0) * x.float() for name, x in heads.items())
+        return state + STRENGTH_UNIT * self.strength * said / length, weights
+
+    def base_alone(self, towers: TowerBatch) -> Tensor:
+        """[B, D] unit vectors of the frozen base: what the model says before it is trained."""
+        assert self.base is not None
+        return _unit(torch.stack(self.base(towers)).sum(dim=0))
 
     @torch.no_grad()
     def clamp_scales(self) -> None:
@@ -192,30 +263,6 @@ class EmbedderModel(nn.Module):
             photo = self.fusion(photo, t.image_global, has_image)
         return photo, self.fusion(whole, t.image_global, has_image)
 
-    def _heads(self, out: ConnectorOutput) -> dict[str, Tensor]:
-        """What each stream says alone: name to [B, D], unnormalised."""
-        return {name: head(out.streams[name]) for name, head in self.visual_head.items()}
-
-    def _views(
-        self,
-        batch: ItemBatch,
-        out: ConnectorOutput,
-        heads: dict[str, Tensor],
-        *,
-        connector_only: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """The visual view and the embedding [B, D], unnormalised; one of them may be both."""
-        streams = torch.stack(list(heads.values())).sum(dim=0) if heads else None
-        if self.head is None or (connector_only and streams is not None):
-            assert streams is not None
-            return streams, streams
-        photo, whole = self.read(batch, out)
-        around = streams if self.adds_streams and streams is not None else 0.0
-        state = self.head(whole) + around
-        if photo is not None:
-            return self.head(photo) + around, state
-        return state if streams is None else streams, state
-
     def _view(self, name: str) -> nn.Sequential:
         """The head of one stream."""
         width = self.connector.stream_width(name)
@@ -236,12 +283,12 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
     initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
-    the part. Where the streams pass the backbone by, the head starts at zero, and the embedding as
-    what they say, which is something after an alignment stage.
+    the part. Where there is a base, the head starts at zero: the embedding is the base then.
     """
-    if model.head is not None and model.adds_streams:
+    if model.head is not None and model.base is not None:
         nn.init.zeros_(model.head.weight)
-        nn.init.zeros_(model.head.bias)
+        if model.head.bias is not None:
+            nn.init.zeros_(model.head.bias)
         return
     out = model.connector(**batch.towers.__dict__)
     if model.head is not None:

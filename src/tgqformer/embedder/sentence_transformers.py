@@ -83,7 +83,7 @@ class ItemModule(InputModule):  # type: ignore[misc]
 
     def get_embedding_dimension(self) -> int:
         """D, the width of an embedding."""
-        return self.embedder.model.output_dims
+        return self.embedder.config.dims
 
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of `get_embedding_dimension`."""

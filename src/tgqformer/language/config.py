@@ -93,7 +93,8 @@ class LanguageConfig:
     """Options of the backbone.
 
     Attributes:
-        kind: "hf" for any Hugging Face model that takes `inputs_embeds`, "tiny" for a random one.
+        kind: "hf" for any Hugging Face model that takes `inputs_embeds`, "tiny" for a random one,
+            "none" to do without: the embedding is then made of the base and the streams.
         name: hub id, local folder, or the short name of a packaged model.
         revision: hub revision; None is the default branch.
         layers: keep only the first so many layers; None keeps all.
@@ -109,7 +110,7 @@ class LanguageConfig:
         prompt: the templates.
     """
 
-    kind: Literal["hf", "tiny"] = "hf"
+    kind: Literal["hf", "tiny", "none"] = "hf"
     name: str = "all-MiniLM-L6-v2"
     revision: str | None = None
     layers: int | None = None

@@ -20,6 +20,7 @@ def info_nce(
     negatives: Tensor | None = None,
     known: Tensor | None = None,
     both_sides: bool = False,
+    log_odds: Tensor | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE over pairs (query_i, target_i).
 
@@ -33,6 +34,9 @@ def info_nce(
             left out of the denominator, save the pair's own.
         both_sides: the other queries too are negatives of a query, and likewise for targets
             (2B - 2 negatives instead of B - 1), as NoteLLM-2 does.
+        log_odds: [B + B + H], log of how often each item is drawn into a batch, up to a constant.
+            It is taken off the item's column, so that an item that is drawn often is no stronger a
+            negative for it (logQ correction, Yi et al., RecSys 2019, eq. 3).
 
     Returns:
         The mean over both directions. Zero vectors give log of the number of columns.
@@ -42,6 +46,8 @@ def info_nce(
     everything = torch.cat(parts)  # [2B + H, D]
     rows = torch.cat([query, target])  # [2B, D]
     logits = rows @ everything.T * scale  # [2B, 2B + H]
+    if log_odds is not None:
+        logits = logits - log_odds
     index = torch.arange(2 * batch, device=query.device)
     partner = (index + batch) % (2 * batch)
     hidden = torch.zeros_like(logits, dtype=torch.bool) if known is None else known[: 2 * batch]

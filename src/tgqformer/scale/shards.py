@@ -80,7 +80,7 @@ class ShardJob:
     ) -> None:
         self.embedder, self.options = embedder, options or ShardOptions()
         self.folder = Folder(out)
-        width = embedder.model.output_dims
+        width = embedder.config.dims
         if self.options.dims is not None and self.options.dims > width:
             raise ConfigError(
                 f"--dims {self.options.dims} must not exceed {width}, the width of the embedding."

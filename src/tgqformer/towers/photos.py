@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tgqformer.catalog.images import image_key
-from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.images import drawn_key, image_key
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
 from tgqformer.errors import ImageError
 
 
@@ -60,6 +60,8 @@ class PhotoBook:
         Raises:
             ImageError: the file cannot be read.
         """
+        if isinstance(ref, DrawnPhoto):
+            return bytes.fromhex(drawn_key(self.key(ref.source).hex(), ref.recipe))
         if isinstance(ref, bytes):
             return bytes.fromhex(image_key(ref))
         try:

@@ -22,33 +22,75 @@ class PairBatches:
     Each epoch is a random order of all pairs. A pair that shares an item with the batch under way
     waits for a later batch; the pairs left over at the end of an epoch open the next. A pair that
     was left over twice (its item is in every other pair, say) is not queued a third time.
+
+    Of each batch `own` pairs are of an item with itself (its noise view is to be the other side):
+    the next items of a random order of all that are not in the batch yet.
     """
 
-    def __init__(self, query: Index, target: Index, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        query: Index,
+        target: Index,
+        batch_size: int,
+        seed: int,
+        *,
+        own: int = 0,
+        items: int = 0,
+    ) -> None:
         """Take M pairs of item rows.
+
+        Args:
+            own: pairs of a batch that are of an item with itself.
+            items: N, the rows that those are drawn from.
 
         Raises:
             CatalogError: where no batch of `batch_size` disjoint pairs can be made.
         """
         self.query, self.target = query, target
-        self.batch_size, self.seed = batch_size, seed
+        self.full_size, self.batch_size, self.seed = batch_size, batch_size - own, seed
+        self.own, self.own_items = own, items
+        if items < batch_size + self.batch_size and own:
+            raise CatalogError(
+                f"A batch of {batch_size} pairs needs {batch_size + self.batch_size} different "
+                f"items, and the catalog has {items}; lower training.batch_size."
+            )
+        batch_size = self.batch_size
         self._plan: list[Index] = []
         self._epoch = self._idle = 0
         self._waiting: deque[int] = deque()
         self.items: Index = np.unique(np.concatenate([query, target]))
-        """The item rows that the pairs name, ascending."""
-        if len(self.items) < 2 * batch_size:
+        """The item rows that are trained on, ascending."""
+        if own:
+            self.items = np.arange(items)
+        named = np.unique(np.concatenate([query, target]))
+        if batch_size and len(named) < 2 * batch_size:
             raise CatalogError(
                 f"A batch of {batch_size} pairs needs {2 * batch_size} different items, and the "
-                f"training pairs name only {len(self.items)}; lower training.batch_size."
+                f"training pairs name only {len(named)}; lower training.batch_size."
             )
 
     def batch(self, step: int) -> tuple[Index, Index]:
-        """Item rows (query [B], target [B]) of the batch at `step`, counted from 0."""
-        while len(self._plan) <= step:
+        """Item rows (query [B], target [B]) of the batch at `step`, counted from 0.
+
+        The shop's pairs come first, then those of an item with itself.
+        """
+        while self.batch_size and len(self._plan) <= step:
             self._plan_epoch()
-        rows = self._plan[step]
-        return self.query[rows], self.target[rows]
+        rows = self._plan[step] if self.batch_size else np.empty(0, dtype=np.int64)
+        query, target = self.query[rows], self.target[rows]
+        own = self._own(step, np.concatenate([query, target]))
+        return np.concatenate([query, own]), np.concatenate([target, own])
+
+    def _own(self, step: int, taken: Index) -> Index:
+        """`own` items of a random order, those of the batch left out."""
+        if not self.own:
+            return np.empty(0, dtype=np.int64)
+        wide = self.full_size + self.batch_size  # enough for any overlap with the shop's pairs
+        turns = self.own_items // wide
+        turn, place = divmod(step, max(turns, 1))
+        order = np.random.default_rng([self.seed, 6, turn]).permutation(self.own_items)
+        some: Index = order[place * wide : (place + 1) * wide]
+        return some[~np.isin(some, taken)][: self.own]
 
     def _plan_epoch(self) -> None:
         order = np.random.default_rng([self.seed, self._epoch]).permutation(len(self.query))

@@ -63,11 +63,48 @@ class DropoutConfig:
 
 
 @dataclass
+class NoiseConfig:
+    """Views of items under drawn noise, each the same item as its clean form (`noise.py`, ours).
+
+    Attributes:
+        views: of each item; 0 trains without them. Each takes as much of the token cache as a photo.
+        share: of a batch's pairs that are an item and a view of itself; the rest are the shop's.
+            A catalog without pairs has nothing else.
+        appear: how often an item of a shop's pair appears as a view of itself.
+        severity: of the noise over a photo, from and to, each 0 to 1.
+        metadata: how often a view's metadata has a fault: a field dropped, another item's brand or
+            category, advertising for a title.
+        missing: how often a view lacks its photo or its metadata altogether.
+    """
+
+    views: int = 1
+    share: float = 0.5
+    appear: float = 0.25
+    severity: tuple[float, float] = (0.2, 0.8)
+    metadata: float = 0.2
+    missing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.views < 0:
+            raise ConfigError(f"training.noise.views ({self.views}) must not be negative.")
+        for name in ("share", "appear", "metadata", "missing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"training.noise.{name} ({getattr(self, name)}) must lie in [0, 1]."
+                )
+        if len(self.severity) != 2 or not 0 <= self.severity[0] <= self.severity[1] <= 1:
+            raise ConfigError(
+                f"training.noise.severity ({list(self.severity)}) must be two numbers within 0 and "
+                "1, the lower one first."
+            )
+
+
+@dataclass
 class TrainingConfig:
     """Options of a training run.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for.
         batch_size: pairs in a batch, over all processes.
         chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
             on, which gives the same gradient in less memory. None runs the batch at once.
@@ -81,10 +118,15 @@ class TrainingConfig:
             visual and agreement losses (ours, after BLIP-2's first stage).
         loss: the weights of the losses.
         dropout: what is hidden in training.
+        noise: views of items under drawn noise, as positives of their own.
+        popularity: how far InfoNCE corrects for items that stand in many pairs (logQ, Yi et al.,
+            RecSys 2019): 0 not at all, 1 in full. Without it what is popular is pushed away, since
+            it is a negative more often than others are.
         hard_negatives: mined negatives added for each pair; 0 is none.
         mine_every: steps between minings from the current model.
         mine_pool: items among which is mined, at most.
-        eval_every: steps between evaluations on the validation pairs; 0 never evaluates.
+        eval_every: steps between evaluations on the validation pairs; 0 never evaluates, -1 does
+            ten times in a run.
         eval_queries: validation queries, at most.
         eval_pool: items in the validation pool, at most: the targets and a random rest.
         metric: what early stopping and the choice of the best step go by. A few hundred queries
@@ -98,7 +140,7 @@ class TrainingConfig:
         report_to: trackers, as in transformers: "none", "tensorboard", "wandb", "mlflow", ...
     """
 
-    steps: int = 300
+    steps: int = 0
     batch_size: int = 64
     chunk_size: int | None = None
     learning_rate: float = 1e-3
@@ -110,10 +152,12 @@ class TrainingConfig:
     alignment_steps: int = 0
     loss: LossConfig = field(default_factory=LossConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    popularity: float = 0.0
     hard_negatives: int = 0
     mine_every: int = 100
     mine_pool: int = 20000
-    eval_every: int = 50
+    eval_every: int = -1
     eval_queries: int = 500
     eval_pool: int = 1500
     metric: str = "ndcg@10"
@@ -125,7 +169,7 @@ class TrainingConfig:
     report_to: str = "none"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "mine_every", "mine_pool", "eval_queries", "eval_pool"):
+        for name in ("batch_size", "mine_every", "mine_pool", "eval_queries", "eval_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} ({getattr(self, name)}) must be 1 or more.")
         for name in _NOT_NEGATIVE:
@@ -144,7 +188,12 @@ class TrainingConfig:
             )
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ConfigError(f"training.chunk_size ({self.chunk_size}) must be 1 or more.")
-        if self.alignment_steps > self.steps:
+        if self.eval_every < -1:
+            raise ConfigError(
+                f"training.eval_every ({self.eval_every}) must be 1 or more, 0 for never, or -1 for "
+                "ten times in a run."
+            )
+        if self.alignment_steps > self.steps > 0:
             raise ConfigError(
                 f"training.alignment_steps ({self.alignment_steps}) must not exceed "
                 f"training.steps ({self.steps})."
@@ -152,14 +201,15 @@ class TrainingConfig:
 
 
 _NOT_NEGATIVE = (
+    "popularity",
     "learning_rate",
     "language_learning_rate",
     "weight_decay",
     "max_grad_norm",
     "alignment_steps",
     "hard_negatives",
-    "eval_every",
     "patience",
+    "steps",
     "save_every",
     "seed",
     "workers",

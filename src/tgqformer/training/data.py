@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ConfigError
 from tgqformer.training.batches import Index, KnownPositives, PairBatches
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.losses import BatchFacts
+from tgqformer.training.noise import NoiseViews
 
 
 @dataclass
@@ -35,7 +37,11 @@ class StepBatch:
 
 
 class StepDataset(Dataset[StepBatch]):
-    """`dataset[step]` is the batch of that step: queries, targets, hard negatives."""
+    """`dataset[step]` is the batch of that step: queries, targets, hard negatives.
+
+    Some of its pairs are the shop's, the others an item and a noise view of itself (`noise.py`); an
+    item of the shop's pairs may appear as a view too.
+    """
 
     def __init__(
         self,
@@ -50,7 +56,7 @@ class StepDataset(Dataset[StepBatch]):
 
         Raises:
             ConfigError: the batch cannot be shared evenly among the processes.
-            CatalogError: the training pairs cannot fill a batch.
+            CatalogError: the training pairs and the views cannot fill a batch.
         """
         if config.batch_size % processes:
             raise ConfigError(
@@ -60,9 +66,16 @@ class StepDataset(Dataset[StepBatch]):
         query, target, _ = catalog.pair_indices("train")
         self.embedder, self.catalog, self.config = embedder, catalog, config
         self.rank, self.processes = rank, processes
-        self.batches = PairBatches(query, target, config.batch_size, config.seed)
+        self.views = NoiseViews(catalog.items, config.noise, config.seed)
+        self.own_pairs = own_pairs(config, len(query))
+        self.batches = PairBatches(
+            query, target, config.batch_size, config.seed, own=self.own_pairs, items=len(catalog)
+        )
         self.known = KnownPositives(query, target, len(catalog))
-        self.texts = [embedder.text(item) for item in catalog.items]
+        forms = [catalog.items, *self.views.views]
+        self.texts = [[embedder.text(item) for item in items] for items in forms]
+        """texts[form][row]: form 0 is the item itself, the others are its views."""
+        self.log_odds = self._log_odds(query, target)
         self.hard: Index | None = None
         """[N, K] rows of hard negatives of each item, -1 for none; None before mining."""
 
@@ -77,18 +90,53 @@ class StepDataset(Dataset[StepBatch]):
         parts = [query, target, self._negatives(query, target, rng)]
         rows = np.concatenate(parts)
         mine, order = share([len(part) for part in parts], self.rank, self.processes)
+        forms = self._forms(query, target, len(rows), rng)
         told = self._told(rows, rng)
-        read = [
-            self.embedder.connector_text(self.catalog.items[row], self.texts[i])
-            for row, i in zip(rows, told, strict=True)
+        texts = [
+            self.texts[form][row] if row == other else self.texts[0][other]
+            for form, row, other in zip(forms, rows, told, strict=True)
         ]
+        read = [
+            self.embedder.connector_text(self.catalog.items[row], text)
+            for row, text in zip(rows, texts, strict=True)
+        ]
+        own = [text == self.texts[0][row] for row, text in zip(rows, texts, strict=True)]
         facts = BatchFacts(
             pairs=len(query),
             known=torch.from_numpy(self.known.mask(rows)),
             same_text=_equal(read),
-            own_text=torch.from_numpy(told == rows),
+            own_text=torch.tensor(own, dtype=torch.bool),
+            log_odds=None if self.log_odds is None else self.log_odds[rows],
         )
-        return StepBatch(self._chunks(rows, told, mine, rng), facts, torch.from_numpy(order))
+        chunks = self._chunks(rows, forms, texts, mine, rng)
+        return StepBatch(chunks, facts, torch.from_numpy(order))
+
+    def _forms(self, query: Index, target: Index, size: int, rng: np.random.Generator) -> Index:
+        """[M] which form of each item is seen: 0 itself, n its n-th view."""
+        views = self.config.noise.views
+        forms = np.zeros(size, dtype=np.int64)
+        if not views:
+            return forms
+        pairs = len(query)
+        drawn = rng.integers(1, views + 1, size=size)
+        of_shop = np.ones(size, dtype=bool)
+        of_shop[: 2 * pairs] = np.tile(query != target, 2)
+        appears = of_shop & (rng.random(size) < self.config.noise.appear)
+        forms[appears] = drawn[appears]
+        of_view = np.flatnonzero(query == target) + pairs  # the target's side is the view
+        forms[of_view] = drawn[of_view]
+        return forms
+
+    def _log_odds(self, query: Index, target: Index) -> Tensor | None:
+        """[N] log of how often an item is drawn, against one that only views draw."""
+        if not self.config.popularity:
+            return None
+        batch, items = self.config.batch_size, len(self.catalog)
+        shop = batch - self.own_pairs
+        counts = np.bincount(np.concatenate([query, target]), minlength=items)
+        often = shop * counts / max(len(query), 1) + 2 * self.own_pairs / items
+        often = np.maximum(often, often[often > 0].min())
+        return torch.from_numpy(self.config.popularity * np.log(often / often.mean())).float()
 
     def _told(self, rows: Index, rng: np.random.Generator) -> Index:
         """[M] rows of the items whose metadata each item of the batch is given: mostly its own."""
@@ -99,7 +147,12 @@ class StepDataset(Dataset[StepBatch]):
         return np.where(swapped, rng.choice(self.batches.items, size=len(rows)), rows)
 
     def _chunks(
-        self, rows: Index, told: Index, mine: Index, rng: np.random.Generator
+        self,
+        rows: Index,
+        forms: Index,
+        texts: Sequence[str],
+        mine: Index,
+        rng: np.random.Generator,
     ) -> list[ItemBatch]:
         """Draw what is hidden for the whole batch, so that it is the same for any process count."""
         hide = self.config.dropout
@@ -113,15 +166,18 @@ class StepDataset(Dataset[StepBatch]):
         chunks = []
         for start in range(0, len(mine), size):
             part = mine[start : start + size]
-            items = [self.catalog.items[rows[i]] for i in part]
+            items = [self._item(rows[i], forms[i]) for i in part]
             items = [
                 replace(item, images=()) if no_image[i] else item
                 for i, item in zip(part, items, strict=True)
             ]
-            texts = ["" if no_text[i] else self.texts[told[i]] for i in part]
-            prompts = ["" if no_prompt[i] else t for i, t in zip(part, texts, strict=True)]
-            chunks.append(self.embedder.batch(items, texts=texts, prompt_texts=prompts))
+            shown = ["" if no_text[i] else texts[i] for i in part]
+            prompts = ["" if no_prompt[i] else t for i, t in zip(part, shown, strict=True)]
+            chunks.append(self.embedder.batch(items, texts=shown, prompt_texts=prompts))
         return chunks
+
+    def _item(self, row: int, form: int) -> Item:
+        return self.views.views[form - 1][row] if form else self.catalog.items[row]
 
     def _negatives(self, query: Index, target: Index, rng: np.random.Generator) -> Index:
         """Hard negatives of the queries, none of them in the batch already, none twice."""
@@ -134,6 +190,13 @@ class StepDataset(Dataset[StepBatch]):
         usable = min(count, len(candidates)) // self.processes * self.processes
         chosen: Index = rng.permutation(candidates)[:usable]
         return chosen
+
+
+def own_pairs(config: TrainingConfig, shop_pairs: int) -> int:
+    """Pairs of a batch that are an item and a view of itself; all of them without a shop's pair."""
+    if not config.noise.views:
+        return 0
+    return round(config.noise.share * config.batch_size) if shop_pairs else config.batch_size
 
 
 def share(sizes: Sequence[int], rank: int, processes: int) -> tuple[Index, Index]:

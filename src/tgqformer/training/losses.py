@@ -24,18 +24,19 @@ class BatchFacts:
         known: [M, M] bool, the same item or a known pair.
         same_text: [M, M] bool, items whose metadata reads alike for the connector.
         own_text: [M] bool, items that were given their own metadata.
+        log_odds: [M], how often each is drawn (see `info_nce`); None corrects for nothing.
     """
 
     pairs: int
     known: Tensor
     same_text: Tensor
     own_text: Tensor
+    log_odds: Tensor | None = None
 
     def to(self, device: torch.device | str) -> BatchFacts:
         """The same facts on `device`."""
-        return BatchFacts(
-            self.pairs, self.known.to(device), self.same_text.to(device), self.own_text.to(device)
-        )
+        tensors = (self.known, self.same_text, self.own_text, self.log_odds)
+        return BatchFacts(self.pairs, *(None if x is None else x.to(device) for x in tensors))  # type: ignore[arg-type]
 
 
 def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
@@ -137,6 +138,7 @@ def _pair_loss(
             negatives=negatives if len(negatives) else None,
             known=facts.known,
             both_sides=config.both_sides,
+            log_odds=facts.log_odds,
         )
 
     if not dims:

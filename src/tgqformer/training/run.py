@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -25,7 +26,12 @@ from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_text
 from tgqformer.training.config import RunConfig
-from tgqformer.training.start import prepare_model
+from tgqformer.training.plan import RunPlan, plan_run
+from tgqformer.training.start import fit_base
+
+if TYPE_CHECKING:
+    from tgqformer.training.trainer import TGQTrainer
+    from tgqformer.training.validation import Gain
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
 
@@ -38,8 +44,8 @@ class TrainingResult:
         embedder: the trained embedder, best weights loaded where the run keeps the best.
         out: the run's folder.
         curve: one entry for each log line: "step" and figures.
-        summary: steps, seconds (of the last leg, where it was resumed), seed, and the best step
-            with its figures.
+        summary: steps, seconds (of the last leg, where it was resumed), seed, the plan, the best
+            step with its figures, and the gain over the frozen base with its interval.
     """
 
     embedder: ItemEmbedder
@@ -59,7 +65,10 @@ def train(
     device: str | None = None,
     build: Callable[..., ItemEmbedder] = ItemEmbedder.from_config,
 ) -> TrainingResult:
-    """Train an embedder on the "train" pairs of a catalog.
+    """Train an embedder on the "train" pairs of a catalog, on noise views of its items, or both.
+
+    What training gains over the frozen towers is in the summary; a run ends with the step that
+    validation finds best, and the frozen base is one of the candidates.
 
     Args:
         out: the run's folder.
@@ -72,18 +81,19 @@ def train(
             may read items in another way. A finished run is handed back as a plain embedder.
 
     Raises:
-        CatalogError: no items or no training pairs.
+        CatalogError: no items, or no training pairs where noise views are off.
         ConfigError: `out` holds another run and `resume` is off, or its configuration differs.
         CacheError, StorageError: the disk is full or refuses.
     """
     from tgqformer.training.checkpoints import last_checkpoint
     from tgqformer.training.data import StepDataset
     from tgqformer.training.trainer import TGQTrainer
-    from tgqformer.training.validation import Validation
+    from tgqformer.training.validation import Validation, hold_out
 
     out = Path(out)
     catalog.require_items()
-    catalog.require_pairs("train")
+    if not config.training.noise.views:
+        catalog.require_pairs("train")
     rank, processes = _processes()
     if rank == 0:  # the others would find what the first has just written
         _check_folder(out, config, resume)
@@ -91,29 +101,36 @@ def train(
     if resume and is_finished(out):
         return _finished(out, cache_dir, device)
     started = time.time()
-    embedder = build(config.embedder, cache_dir=cache_dir, device=device, seed=config.training.seed)
-    validation = Validation(catalog, config.training)
-    dataset = StepDataset(embedder, catalog, config.training, rank=rank, processes=processes)
+    catalog, held_out = hold_out(catalog, config.training.seed)
+    plan = plan_run(config.training, catalog, held_out=held_out)
+    training = plan.training
+    if progress and rank == 0:
+        print(plan, file=sys.stderr)
+    embedder = build(config.embedder, cache_dir=cache_dir, device=device, seed=training.seed)
+    validation = Validation(catalog, training)
+    dataset = StepDataset(embedder, catalog, training, rank=rank, processes=processes)
     if rank == 0:  # what can be refused has been: from here on this is a run
         write_text(out / CONFIG, _config_text(config))
-    embedder.features.fill(catalog.items, progress=progress)
+    views = [item for view in dataset.views.views for item in view]
+    embedder.features.fill([*catalog.items, *views, *validation.noisy], progress=progress)
     checkpoints = out / "checkpoints"
     last = last_checkpoint(checkpoints) if resume else None
     if last is None:  # a checkpoint holds what would be computed here
-        prepare_model(embedder, catalog, config.training.seed)
-    trainer = TGQTrainer(embedder, dataset, validation, config.training, checkpoints)
+        fit_base(embedder, catalog, training.seed)
+    trainer = TGQTrainer(embedder, dataset, validation, training, checkpoints)
     if progress:
         from tgqformer.training.progress import ProgressBar
 
-        trainer.add_callback(ProgressBar(config.training))
+        trainer.add_callback(ProgressBar(training))
     if last is not None and trainer.has_ended(last):
         trainer.restore(last)  # it was stopped between its last checkpoint and its summary
     else:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     best = trainer.load_best()
     curve = [dict(entry) for entry in trainer.state.log_history]
-    summary = _summary(curve, config, started, best_kept=best)
     embedder.model.eval()
+    gains = validation.gain(embedder, training.metric) if validation else {}
+    summary = _summary(trainer, plan, gains, started, best_kept=best)
     if trainer.is_world_process_zero():
         embedder.facts = {"training": summary}
         embedder.save_pretrained(out / "model")
@@ -210,21 +227,19 @@ def _config_text(config: RunConfig) -> str:
 
 
 def _summary(
-    curve: list[dict[str, Any]], config: RunConfig, started: float, *, best_kept: bool
+    trainer: TGQTrainer, plan: RunPlan, gains: dict[str, Gain], started: float, *, best_kept: bool
 ) -> dict[str, Any]:
-    metric = f"eval_{config.training.metric}"
-    judged = [
-        entry
-        for entry in curve
-        if metric in entry and entry["step"] >= config.training.alignment_steps
-    ]
+    log = trainer.state.log_history
     summary: dict[str, Any] = {
-        "steps": max((entry["step"] for entry in curve), default=0),
+        "steps": max((entry["step"] for entry in log), default=0),
         "seconds": round(time.time() - started, 1),
-        "seed": config.training.seed,
+        "seed": plan.training.seed,
+        "plan": plan.to_dict(),
+        "gain": {name: gain.to_dict() for name, gain in gains.items()},
     }
+    judged = trainer.judged()
     if judged:
-        chosen = max(judged, key=lambda entry: entry[metric]) if best_kept else judged[-1]
+        chosen = max(judged, key=lambda found: found[1])[0] if best_kept else judged[-1][0]
         summary["step"] = chosen["step"]
         summary["validation"] = {
             name.removeprefix("eval_"): round(value, 6)

@@ -6,6 +6,7 @@ is replaced by one whose n-th element is the batch of step n, so resuming means 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from tgqformer.training.gradient_cache import GradientCache
 from tgqformer.training.losses import PerItem, PerItemModel, batch_loss
 from tgqformer.training.mining import HardNegatives
 from tgqformer.training.optimizer import make_optimizer
-from tgqformer.training.validation import Validation
+from tgqformer.training.start import start_head
+from tgqformer.training.validation import Validation, score
 
 
 class TGQTrainer(Trainer):  # type: ignore[misc]
@@ -84,7 +86,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         """Fill the gradients of one batch, by the gradient cache where it is cut into chunks."""
         model.train()
-        self.mining.before_step(self.state.global_step)
+        self._before_step()
         device, step = self.args.device, inputs["step"]
         aligning = self.state.global_step < self.config.alignment_steps
         facts, order = step.facts.to(device), step.order.to(device)
@@ -108,6 +110,20 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             value = cache.step(step.chunks)
         return value.detach() / world()[1]
 
+    def _before_step(self) -> None:
+        """What the very first step and the first one of a stage want done before them."""
+        now = self.state.global_step
+        if now == self.config.alignment_steps:
+            start_head(self.embedder, self.train_dataset.catalog, self.config.seed)
+        if now == 0 and self.embedder.model.base is not None and self._evaluates:
+            self.evaluate()  # the frozen base is a candidate like any other step
+            self.model.train()
+        self.mining.before_step(now)
+
+    @property
+    def _evaluates(self) -> bool:
+        return bool(self.validation) and self.config.eval_every > 0
+
     def _no_sync(self, model: nn.Module) -> Any:
         def no_sync() -> AbstractContextManager[object]:
             return self.accelerator.no_sync(model) if world()[1] > 1 else nullcontext()
@@ -127,39 +143,36 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """H@K on the validation sample; keeps the best weights; stops when patience runs out."""
-        step = self.state.global_step
-        aligning = step < self.config.alignment_steps
+        aligning = self.state.global_step < self.config.alignment_steps
         figures = from_first(lambda: self.validation.run(self.embedder, connector_only=aligning))
         metrics = {f"eval_{name}": value for name, value in figures.items()}
-        best = max(self._judged(self.state), default=-1.0)
+        best = max((value for _, value in self.judged()), default=-1.0)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
-        if not aligning:
-            if self.args.should_save and metrics[self.metric] > best:
+        judged = self.judged()
+        if self._is_candidate(self.state.global_step):
+            if self.args.should_save and judged[-1][1] > best:
                 checkpoints.save_best(self.embedder.model, self.out)
-            if self._stalled(self._judged(self.state)):
+            if self._stalled(judged):
                 self.control.should_training_stop = True
         return metrics
 
-    @property
-    def metric(self) -> str:
-        """The figure that the best step is chosen by."""
-        return f"eval_{self.config.metric}"
+    def judged(self, state: TrainerState | None = None) -> list[tuple[dict[str, Any], float]]:
+        """The evaluations of the run so far and what each came to; see `judge`."""
+        log = (state or self.state).log_history
+        return judge(log, self.config.metric, self._is_candidate)
 
-    def _judged(self, state: TrainerState) -> list[float]:
-        """The figure at each evaluation after the alignment stage."""
-        return [
-            entry[self.metric]
-            for entry in state.log_history
-            if self.metric in entry and entry["step"] >= self.config.alignment_steps
-        ]
+    def _is_candidate(self, step: int) -> bool:
+        """Whether the model of a step has an embedding: in an alignment stage, only with a base."""
+        return self.embedder.model.base is not None or step >= self.config.alignment_steps
 
-    def _stalled(self, history: list[float]) -> bool:
-        if not self.config.patience or not history:
+    def _stalled(self, judged: list[tuple[dict[str, Any], float]]) -> bool:
+        if not self.config.patience or not judged:
             return False
-        return len(history) - 1 - history.index(max(history)) >= self.config.patience
+        values = [value for _, value in judged]
+        return len(values) - 1 - values.index(max(values)) >= self.config.patience
 
     def load_best(self) -> bool:
         """Put the best evaluation's weights into the model; False where there are none."""
@@ -199,12 +212,28 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
     def has_ended(self, checkpoint: Path) -> bool:
         """Whether the run stopped at this checkpoint, by its last step or for want of gain."""
         state = checkpoints.read_state(checkpoint)
-        return state.global_step >= self.config.steps or self._stalled(self._judged(state))
+        return state.global_step >= self.config.steps or self._stalled(self.judged(state))
 
     def restore(self, checkpoint: Path) -> None:
         """Take weights and log of a checkpoint without training on."""
         self.state = checkpoints.read_state(checkpoint)
         self._load_from_checkpoint(str(checkpoint))
+
+
+def judge(
+    log: list[dict[str, Any]], metric: str, is_candidate: Callable[[int], bool]
+) -> list[tuple[dict[str, Any], float]]:
+    """The evaluations of a run that it may end with, and what each came to.
+
+    That is the metric, with noise views its mean over items as they are and as views; -1 where
+    the metric of the items as they are lies below the frozen base's, the evaluation of step 0.
+    """
+    found = [entry for entry in log if f"eval_{metric}" in entry and is_candidate(entry["step"])]
+    floor = next((entry[f"eval_{metric}"] for entry in found if entry["step"] == 0), 0.0)
+    return [
+        (entry, score(entry, metric, "eval_") if entry[f"eval_{metric}"] >= floor else -1.0)
+        for entry in found
+    ]
 
 
 def _as_inputs(batch: list[StepBatch]) -> dict[str, StepBatch]:
