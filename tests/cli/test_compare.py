@@ -80,6 +80,18 @@ def test_the_command_of_a_plan_makes_the_same_plan(
     assert plans[0].conditions == ("--ablations" in options or "--other-metadata" in options)
 
 
+def test_a_comparison_goes_on_with_the_kinds_that_it_began_with(
+    tgqformer: Command, tmp_path: Path, plans: list[Plan]
+) -> None:
+    words = ["compare", tmp_path, "--out", tmp_path / "out", "--preset", "tiny"]
+    tgqformer(*words)
+    tgqformer(*words, "--robustness-kinds", "seen")
+    assert [plan.robustness_kinds for plan in plans] == ["unseen", "seen"]
+    plans[1].save()
+    tgqformer(*words)
+    assert plans[2] == plans[1]
+
+
 def test_comparisons_beside_each_other_can_be_kept_to_a_thread_each(
     tgqformer: Command, tmp_path: Path, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

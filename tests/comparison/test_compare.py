@@ -22,7 +22,7 @@ from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
 from tgqformer.comparison.gather import _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
-from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.plan import PLAN, Cell, Plan
 from tgqformer.comparison.prepare import COSTS, prepare, query_items
 from tgqformer.comparison.results import FILE, Results
 from tgqformer.comparison.show import gain, rich_table
@@ -180,7 +180,7 @@ def test_corrupted_photos_are_drawn_once_and_hang_on_the_item_alone(
     made = whole[3].images[0].stat().st_mtime_ns  # type: ignore[union-attr]
     assert corrupted_items(items, "overlays", 0.5, tmp_path / "whole") == whole
     assert whole[3].images[0].stat().st_mtime_ns == made  # type: ignore[union-attr]
-    kept = {photo.name for photo in (finished.out / "corrupted/overlays/0.5").iterdir()}
+    kept = {photo.name for photo in (finished.out / "corrupted/unseen/overlays/0.5").iterdir()}
     assert kept <= {photo.name for photo in (tmp_path / "whole/overlays/0.5").iterdir()}
 
 
@@ -233,6 +233,17 @@ def test_another_comparison_does_not_fit_into_the_folder(copied: Plan) -> None:
         replace(copied, preset="offline").save()
     with pytest.raises(ConfigError, match=r"training\.steps=9"):
         replace(copied, assignments=("training.steps=9",)).save()
+
+
+def test_a_comparison_of_before_there_were_unseen_kinds_is_of_the_seen(copied: Plan) -> None:
+    assert copied.robustness_kinds == "unseen"
+    data = json.loads((copied.out / PLAN).read_text())
+    del data["robustness_kinds"]
+    (copied.out / PLAN).write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="robustness kinds is 'seen' and not 'unseen'"):
+        copied.save()
+    Plan.load(copied.out).save()
+    assert Plan.load(copied.out).robustness_kinds == "seen"
 
 
 def test_figures_of_the_alignment_stage_are_another_models() -> None:

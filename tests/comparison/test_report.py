@@ -328,6 +328,16 @@ def test_markdown_tables_are_rectangular_and_escaped():
     assert "+5.8 [+2.8, +8.8] *" in markdown
 
 
+@pytest.mark.parametrize("kinds", ["seen", "unseen"])
+def test_the_report_says_where_the_corruptions_are_unseen(tmp_path, kinds):
+    results = replace(whole(), robustness_kinds=kinds)
+    assert Results.from_dict(results.to_dict()) == results
+    write_comparison_report(results, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ("kinds that training never uses" in page) == (kinds == "unseen")
+    assert (", unseen kinds" in write_markdown(results)) == (kinds == "unseen")
+
+
 def test_nothing_to_report_and_nowhere_to_write(tmp_path):
     with pytest.raises(ConfigError, match="nothing to report"):
         write_comparison_report(replace(whole(), methods={}), tmp_path / "r.html")

@@ -81,3 +81,5 @@ def test_the_sheet_has_a_row_for_each_kind_and_a_column_for_each_severity() -> N
     wide = corruption_sheet(product_on((255, 255, 255)), (0.0, 0.5, 1.0), tile=32)
     assert wide.width - narrow.width == 32
     assert narrow.height >= 32 * len(CORRUPTIONS)
+    two = corruption_sheet(product_on((255, 255, 255)), (0.0, 1.0), kinds=("crop", "seal"), tile=32)
+    assert narrow.height - two.height == 32 * (len(CORRUPTIONS) - 2)

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tgqformer.corruption import CLUTTER, CORRUPTIONS, OVERLAYS, corrupt
+from tgqformer.corruption import (
+    CLUTTER,
+    CORRUPTIONS,
+    OVERLAYS,
+    UNSEEN_CLUTTER,
+    UNSEEN_OVERLAYS,
+    Corruption,
+    corrupt,
+)
 from tgqformer.errors import ConfigError
 
 KINDS = tuple(CORRUPTIONS)
@@ -98,7 +106,7 @@ def test_weak_is_nearly_nothing_and_strong_is_much(kind: str) -> None:
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16", "YCbCr"])
 @pytest.mark.parametrize("severity", [0.0, 0.5])
 def test_other_modes_become_rgb(mode: str, severity: float) -> None:
-    result = corrupt(Image.new(mode, (40, 30)), list(OVERLAYS), severity, generator(0))
+    result = corrupt(Image.new(mode, (40, 30)), KINDS, severity, generator(0))
     assert (result.mode, result.size) == ("RGB", (40, 30))
 
 
@@ -135,10 +143,27 @@ def test_kinds_compose_in_the_order_given_on_streams_of_their_own() -> None:
 
 
 def test_the_registries_are_disjoint_and_complete() -> None:
-    assert not set(OVERLAYS) & set(CLUTTER)
-    assert set(OVERLAYS) | set(CLUTTER) == set(CORRUPTIONS)
-    assert len(OVERLAYS) == 7
-    assert len(CLUTTER) == 4
+    families = (OVERLAYS, CLUTTER, UNSEEN_OVERLAYS, UNSEEN_CLUTTER)
+    assert [len(family) for family in families] == [7, 4, 5, 4]
+    assert set().union(*families) == set(CORRUPTIONS)
+    assert sum(map(len, families)) == len(CORRUPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen"), [(OVERLAYS, UNSEEN_OVERLAYS), (CLUTTER, UNSEEN_CLUTTER)]
+)
+@pytest.mark.parametrize("severity", [0.25, 0.5, 1.0])
+def test_unseen_kinds_change_about_as_much_as_those_of_training(
+    seen: dict[str, Corruption], unseen: dict[str, Corruption], severity: float
+) -> None:
+    image = packshot()
+
+    def area(kinds: dict[str, Corruption]) -> float:
+        views = [corrupt(image, k, severity, generator(s)) for k in kinds for s in range(12)]
+        moved = [np.asarray(view, int) - np.asarray(image, int) for view in views]
+        return float(np.mean([(np.abs(m).max(axis=2) > 24).mean() for m in moved]))
+
+    assert 0.5 < area(unseen) / area(seen) < 2.0
 
 
 def test_the_result_does_not_depend_on_global_random_state() -> None:

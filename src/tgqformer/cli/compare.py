@@ -14,6 +14,7 @@ from tgqformer.cli.options import preset_option, set_option
 from tgqformer.cli.output import json_option, print_json, quiet_option, show
 
 if TYPE_CHECKING:
+    from tgqformer.comparison.corrupted import Family
     from tgqformer.comparison.plan import Plan
     from tgqformer.comparison.results import Results
 
@@ -63,6 +64,11 @@ V = TypeVar("V", int, str)
     help="Judge corrupted queries too, by kind and severity.",
 )
 @click.option("--robustness-queries", default=300, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--robustness-kinds",
+    type=click.Choice(["unseen", "seen"]),
+    help="By corruptions that training never uses, or may use; unseen where OUT has no others.",
+)
 @click.option("--quick", is_flag=True, help="A small form of it; draws a shop where none is named.")
 @click.option(
     "--jobs", type=click.IntRange(1), help="Runs at a time; by default one for each core or GPU."
@@ -84,6 +90,7 @@ def compare(
     also: tuple[str, ...],
     robustness: bool,
     robustness_queries: int,
+    robustness_kinds: Family | None,
     quick: bool,
     jobs: int | None,
     cache: Path | None,
@@ -100,7 +107,7 @@ def compare(
     """
     from tgqformer.comparison import run as runner
     from tgqformer.comparison.methods import find_methods
-    from tgqformer.comparison.plan import Plan, default_sweep
+    from tgqformer.comparison.plan import PLAN, Plan, default_sweep
     from tgqformer.comparison.show import failures
 
     if quick:
@@ -124,6 +131,9 @@ def compare(
         draw_storefront(
             catalog_path, items=runner.QUICK_ITEMS, noise="market", seed=0, progress=not quiet
         )
+    if robustness_kinds is None:
+        begun = (out / PLAN).is_file()
+        robustness_kinds = Plan.load(out).robustness_kinds if begun else "unseen"
     plan = Plan(
         out=out,
         catalogs=_catalogs(catalog_path, also),
@@ -135,6 +145,7 @@ def compare(
         conditions=ablations or other_metadata,
         robustness=robustness,
         robustness_queries=robustness_queries,
+        robustness_kinds=robustness_kinds,
         jobs=runs,
         threads=threads,
         cache=cache,

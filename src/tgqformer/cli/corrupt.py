@@ -19,10 +19,19 @@ from tgqformer.cli.output import json_option, print_json, quiet_option
     help="overlays, clutter or overlays+clutter; each photo gets two kinds of each, its own.",
 )
 @click.option("--severity", default=0.5, show_default=True, help="Above 0, to 1.")
+@click.option(
+    "--unseen", is_flag=True, help="Only kinds that training never uses, for an honest judgement."
+)
 @quiet_option
 @json_option
 def corrupt(
-    catalog_path: Path, out: Path, kind: str, severity: float, quiet: bool, as_json: bool
+    catalog_path: Path,
+    out: Path,
+    kind: str,
+    severity: float,
+    unseen: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write a copy of CATALOG to OUT whose photos are under overlays, clutter or both.
 
@@ -31,11 +40,16 @@ def corrupt(
     copy that was stopped goes on where it was.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.comparison.corrupted import corrupt_catalog
+    from tgqformer.comparison.corrupted import Family, corrupt_catalog
 
-    found = corrupt_catalog(Catalog.load(catalog_path), out, kind, severity, progress=not quiet)
+    family: Family = "unseen" if unseen else "seen"
+    found = corrupt_catalog(
+        Catalog.load(catalog_path), out, kind, severity, family=family, progress=not quiet
+    )
     if as_json:
-        print_json({"path": out, "kind": kind, "severity": severity, **found.describe()})
+        made = {"path": out, "kind": kind, "severity": severity, "family": family}
+        print_json({**made, **found.describe()})
         return
-    click.echo(f"Wrote {len(found):,} items to {out}, their photos under {kind} at {severity:g}")
+    under = f"unseen {kind}" if unseen else kind
+    click.echo(f"Wrote {len(found):,} items to {out}, their photos under {under} at {severity:g}")
     click.echo(f"Next: tgqformer compare {catalog_path} --also noisy={out} --out runs/compare")

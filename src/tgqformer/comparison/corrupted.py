@@ -1,7 +1,8 @@
 """The same corrupted photos for every method, made once and kept on disk: of queries, of a catalog.
 
 As sellers do, each photo gets a few kinds of its own: two overlays, or two kinds of clutter, or
-both together. One item has the same kinds at every severity, only stronger. The files stay, so that
+both together. One item has the same kinds at every severity, only stronger. They come from those
+that training may use ("seen") or from those that it never does ("unseen"). The files stay, so that
 the token cache, which knows photos by their bytes, has each of them encoded once for all methods.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -22,16 +24,18 @@ from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.writing import check_target, save_copy
-from tgqformer.corruption import CLUTTER, OVERLAYS
+from tgqformer.corruption import CLUTTER, OVERLAYS, UNSEEN_CLUTTER, UNSEEN_OVERLAYS
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.robustness import corrupt_item
 from tgqformer.files import write_bytes
 
+Family: TypeAlias = Literal["seen", "unseen"]
+FAMILIES = {"seen": (CLUTTER, OVERLAYS), "unseen": (UNSEEN_CLUTTER, UNSEEN_OVERLAYS)}
 KINDS = ("overlays", "clutter", "overlays+clutter")
 SEVERITIES = (0.25, 0.5, 0.75, 1.0)
 SEED = 3
 MARK = "corrupted.json"
-"""In a corrupted copy: by which corruption it was made."""
+"""In a corrupted copy: by which corruption it was made; of the family "seen" where it says none."""
 
 
 def draw_queries(catalog: Catalog, most: int, split: str = "test") -> Catalog:
@@ -43,7 +47,13 @@ def draw_queries(catalog: Catalog, most: int, split: str = "test") -> Catalog:
 
 
 def corrupted_items(
-    items: Sequence[Item], kind: str, severity: float, folder: Path, *, max_images: int = 1
+    items: Sequence[Item],
+    kind: str,
+    severity: float,
+    folder: Path,
+    *,
+    max_images: int = 1,
+    family: Family = "seen",
 ) -> list[Item]:
     """The items with corrupted photos, as files below `folder`; drawn where they are not there.
 
@@ -51,17 +61,24 @@ def corrupted_items(
         kind: one of KINDS.
         severity: above 0, to 1.
         max_images: photos of each item that a model looks at; the others are left out.
+        family: whether the kinds are those that training may use; each has its own folder.
 
     Raises:
         StorageError: the disk refuses.
     """
-    return [
-        _item(item, kind, severity, folder / kind / f"{severity:g}", max_images) for item in items
-    ]
+    below = folder if family == "seen" else folder / family
+    place = below / kind / f"{severity:g}"
+    return [_item(item, _kinds(item, kind, family), severity, place, max_images) for item in items]
 
 
 def corrupt_catalog(
-    catalog: Catalog, folder: Path, kind: str, severity: float, *, progress: bool = False
+    catalog: Catalog,
+    folder: Path,
+    kind: str,
+    severity: float,
+    *,
+    family: Family = "seen",
+    progress: bool = False,
 ) -> Catalog:
     """A copy of the catalog in `folder`, with every photo corrupted, all else the same.
 
@@ -69,31 +86,36 @@ def corrupt_catalog(
 
     Raises:
         CatalogError: the catalog has no items.
-        ConfigError: `folder` is the catalog's own or holds another one, the kind is unknown or the
-            severity no share.
+        ConfigError: `folder` is the catalog's own or holds another one, the kind or the family is
+            unknown or the severity no share.
         StorageError: the disk refuses.
     """
     catalog.require_items()
     check_target(catalog, folder, MARK)  # before photos are drawn into it
     if kind not in KINDS:
         raise ConfigError(f"kind '{kind}' is unknown; choose one of {', '.join(KINDS)}.")
+    if family not in FAMILIES:
+        raise ConfigError(f"family '{family}' is unknown; choose one of {', '.join(FAMILIES)}.")
     if not 0 < severity <= 1:
         raise ConfigError(f"severity ({severity}) must lie above 0 and be at most 1.")
     photos = folder / "images"
     items = [
-        corrupted_items([item], kind, severity, photos, max_images=len(item.images))[0]
+        corrupted_items([item], kind, severity, photos, max_images=len(item.images), family=family)[
+            0
+        ]
         for item in track(catalog.items, total=len(catalog), text="Drawing", show=progress)
     ]
-    told = json.dumps({"kind": kind, "severity": severity})
+    mark = {"kind": kind, "severity": severity}
+    told = json.dumps(mark if family == "seen" else {**mark, "family": family})
     return save_copy(catalog, items, folder, MARK, f"{told}\n")
 
 
-def _item(item: Item, kind: str, severity: float, folder: Path, most: int) -> Item:
+def _item(item: Item, kinds: Sequence[str], severity: float, folder: Path, most: int) -> Item:
     seen = replace(item, images=item.images[:most])
     name = sha256(item.item_id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     paths = [folder / f"{name}-{n}-{_key(photo)}.png" for n, photo in enumerate(seen.images)]
     if not all(path.is_file() for path in paths):
-        drawn = corrupt_item(seen, _kinds(item, kind), severity, SEED)
+        drawn = corrupt_item(seen, kinds, severity, SEED)
         for path, photo in zip(paths, drawn.images, strict=True):
             # a photo that cannot be read stays what it was: no bytes were drawn
             if isinstance(photo, bytes):
@@ -112,10 +134,9 @@ def _key(photo: ImageRef) -> str:
         return ""
 
 
-def _kinds(item: Item, kind: str) -> list[str]:
+def _kinds(item: Item, kind: str, family: Family) -> list[str]:
     """The item's own kinds: clutter first, as it is there before anyone lays anything over it."""
     stream = zlib.crc32(item.item_id.encode("utf-8", "surrogatepass"))
     rng = np.random.default_rng([SEED, stream])
-    clutter = rng.permutation(list(CLUTTER))[:2].tolist()
-    overlays = rng.permutation(list(OVERLAYS))[:2].tolist()
+    clutter, overlays = (rng.permutation(list(known))[:2].tolist() for known in FAMILIES[family])
     return (clutter if "clutter" in kind else []) + (overlays if "overlays" in kind else [])

@@ -64,6 +64,7 @@ def gather(plan: Plan) -> r.Results:
         methods=_methods(plan),
         cells=tuple(_cell(plan, cell) for method in plan.chosen for cell in cells(plan, method)),
         ours=OURS,
+        robustness_kinds=plan.robustness_kinds,
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.comparison.ablations import CONDITIONS
+from tgqformer.comparison.corrupted import FAMILIES, Family
 from tgqformer.comparison.metadata import Metadata
 from tgqformer.comparison.methods import OURS, Method, find_methods
 from tgqformer.config import override
@@ -65,6 +66,7 @@ class Plan:
         conditions: judge ours with other metadata too.
         robustness: judge corrupted queries too.
         robustness_queries: of which so many are drawn.
+        robustness_kinds: by kinds that training never uses ("unseen") or may use ("seen").
         jobs: cells at once. threads: of each.
         cache: folder of the token cache; None is `out`/cache.
         device: "cpu", "cuda"; None takes the GPU where there is one.
@@ -80,6 +82,7 @@ class Plan:
     conditions: bool = False
     robustness: bool = True
     robustness_queries: int = 300
+    robustness_kinds: Family = "unseen"
     jobs: int = 1
     threads: int = 1
     cache: Path | None = None
@@ -101,6 +104,10 @@ class Plan:
             raise ConfigError(
                 f"jobs ({self.jobs}) and robustness queries ({self.robustness_queries}) must be 1 "
                 "or more."
+            )
+        if self.robustness_kinds not in FAMILIES:
+            raise ConfigError(
+                f"robustness kinds ({self.robustness_kinds}) must be one of {', '.join(FAMILIES)}."
             )
 
     # -- what is to be done ----------------------------------------------------------------------
@@ -172,6 +179,7 @@ class Plan:
             words.append("--other-metadata")  # the ablations are among the names
         if self.robustness:
             words += ["--robustness-queries", str(self.robustness_queries)]
+            words += ["--robustness-kinds", self.robustness_kinds]
         else:
             words.append("--no-robustness")
         words += [
@@ -196,7 +204,7 @@ class Plan:
         write_text(self.out / PLAN, json.dumps(_plain(self), indent=1) + "\n")
 
     def _check(self, old: Plan) -> None:
-        for name in ("preset", "assignments", "main", "robustness_queries"):
+        for name in ("preset", "assignments", "main", "robustness_queries", "robustness_kinds"):
             before, now = getattr(old, name), getattr(self, name)
             if before != now:
                 raise ConfigError(
@@ -209,6 +217,7 @@ class Plan:
         """Read what `save` wrote; StorageError where it cannot be."""
         try:
             data = json.loads((out / PLAN).read_text(encoding="utf-8"))
+            data.setdefault("robustness_kinds", "seen")  # there were no others
             data["catalogs"] = {name: Path(path) for name, path in data["catalogs"].items()}
             data["cache"] = None if data["cache"] is None else Path(data["cache"])
             tuples = {n: tuple(data[n]) for n in ("assignments", "methods", "seeds", "sweep")}

@@ -81,7 +81,9 @@ def corrupted_queries(plan: Plan, items: list[Item]) -> dict[tuple[str, float], 
         return {}
     folder, most = plan.out / "corrupted", plan.base.embedder.max_images
     return {
-        (kind, severity): corrupted_items(items, kind, severity, folder, max_images=most)
+        (kind, severity): corrupted_items(
+            items, kind, severity, folder, max_images=most, family=plan.robustness_kinds
+        )
         for kind in KINDS
         for severity in SEVERITIES
     }

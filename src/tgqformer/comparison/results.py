@@ -229,6 +229,7 @@ class Results:
         ours: the method whose gain is measured.
         catalogs: name -> facts; the first one is trained on.
         methods: name -> result, in the order of the tables.
+        robustness_kinds: "unseen", of corruptions that training never uses, or "seen".
     """
 
     version: int
@@ -244,6 +245,7 @@ class Results:
     methods: dict[str, MethodResult]
     cells: tuple[CellResult, ...]
     ours: str = "tgqformer"
+    robustness_kinds: str = "seen"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""

@@ -2,7 +2,14 @@
 
 from tgqformer.corruption.backgrounds import BACKGROUNDS, draw_background
 from tgqformer.corruption.canvas import Corruption
-from tgqformer.corruption.compose import CLUTTER, CORRUPTIONS, OVERLAYS, corrupt
+from tgqformer.corruption.compose import (
+    CLUTTER,
+    CORRUPTIONS,
+    OVERLAYS,
+    UNSEEN_CLUTTER,
+    UNSEEN_OVERLAYS,
+    corrupt,
+)
 from tgqformer.corruption.sheet import corruption_sheet
 
 __all__ = [
@@ -10,6 +17,8 @@ __all__ = [
     "CLUTTER",
     "CORRUPTIONS",
     "OVERLAYS",
+    "UNSEEN_CLUTTER",
+    "UNSEEN_OVERLAYS",
     "Corruption",
     "corrupt",
     "corruption_sheet",

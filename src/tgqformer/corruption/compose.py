@@ -1,4 +1,8 @@
-"""The registry of corruptions, and the one call that applies them."""
+"""The registry of corruptions, and the one call that applies them.
+
+What a model may be trained under and what it is judged under are kept apart here and nowhere else:
+`OVERLAYS` and `CLUTTER` may be used in training, `UNSEEN_OVERLAYS` and `UNSEEN_CLUTTER` never.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tgqformer.corruption import clutter, overlays
+from tgqformer.corruption import clutter, overlays, unseen_clutter, unseen_overlays
 from tgqformer.corruption.canvas import Corruption, as_rgb, check_severity
 from tgqformer.errors import ConfigError
 
@@ -27,7 +31,25 @@ CLUTTER: dict[str, Corruption] = {
     "occlusion": clutter.occlusion,
     "crop": clutter.crop,
 }
-CORRUPTIONS: dict[str, Corruption] = {**CLUTTER, **OVERLAYS}
+UNSEEN_OVERLAYS: dict[str, Corruption] = {
+    "seal": unseen_overlays.seal,
+    "coupon": unseen_overlays.coupon,
+    "size_chart": unseen_overlays.size_chart,
+    "contact_block": unseen_overlays.contact_block,
+    "swatches": unseen_overlays.swatches,
+}
+UNSEEN_CLUTTER: dict[str, Corruption] = {
+    "props": unseen_clutter.props,
+    "screenshot": unseen_clutter.screenshot,
+    "bad_light": unseen_clutter.bad_light,
+    "flat_lay": unseen_clutter.flat_lay,
+}
+CORRUPTIONS: dict[str, Corruption] = {
+    **CLUTTER,
+    **OVERLAYS,
+    **UNSEEN_CLUTTER,
+    **UNSEEN_OVERLAYS,
+}
 
 
 def corrupt(

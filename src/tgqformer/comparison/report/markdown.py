@@ -45,8 +45,9 @@ def write_markdown(results: Results) -> str:
     if kept := kept_rows(results, metric):
         kinds = [CORRUPTIONS.get(kind, kind) for kind in corruption_kinds(results)]
         rows = [[_name(r), *(_pair(cell) for cell in r["cells"])] for r in kept]
+        which = ", unseen kinds" if results.robustness_kinds == "unseen" else ""
         parts += [
-            f"### Share of clean {metric_label(metric)} kept at severity {SEVERITY:g}",
+            f"### Share of clean {metric_label(metric)} kept at severity {SEVERITY:g}{which}",
             _table(["method", *kinds], rows),
         ]
     for catalog in results.catalogs:

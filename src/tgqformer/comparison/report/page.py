@@ -180,6 +180,7 @@ def _robustness(results: Results, metric: str) -> dict[str, Any]:
         "severity": f"{SEVERITY:g}",
         "reading": robustness_reading(results, shown),
         "catalog": next(iter(results.catalogs)),
+        "unseen": results.robustness_kinds == "unseen",
     }
 
 

@@ -12,7 +12,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from PIL import Image
 
-from tgqformer.corruption import CLUTTER, CORRUPTIONS, OVERLAYS, corrupt
+from tgqformer.corruption import (
+    CLUTTER,
+    CORRUPTIONS,
+    OVERLAYS,
+    UNSEEN_CLUTTER,
+    UNSEEN_OVERLAYS,
+    corrupt,
+)
 from tgqformer.errors import ImageError
 from tgqformer.service.answers import CorruptAnswer, Corruptions, MapAnswer, MapPoint
 from tgqformer.service.context import service_of
@@ -66,8 +73,8 @@ async def catalog_map(
 
 @router.get("/v1/corruptions", response_model=Corruptions)
 async def corruptions() -> Corruptions:
-    """The kinds of corruption."""
-    return Corruptions(overlays=list(OVERLAYS), clutter=list(CLUTTER))
+    """The kinds of corruption, those that training may use first."""
+    return Corruptions(overlays=[*OVERLAYS, *UNSEEN_OVERLAYS], clutter=[*CLUTTER, *UNSEEN_CLUTTER])
 
 
 @router.post("/v1/corrupt", response_model=CorruptAnswer)
