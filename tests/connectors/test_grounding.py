@@ -1,17 +1,23 @@
 """Token-level agreement: the map, what it steers, and what it must not touch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
-from tgqformer.connectors.grounding import CELLS, Grounding
+from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
+from tgqformer.connectors.grounding import CELLS, Grounding, Ungrounded
+from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast
 
 SIDE = 14
 SHAPE = ConnectorShape(
     visual=12, image_global=12, text=10, text_global=10, output=8, photo_tokens=SIDE * SIDE
 )
+WITHOUT_GRID = replace(SHAPE, photo_tokens=None)
+ATTENTIVE = ["notellm2", "perceiver", "qformer", "qformer_text"]
+attentive = pytest.mark.parametrize("kind", ATTENTIVE)
 
 
 def inputs(batch=3):
@@ -28,9 +34,9 @@ def inputs(batch=3):
     }
 
 
-def grounding(**options):
+def grounding(shape=WITHOUT_GRID):
     torch.manual_seed(1)
-    return Grounding(12, 10, hidden=16, width=8, layers=2, heads=2, **options)
+    return Grounding(ConnectorConfig(width=16, heads=2, agreement_width=8), shape, looks=2)
 
 
 def ask(module, given):
@@ -46,7 +52,7 @@ def test_relevance_is_at_most_that_of_the_best_token_and_the_null_token_stands_l
 
 
 def test_the_cells_of_four_photos_are_those_of_a_sequence():
-    module, given = grounding(photo_tokens=SIDE * SIDE), inputs()
+    module, given = grounding(SHAPE), inputs()
     one = ask(module, given).projections["image"]
     assert torch.equal(one, ask(grounding(), given).projections["image"])
     given["visual"] = torch.randn(3, 4 * SIDE * SIDE, 12)
@@ -113,7 +119,7 @@ def test_grounding_steers_the_streams_that_it_is_told_to(scope, steered):
     connector = build_connector(config, SHAPE).eval()
     given = inputs()
     before = connector(**given).streams
-    if connector.grounding is not None:
+    if scope != "none":
         connector.grounding.strength.data.mul_(-3)
     after = connector(**given).streams
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-4)}
@@ -131,3 +137,107 @@ def test_the_exploratory_stream_takes_nothing_of_the_text_but_where_to_look():
     other = {**given, "text": torch.randn_like(given["text"])}
     streams = [connector(**x).streams["exploratory"] for x in (given, other)]
     torch.testing.assert_close(*streams)
+
+
+# -- rivals ---------------------------------------------------------------------------------------
+
+
+def rival(kind, grounding="all", **options):
+    torch.manual_seed(5)
+    small = {"width": 16, "heads": 2, "layers": 2, "anchored": 2, "exploratory": 1}
+    config = ConnectorConfig(kind=kind, grounding=grounding, agreement_width=8, **small, **options)
+    connector = build_connector(config, SHAPE).eval()
+    with torch.no_grad():
+        for weight in connector.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return connector
+
+
+@pytest.mark.parametrize("kind", sorted(CONNECTORS))
+def test_a_rival_is_grounded_only_where_it_is_asked_for(kind):
+    config = ConnectorConfig(kind=kind)
+    assert config.steered == ("all" if kind == "tgqformer" else "none")
+    if hasattr(build_connector(config, SHAPE), "grounding"):
+        for told in ("auto", "none", "all"):
+            connector = build_connector(ConnectorConfig(kind=kind, grounding=told), SHAPE)
+            takes = {"auto": ["tgqformer"], "none": [], "all": ["tgqformer", *ATTENTIVE]}[told]
+            expected = Grounding if kind in takes else Ungrounded
+            assert isinstance(connector.grounding, expected)
+
+
+def test_a_rival_has_no_anchored_queries_to_ground():
+    with pytest.raises(ConfigError, match="'perceiver' has none; choose all or none"):
+        ConnectorConfig(kind="perceiver", grounding="anchored")
+
+
+@attentive
+@pytest.mark.parametrize("cross_every", [1, 2])
+def test_each_look_of_a_rival_has_strengths_of_its_own(kind, cross_every):
+    connector, given = rival(kind, cross_every=cross_every, notellm2_layers=5), inputs()
+    layers = {"notellm2": 5}.get(kind, 2)
+    looks = layers if kind == "perceiver" else -(-layers // cross_every)
+    assert connector.grounding.strength.shape == (looks, 2)
+    for look in range(looks):  # and each is heeded
+        before = connector(**given).tokens
+        connector.grounding.strength.data[look] += 3
+        assert not torch.allclose(before, connector(**given).tokens, atol=1e-5)
+
+
+@attentive
+def test_without_strength_a_grounded_rival_is_the_rival(kind):
+    grounded, plain, given = rival(kind), rival(kind, "none"), inputs()
+    plain.load_state_dict(grounded.state_dict(), strict=False)
+    grounded.grounding.strength.data.zero_()
+    a, b = (model(**given, return_attention=True) for model in (grounded, plain))
+    torch.testing.assert_close(a.tokens, b.tokens)
+    torch.testing.assert_close(a.attention, b.attention)
+
+
+@attentive
+def test_a_grounded_rival_says_what_the_contrast_trains(kind):
+    connector, given = rival(kind), inputs()
+    out, alone = connector(**given), ask(connector.grounding, given)
+    assert torch.equal(out.agreement, alone.agreement)
+    assert out.projections.keys() == {"image", "text"}
+    assert all(torch.equal(out.projections[name], x) for name, x in alone.projections.items())
+    out.tokens.square().sum().backward()
+    weights = dict(connector.named_parameters())
+    assert not [name for name, p in weights.items() if p.grad is None or not p.grad.any()]
+
+
+@attentive
+def test_a_rival_looks_where_the_metadata_points(kind):
+    """At full strength all heads rest on the token that agrees most, however little they share."""
+    connector, given = rival(kind), inputs()
+    connector.grounding.strength.data.fill_(1e6)
+    connector.grounding.rest.data.fill_(-1)
+    found, attention = ask(connector.grounding, given), connector(**given, return_attention=True)
+    shown = attention.attention["visual"]
+    best = found.relevance[:, :-1].argmax(dim=1)
+    assert torch.equal(shown.argmax(dim=-1), best[:, None].expand(-1, shown.shape[1]))
+    if kind != "perceiver":  # whose latents may attend to one another instead
+        torch.testing.assert_close(shown.amax(dim=-1), torch.ones(shown.shape[:2]))
+
+
+@attentive
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_rival_is_not_steered_where_photo_or_metadata_are_missing(kind, missing):
+    connector, given = rival(kind), inputs()
+    given["presence"][1, missing] = False
+    before = connector(**given).tokens
+    connector.grounding.strength.data.mul_(-3)
+    after = connector(**given).tokens
+    assert torch.equal(before[1], after[1])
+    assert not torch.allclose(before[0], after[0], atol=1e-5)
+
+
+def test_latents_keep_their_own_scores():
+    connector, given = rival("perceiver"), inputs()
+    memory, mask = connector.memory(given["visual"], given["visual_mask"])
+    layers = len(connector.stack.layers)
+    plain, _ = connector.stack(memory, mask)
+    nothing = [torch.zeros(3, 2, 1, memory.shape[1])] * layers
+    torch.testing.assert_close(connector.stack(memory, mask, nothing)[0], plain)
+    away = [torch.full((3, 2, 1, memory.shape[1]), -1e9)] * layers
+    _, attention = connector.stack(memory, mask, away, weights=True)
+    assert not attention.any()  # all of it rests on the latents

@@ -7,18 +7,20 @@ trained by the image-text contrast of `objectives.contrastive` on the best cells
 in multiple-instance learning; FILIP, arXiv 2111.07783, takes the best token). The resulting map
 steers the queries' attention, whether anchored or exploratory: where to look comes from the
 metadata, what is taken from there does not. Its smooth maximum is the agreement that the gates see.
+It is no part of TGQ-Former alone: every connector whose queries attend to the photo can take it.
 
 On cluttered scenes nearly all that a connector misses, it misses by looking elsewhere (LOG.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.pooling import pooling_weights
 from tgqformer.smooth_max import smooth_max
 
@@ -35,45 +37,44 @@ INITIAL_REST = -0.3
 
 @dataclass
 class Grounded:
-    """What `Grounding` says of B items.
+    """What `Grounding` says of B items; `Ungrounded` says nothing.
 
     Attributes:
+        bias: of each layer that looks at the photo what it adds to its scores, [B, H, 1, P + 1].
         relevance: [B, P + 1] cosine of each token with the metadata, less the best one's; the null
             token's comes last. All zero where photo or metadata are missing.
         agreement: [B, 1] smooth maximum of the cosines, zero where either is missing.
         projections: "image" [B, CELLS, Da] and "text" [B, Da], for the contrastive loss.
     """
 
-    relevance: Tensor
-    agreement: Tensor
-    projections: dict[str, Tensor]
+    bias: tuple[Tensor, ...] = ()
+    relevance: Tensor | None = None
+    agreement: Tensor | None = None
+    projections: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Grounding(nn.Module):
     """Token-level agreement, and how much each attention head heeds it."""
 
-    def __init__(
-        self,
-        visual_width: int,
-        text_width: int,
-        hidden: int,
-        width: int,
-        layers: int,
-        heads: int,
-        *,
-        photo_tokens: int | None = None,
-    ) -> None:
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape, *, looks: int) -> None:
+        """Build it.
+
+        Args:
+            looks: layers of the connector that look at the photo.
+        """
         super().__init__()
-        self.photo_tokens = photo_tokens
+        self.photo_tokens = shape.photo_tokens
         self.image = nn.Sequential(
-            nn.LayerNorm(visual_width),
-            nn.Linear(visual_width, hidden),
+            nn.LayerNorm(shape.visual),
+            nn.Linear(shape.visual, config.width),
             nn.GELU(),
-            nn.Linear(hidden, width),
+            nn.Linear(config.width, config.agreement_width),
         )
-        self.text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.text = nn.Sequential(
+            nn.LayerNorm(shape.text_global), nn.Linear(shape.text_global, config.agreement_width)
+        )
         self.rest = nn.Parameter(torch.tensor(INITIAL_REST))
-        self.strength = nn.Parameter(torch.full((layers, heads), INITIAL_STRENGTH))
+        self.strength = nn.Parameter(torch.full((looks, config.heads), INITIAL_STRENGTH))
 
     def forward(
         self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
@@ -89,15 +90,13 @@ class Grounding(nn.Module):
         cosine = self._smooth((tokens @ words[..., None]).squeeze(-1), in_cells, weights)
         best = cosine.masked_fill(~visual_mask, -1.0).amax(dim=-1, keepdim=True)
         relevance = torch.cat([cosine - best, self.rest.expand(len(cosine), 1)], dim=-1)
+        relevance = torch.where(both, relevance, torch.zeros_like(relevance))
         return Grounded(
-            relevance=torch.where(both, relevance, torch.zeros_like(relevance)),
+            bias=tuple(heads[:, None, None] * relevance[:, None, None] for heads in self.strength),
+            relevance=relevance,
             agreement=torch.where(both, agreement, torch.zeros_like(agreement)),
             projections={"image": cells, "text": words},
         )
-
-    def bias(self, layer: int, relevance: Tensor) -> Tensor:
-        """What layer `layer` adds to its scores: [B, M] -> [B, H, 1, M]."""
-        return self.strength[layer][None, :, None, None] * relevance[:, None, None, :]
 
     @staticmethod
     def _smooth(cosine: Tensor, in_cells: Tensor, weights: Tensor) -> Tensor:
@@ -105,3 +104,20 @@ class Grounding(nn.Module):
         inside = (weights > 0).to(cosine.dtype)  # a token lies in one cell, or two at a border
         share = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
         return (cosine + (in_cells[:, None] @ share).squeeze(1)) / 2
+
+
+class Ungrounded(nn.Module):
+    """In place of `Grounding` where there is none: no attention is steered."""
+
+    def forward(
+        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
+    ) -> Grounded:
+        """As `Grounding`, and nothing said."""
+        return Grounded()
+
+
+def build_grounding(
+    config: ConnectorConfig, shape: ConnectorShape, *, looks: int
+) -> Grounding | Ungrounded:
+    """What `config.grounding` asks for, before a connector of so many looks at the photo."""
+    return Ungrounded() if config.steered == "none" else Grounding(config, shape, looks=looks)
