@@ -7,7 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
-from tgqformer.connectors.grounding import CELLS, Grounding, Ungrounded
+from tgqformer.connectors.grounding import (
+    CELLS,
+    INITIAL_THRESHOLD,
+    Confidence,
+    Grounding,
+    Ungrounded,
+)
 from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast
 
@@ -43,6 +49,17 @@ def ask(module, given):
     return module(given["visual"], given["visual_mask"], given["text_global"], given["presence"])
 
 
+def build(kind, grounding="all", **options):
+    torch.manual_seed(5)
+    small = {"width": 16, "heads": 2, "layers": 2, "anchored": 2, "exploratory": 1}
+    config = ConnectorConfig(kind=kind, grounding=grounding, agreement_width=8, **small, **options)
+    connector = build_connector(config, SHAPE).eval()
+    with torch.no_grad():
+        for weight in connector.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return connector
+
+
 def test_relevance_is_at_most_that_of_the_best_token_and_the_null_token_stands_last():
     found = ask(grounding(), inputs())
     assert found.relevance.shape == (3, SIDE * SIDE + 1)
@@ -74,7 +91,9 @@ def test_without_photo_or_metadata_nothing_is_steered_and_nothing_agrees(missing
     found = ask(grounding(), given)
     assert not found.relevance[1].any()
     assert not found.agreement[1].any()
-    assert found.relevance[0].any()
+    assert not found.confidence[1].any()
+    assert not any(bias[1].any() for bias in found.bias)
+    assert all(bias[0].any() for bias in found.bias)
     assert torch.isfinite(found.projections["image"]).all()
 
 
@@ -139,18 +158,82 @@ def test_the_exploratory_stream_takes_nothing_of_the_text_but_where_to_look():
     torch.testing.assert_close(*streams)
 
 
+# -- abstaining -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tgqformer", *ATTENTIVE])
+def test_without_confidence_attention_is_as_without_grounding(kind):
+    grounded = build(kind, agreement_input=False)
+    plain = build(kind, "none", agreement_input=False)
+    plain.load_state_dict(grounded.state_dict(), strict=False)
+    given = inputs()
+    steered = grounded(**given).tokens
+    grounded.grounding.confidence.threshold.data.fill_(100)
+    assert not ask(grounded.grounding, given).confidence.any()
+    a, b = (connector(**given, return_attention=True) for connector in (grounded, plain))
+    torch.testing.assert_close(a.tokens, b.tokens)
+    torch.testing.assert_close(a.attention, b.attention, rtol=0, atol=1e-6)
+    assert not torch.allclose(steered, a.tokens, atol=1e-5)
+
+
+def test_grounding_that_cannot_abstain_is_the_limit_of_full_confidence():
+    able, unable, given = build("tgqformer"), build("tgqformer", abstain=False), inputs()
+    unable.load_state_dict(able.state_dict(), strict=False)
+    assert not list(unable.grounding.confidence.parameters())
+    assert torch.equal(ask(unable.grounding, given).confidence, torch.ones(3, 1))
+    assert not torch.allclose(able(**given).tokens, unable(**given).tokens, atol=1e-5)
+    able.grounding.confidence.threshold.data.fill_(-100)
+    assert torch.equal(able(**given).tokens, unable(**given).tokens)
+
+
+def test_the_bias_of_an_item_is_its_map_by_strength_and_confidence():
+    module, given = grounding(), inputs()
+    module.strength.data.normal_()
+    found = ask(module, given)
+    expected = torch.einsum(
+        "lh,bp,b->lbhp", module.strength, found.relevance, found.confidence[:, 0]
+    )
+    torch.testing.assert_close(torch.stack(found.bias), expected[:, :, :, None])
+
+
+def test_confidence_rises_with_the_agreement_whatever_is_learned():
+    agreement = torch.linspace(-1, 1, 41)[:, None]
+    for seed in range(5):
+        torch.manual_seed(seed)
+        confidence = Confidence()
+        if seed:
+            for weight in confidence.parameters():
+                weight.data.normal_()
+        found = confidence(agreement).double()
+        assert found.shape == agreement.shape
+        assert bool((found.diff(dim=0) >= 0).all())
+        assert 0 <= found[0] < 0.5 < found[-1] <= 1 or seed
+    torch.testing.assert_close(Confidence()(torch.tensor(INITIAL_THRESHOLD)), torch.tensor(0.5))
+
+
+def test_photos_that_agree_are_steered_more_than_those_that_do_not():
+    module, given = grounding(), inputs(6)
+    found = ask(module, given)
+    order = found.agreement[:, 0].argsort()
+    assert bool((found.confidence[order, 0].diff() > 0).all())
+
+
+def test_at_the_start_every_map_counts():
+    for seed in range(5):
+        torch.manual_seed(seed)
+        module = Grounding(ConnectorConfig(), SHAPE, looks=2)
+        assert bool((ask(module, inputs(20)).confidence > 0.5).all())
+
+
+def test_where_confidence_lies_is_learned_with_the_rest():
+    connector = build("tgqformer")
+    connector(**inputs()).tokens.square().sum().backward()
+    learned = dict(connector.grounding.confidence.named_parameters())
+    assert learned.keys() == {"log_slope", "threshold"}
+    assert all(bool(weight.grad) for weight in learned.values())
+
+
 # -- rivals ---------------------------------------------------------------------------------------
-
-
-def rival(kind, grounding="all", **options):
-    torch.manual_seed(5)
-    small = {"width": 16, "heads": 2, "layers": 2, "anchored": 2, "exploratory": 1}
-    config = ConnectorConfig(kind=kind, grounding=grounding, agreement_width=8, **small, **options)
-    connector = build_connector(config, SHAPE).eval()
-    with torch.no_grad():
-        for weight in connector.parameters():
-            weight.add_(0.2 * torch.randn_like(weight))
-    return connector
 
 
 @pytest.mark.parametrize("kind", sorted(CONNECTORS))
@@ -173,7 +256,7 @@ def test_a_rival_has_no_anchored_queries_to_ground():
 @attentive
 @pytest.mark.parametrize("cross_every", [1, 2])
 def test_each_look_of_a_rival_has_strengths_of_its_own(kind, cross_every):
-    connector, given = rival(kind, cross_every=cross_every, notellm2_layers=5), inputs()
+    connector, given = build(kind, cross_every=cross_every, notellm2_layers=5), inputs()
     layers = {"notellm2": 5}.get(kind, 2)
     looks = layers if kind == "perceiver" else -(-layers // cross_every)
     assert connector.grounding.strength.shape == (looks, 2)
@@ -184,8 +267,8 @@ def test_each_look_of_a_rival_has_strengths_of_its_own(kind, cross_every):
 
 
 @attentive
-def test_without_strength_a_grounded_rival_is_the_rival(kind):
-    grounded, plain, given = rival(kind), rival(kind, "none"), inputs()
+def test_without_strength_a_grounded_rival_is_the_build(kind):
+    grounded, plain, given = build(kind), build(kind, "none"), inputs()
     plain.load_state_dict(grounded.state_dict(), strict=False)
     grounded.grounding.strength.data.zero_()
     a, b = (model(**given, return_attention=True) for model in (grounded, plain))
@@ -195,7 +278,7 @@ def test_without_strength_a_grounded_rival_is_the_rival(kind):
 
 @attentive
 def test_a_grounded_rival_says_what_the_contrast_trains(kind):
-    connector, given = rival(kind), inputs()
+    connector, given = build(kind), inputs()
     out, alone = connector(**given), ask(connector.grounding, given)
     assert torch.equal(out.agreement, alone.agreement)
     assert out.projections.keys() == {"image", "text"}
@@ -208,7 +291,7 @@ def test_a_grounded_rival_says_what_the_contrast_trains(kind):
 @attentive
 def test_a_rival_looks_where_the_metadata_points(kind):
     """At full strength all heads rest on the token that agrees most, however little they share."""
-    connector, given = rival(kind), inputs()
+    connector, given = build(kind), inputs()
     connector.grounding.strength.data.fill_(1e6)
     connector.grounding.rest.data.fill_(-1)
     found, attention = ask(connector.grounding, given), connector(**given, return_attention=True)
@@ -222,7 +305,7 @@ def test_a_rival_looks_where_the_metadata_points(kind):
 @attentive
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_rival_is_not_steered_where_photo_or_metadata_are_missing(kind, missing):
-    connector, given = rival(kind), inputs()
+    connector, given = build(kind), inputs()
     given["presence"][1, missing] = False
     before = connector(**given).tokens
     connector.grounding.strength.data.mul_(-3)
@@ -232,7 +315,7 @@ def test_a_rival_is_not_steered_where_photo_or_metadata_are_missing(kind, missin
 
 
 def test_latents_keep_their_own_scores():
-    connector, given = rival("perceiver"), inputs()
+    connector, given = build("perceiver"), inputs()
     memory, mask = connector.memory(given["visual"], given["visual_mask"])
     layers = len(connector.stack.layers)
     plain, _ = connector.stack(memory, mask)

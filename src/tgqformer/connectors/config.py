@@ -38,6 +38,7 @@ class ConnectorConfig:
             ours): of "all" queries, of the "anchored" ones, or of "none" (the paper). "auto" is
             "all" in TGQ-Former and "none" in a rival; a rival whose queries attend to the photo
             takes "all" too. It takes the place of the global agreement.
+        abstain: let grounding steer less the less photo and metadata agree at all.
         positions: tell where each visual token lies in its photo (ours), where the tower's tokens
             are a grid; for every connector whose queries attend to them.
         cross_every: the rivals "qformer", "qformer_text" and "notellm2" look at the photo in the
@@ -60,6 +61,7 @@ class ConnectorConfig:
     agreement_input: bool = True
     agreement_width: int = 128
     grounding: Literal["auto", "none", "anchored", "all"] = "auto"
+    abstain: bool = True
     positions: bool = True
     cross_every: int = 2
     notellm2_layers: int = 6

@@ -9,6 +9,13 @@ steers the queries' attention, whether anchored or exploratory: where to look co
 metadata, what is taken from there does not. Its smooth maximum is the agreement that the gates see.
 It is no part of TGQ-Former alone: every connector whose queries attend to the photo can take it.
 
+Some token is always the best one. Where none agrees, under noise or beside another item's metadata,
+it is best by chance, and attention had better go its own way. So the map counts by how far photo
+and metadata agree at all (`Confidence`):
+
+    bias = confidence * strength * relevance            strength: of each layer and head
+    confidence = sigmoid(slope * (agreement - threshold))      in (0, 1)
+
 On cluttered scenes nearly all that a connector misses, it misses by looking elsewhere (LOG.md).
 """
 
@@ -34,6 +41,18 @@ INITIAL_STRENGTH = 10.0
 INITIAL_REST = -0.3
 """Where the null token stands against the best visual token, as a cosine."""
 
+INITIAL_SLOPE = 20.0
+"""Of the confidence: its logit for a cosine of 1 against 0."""
+
+INITIAL_THRESHOLD = -0.1
+"""Agreement at which the confidence is 1/2: low enough that every map counts at the start.
+
+Held-out photos of a procedural shop agree with any metadata by 0.00 to 0.04 before training (medians
+of five seeds; confidence 0.88 to 0.94). After 160 steps of the contrast alone they agree with their
+own by 0.19 (0.997), under heavy clutter by 0.08 (0.97), with another category's by 0.00 (0.88), and
+noise by -0.05 (0.73): how much lower than the photos' a map's agreement has to be to count for
+nothing is learned."""
+
 
 @dataclass
 class Grounded:
@@ -44,13 +63,36 @@ class Grounded:
         relevance: [B, P + 1] cosine of each token with the metadata, less the best one's; the null
             token's comes last. All zero where photo or metadata are missing.
         agreement: [B, 1] smooth maximum of the cosines, zero where either is missing.
+        confidence: [B, 1] in (0, 1), by which `bias` is scaled; zero where either is missing.
         projections: "image" [B, CELLS, Da] and "text" [B, Da], for the contrastive loss.
     """
 
     bias: tuple[Tensor, ...] = ()
     relevance: Tensor | None = None
     agreement: Tensor | None = None
+    confidence: Tensor | None = None
     projections: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Confidence(nn.Module):
+    """How far an item's map is to be trusted: rises with its agreement, learned is where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_slope = nn.Parameter(torch.tensor(INITIAL_SLOPE).log())
+        self.threshold = nn.Parameter(torch.tensor(INITIAL_THRESHOLD))
+
+    def forward(self, agreement: Tensor) -> Tensor:
+        """[B, 1] -> [B, 1] in (0, 1)."""
+        return torch.sigmoid(self.log_slope.exp() * (agreement - self.threshold))
+
+
+class FullConfidence(nn.Module):
+    """In place of `Confidence` where grounding does not abstain: 1 for every item."""
+
+    def forward(self, agreement: Tensor) -> Tensor:
+        """[B, 1] -> ones."""
+        return torch.ones_like(agreement)
 
 
 class Grounding(nn.Module):
@@ -74,6 +116,7 @@ class Grounding(nn.Module):
             nn.LayerNorm(shape.text_global), nn.Linear(shape.text_global, config.agreement_width)
         )
         self.rest = nn.Parameter(torch.tensor(INITIAL_REST))
+        self.confidence = Confidence() if config.abstain else FullConfidence()
         self.strength = nn.Parameter(torch.full((looks, config.heads), INITIAL_STRENGTH))
 
     def forward(
@@ -91,10 +134,13 @@ class Grounding(nn.Module):
         best = cosine.masked_fill(~visual_mask, -1.0).amax(dim=-1, keepdim=True)
         relevance = torch.cat([cosine - best, self.rest.expand(len(cosine), 1)], dim=-1)
         relevance = torch.where(both, relevance, torch.zeros_like(relevance))
+        confidence = self.confidence(agreement)
+        heeded = (confidence * relevance)[:, None, None]  # [B, 1, 1, P + 1]
         return Grounded(
-            bias=tuple(heads[:, None, None] * relevance[:, None, None] for heads in self.strength),
+            bias=tuple(heads[:, None, None] * heeded for heads in self.strength),
             relevance=relevance,
             agreement=torch.where(both, agreement, torch.zeros_like(agreement)),
+            confidence=torch.where(both, confidence, torch.zeros_like(confidence)),
             projections={"image": cells, "text": words},
         )
 
