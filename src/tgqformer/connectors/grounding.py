@@ -47,11 +47,10 @@ INITIAL_SLOPE = 20.0
 INITIAL_THRESHOLD = -0.1
 """Agreement at which the confidence is 1/2: low enough that every map counts at the start.
 
-Held-out photos of a procedural shop agree with any metadata by 0.00 to 0.04 before training (medians
-of five seeds; confidence 0.88 to 0.94). After 160 steps of the contrast alone they agree with their
-own by 0.19 (0.997), under heavy clutter by 0.08 (0.97), with another category's by 0.00 (0.88), and
-noise by -0.05 (0.73): how much lower than the photos' a map's agreement has to be to count for
-nothing is learned."""
+Held-out photos of a procedural shop agree with any metadata by 0.00 to 0.04 before training
+(medians of five seeds; confidence 0.88 to 0.94). After 160 steps of the contrast alone they agree
+with their own by 0.19 (0.997), under heavy clutter by 0.08 (0.97), with another category's by 0.00
+(0.88), and noise by -0.05 (0.73): from where on a map counts for nothing is learned."""
 
 
 @dataclass

@@ -4,8 +4,8 @@ From the abstract: two groups of queries, one anchored in the item's metadata an
 attend to the visual tokens, and gates weigh the two by how far photo and title agree. From public
 summaries: the gates' form and inputs (`gates.py`) and the regulariser (`objectives.redundancy`).
 Ours: the compressor (`queries.py`), pre-norm layers, the block-diagonal self-attention, the null
-token (`blocks.Memory`), presence flags, `anchoring="guide"`, and the token-level agreement that
-steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
+token (`blocks.Memory`), presence flags, `anchoring="guide"`, `reread`, and the token-level
+agreement that steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.gates import ReliabilityGate, modulate
 from tgqformer.connectors.grounding import Grounded, build_grounding
 from tgqformer.connectors.positions import photo_grid
-from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries
+from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries, ReadOnce, Reread
 
 
 class TGQFormer(Connector):
@@ -53,6 +53,11 @@ class TGQFormer(Connector):
         is_anchored = (torch.arange(self.num_tokens) < c.anchored).float()
         self.register_buffer("is_anchored", is_anchored, persistent=False)
         self.register_buffer("self_mask", self._self_mask(), persistent=False)
+        rereads = c.reread and c.anchored > 0
+        self.rereads = nn.ModuleList(
+            Reread(shape.text, width, c.heads, c.anchored, c.dropout) if rereads else ReadOnce()
+            for _ in range(c.layers)
+        )
 
     def forward(
         self,
@@ -71,9 +76,9 @@ class TGQFormer(Connector):
         grounded: Grounded = self.grounding(visual, visual_mask, text_global, presence)
         biases = iter(self._steer(grounded))
         maps: list[Tensor] = []
-        for layer in self.layers:
+        for layer, reread in zip(self.layers, self.rereads, strict=True):
             states, attention = layer(
-                states,
+                reread(states, text, text_mask),
                 memory,
                 memory_mask,
                 self.self_mask,
