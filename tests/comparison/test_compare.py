@@ -312,13 +312,30 @@ def test_every_method_is_a_configuration_of_the_preset_at_its_budget(name: str) 
         assert config.embedder.connector.tokens == base.embedder.connector.tokens
 
 
-def test_rivals_are_as_published_whatever_of_ours_the_preset_has() -> None:
-    base = override(load_preset("tiny"), ["embedder.fusion=streams"])
-    for name, method in METHODS.items():
+@pytest.mark.parametrize("grounding", ["auto", "anchored", "all"])
+def test_rivals_are_as_published_whatever_of_ours_the_preset_has(grounding: str) -> None:
+    ours = ["embedder.fusion=streams", f"embedder.connector.grounding={grounding}"]
+    base = override(load_preset("tiny"), ours)
+    for name, method in (METHODS | EXTRA).items():
         if not method.frozen and name != "tgqformer":
-            expected = "late" if name == "notellm2" else "none"
-            assert method.configure(base).embedder.fusion == expected, name
-    assert METHODS["tgqformer"].configure(base).embedder.fusion == "streams"
+            embedder = method.configure(base).embedder
+            fusion = "streams" if name.endswith("_streams") else "none"
+            assert embedder.fusion == ("late" if name == "notellm2" else fusion), name
+            grounded = "all" if name.endswith("_grounded") else "none"
+            assert embedder.connector.steered == grounded, name
+    assert METHODS["tgqformer"].configure(base) == base
+
+
+def test_a_grounded_rival_is_the_rival_but_for_its_grounding() -> None:
+    base = load_preset("offline")
+    known = METHODS | EXTRA
+    grounded = [name.removesuffix("_grounded") for name in EXTRA if name.endswith("_grounded")]
+    assert grounded == ["qformer", "qformer_text", "perceiver", "notellm2_connector"]
+    for name in grounded:
+        without = override(
+            known[f"{name}_grounded"].configure(base), ["embedder.connector.grounding=none"]
+        )
+        assert without == known[name].configure(base), name
 
 
 def test_every_method_has_its_costs_whenever_it_is_added(

@@ -18,6 +18,7 @@ METHODS = {
         "training.loss.visual=0.1111111111111111",
         *(f"embedder.language.prompt.{n}={text}" for n, text in NOTELLM2_PROMPT.items()),
     ],
+    "perceiver": ["embedder.connector.grounding=all"],
     "text_only": [],
     "image_only": [],
     "clip_sum": [],
@@ -43,10 +44,14 @@ def test_a_run_trains_what_it_has(shop, config_of, cache, tmp_path, kind):
     parts = {name.split(".")[0] for name in moved}
     expected = {
         "notellm2": {"connector", "backbone", "head", "fusion"},
+        "perceiver": {"connector", "backbone", "head"},
         "text_only": {"backbone", "head"},
         "image_only": {"connector", "backbone", "head"},
         "clip_sum": {"visual_head"},
     }
     assert expected[kind] <= parts
+    grounding = {n for n in trained if n.startswith("connector.grounding.")}
+    assert grounding <= moved
+    assert bool(grounding) == (kind == "perceiver")
     again = ItemEmbedder.from_pretrained(tmp_path / "run", cache_dir=cache, device="cpu")
     assert np.array_equal(again.encode(shop.items), made.embedder.encode(shop.items))

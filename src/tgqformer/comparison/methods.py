@@ -61,9 +61,20 @@ def _kind(name: str, *more: str) -> tuple[str, ...]:
     return (f"embedder.connector.kind={name}", *more)
 
 
-def _rival(name: str, *more: str) -> tuple[str, ...]:
-    """As published, without our path around the backbone, where the preset has it."""
-    return _kind(name, "embedder.fusion=none", *more)
+def _rival(name: str, *more: str, fusion: str = "none", grounding: str = "none") -> tuple[str, ...]:
+    """As published: without our grounding and our path around the backbone, but where asked for."""
+    return _kind(
+        name, f"embedder.connector.grounding={grounding}", f"embedder.fusion={fusion}", *more
+    )
+
+
+def _grounded(label: str, name: str, *more: str) -> Method:
+    return Method(
+        f"{label}, with grounding",
+        "rival",
+        _rival(name, *more, grounding="all"),
+        "token-level agreement of photo and metadata steers its attention, as in ours",
+    )
 
 
 _TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
@@ -75,7 +86,7 @@ METHODS: dict[str, Method] = {
     "notellm2": Method(
         "NoteLLM-2",
         "rival",
-        _kind("notellm2", "embedder.fusion=late", "training.loss.visual=0.111111", *_TWO_PARTS),
+        _rival("notellm2", "training.loss.visual=0.111111", *_TWO_PARTS, fusion="late"),
         "in full: a Q-Former of six layers with three looks, a prompt in two parts, late fusion, "
         "9 : 1 loss",
     ),
@@ -140,15 +151,19 @@ EXTRA: dict[str, Method] = {
     "perceiver_streams": Method(
         "Perceiver resampler, with our path",
         "rival",
-        _kind("perceiver", "embedder.fusion=streams"),
+        _rival("perceiver", fusion="streams"),
         "what its stream says is added behind the backbone, as in ours",
     ),
     "qformer_text_streams": Method(
         "Q-Former + text, with our path",
         "rival",
-        _kind("qformer_text", "embedder.fusion=streams", _EVERY_LAYER),
+        _rival("qformer_text", _EVERY_LAYER, fusion="streams"),
         "what its stream says is added behind the backbone, as in ours",
     ),
+    "qformer_grounded": _grounded("Q-Former", "qformer", _EVERY_LAYER),
+    "qformer_text_grounded": _grounded("Q-Former + text", "qformer_text", _EVERY_LAYER),
+    "perceiver_grounded": _grounded("Perceiver resampler", "perceiver"),
+    "notellm2_connector_grounded": _grounded("NoteLLM-2's connector", "notellm2"),
 }
 """Other readings of a rival than the one in METHODS; compared when named."""
 

@@ -13,6 +13,8 @@ published; here `config.layers`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,6 +78,7 @@ class CAbstractor(Rival):
         visual_mask: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:

@@ -27,6 +27,7 @@ class ConnectorConfig:
             query's first state. "guide" (ours): it is added to the query of every attention,
             while the state that is handed on starts from a learned slot and holds only what was
             attended to, so that metadata cannot pass for visual evidence.
+        reread: let the anchored queries read the metadata again before each layer (ours).
         mixing: let the two streams see each other in self-attention (off: block-diagonal).
         anchored_gate: scale the anchored stream by its reliability gate.
         exploratory_gate: scale the exploratory stream by its gate.
@@ -35,8 +36,10 @@ class ConnectorConfig:
         agreement_width: width of the learned agreement projections, where the towers share no
             space.
         grounding: steer attention by token-level agreement with the metadata (`grounding.py`,
-            ours): of "all" queries, of the "anchored" ones, or of "none" (the paper). It takes the
-            place of the global agreement.
+            ours): of "all" queries, of the "anchored" ones, or of "none" (the paper). "auto" is
+            "all" in TGQ-Former and "none" in a rival; a rival whose queries attend to the photo
+            takes "all" too. It takes the place of the global agreement.
+        abstain: let grounding steer less the less photo and metadata agree at all.
         positions: tell where each visual token lies in its photo (ours), where the tower's tokens
             are a grid; for every connector whose queries attend to them.
         cross_every: the rivals "qformer", "qformer_text" and "notellm2" look at the photo in the
@@ -53,12 +56,14 @@ class ConnectorConfig:
     anchored: int = 4
     exploratory: int = 4
     anchoring: Literal["initial", "guide"] = "initial"
+    reread: bool = False
     mixing: bool = False
     anchored_gate: bool = True
     exploratory_gate: bool = True
     agreement_input: bool = True
     agreement_width: int = 128
-    grounding: Literal["none", "anchored", "all"] = "all"
+    grounding: Literal["auto", "none", "anchored", "all"] = "auto"
+    abstain: bool = True
     positions: bool = True
     cross_every: int = 2
     notellm2_layers: int = 6
@@ -81,6 +86,23 @@ class ConnectorConfig:
         for name in ("cross_every", "notellm2_layers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"connector.{name} ({getattr(self, name)}) must be 1 or more.")
+        if self.reread and self.anchoring == "guide":
+            raise ConfigError(
+                "connector.reread puts metadata into the states, and connector.anchoring 'guide' "
+                "keeps it out of them; switch one of the two off."
+            )
+        if self.grounding == "anchored" and self.kind != "tgqformer":
+            raise ConfigError(
+                f"connector.grounding 'anchored' asks for anchored queries, and connector.kind "
+                f"'{self.kind}' has none; choose all or none."
+            )
+
+    @property
+    def steered(self) -> Literal["none", "anchored", "all"]:
+        """Which queries grounding steers: `grounding` with "auto" decided."""
+        if self.grounding == "auto":
+            return "all" if self.kind == "tgqformer" else "none"
+        return self.grounding
 
     @property
     def tokens(self) -> int:

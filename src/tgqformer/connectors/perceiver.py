@@ -11,12 +11,15 @@ as in the open implementations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import Attention, Memory
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.grounding import build_grounding
 from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.rival import Rival
 
@@ -40,7 +43,13 @@ class PerceiverLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, latents: Tensor, memory: Tensor, mask: Tensor, *, weights: bool = False
+        self,
+        latents: Tensor,
+        memory: Tensor,
+        mask: Tensor,
+        bias: Tensor | None = None,
+        *,
+        weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """One layer.
 
@@ -48,13 +57,14 @@ class PerceiverLayer(nn.Module):
             latents: [B, Q, D].
             memory: [B, M, D].
             mask: [B, 1, 1, M + Q] bool.
+            bias: added to the scores, broadcastable to [B, heads, Q, M + Q].
 
         Returns:
             [B, Q, D], and the attention [B, Q, M + Q] where asked for.
         """
         asks = self.latent_norm(latents)
         seen = torch.cat([self.memory_norm(memory), asks], dim=1)
-        found, attention = self.attention(asks, seen, mask, weights=weights)
+        found, attention = self.attention(asks, seen, mask, bias, weights=weights)
         latents = latents + self.dropout(found)
         return latents + self.dropout(self.ffn(latents)), attention
 
@@ -69,14 +79,23 @@ class PerceiverStack(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, memory: Tensor, mask: Tensor, *, weights: bool = False
+        self, memory: Tensor, mask: Tensor, bias: Sequence[Tensor] = (), *, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Memory [B, M, D], mask [B, 1, 1, M] -> [B, Q, D], and attention [B, Q, M] if asked."""
+        """Memory [B, M, D], mask [B, 1, 1, M] -> [B, Q, D], and attention [B, Q, M] if asked.
+
+        Args:
+            bias: of each layer what is added to its scores over the memory, broadcastable to
+                [B, heads, Q, M], or none; the latents' own scores stay as they are.
+        """
         latents = self.latents.expand(len(memory), -1, -1)
-        mask = F.pad(mask, (0, len(self.latents)), value=True)
+        own = (0, len(self.latents))
+        mask = F.pad(mask, own, value=True)
+        biases = iter(bias)
         maps: list[Tensor] = []
         for layer in self.layers:
-            latents, attention = layer(latents, memory, mask, weights=weights)
+            steer = next(biases, None)
+            steer = None if steer is None else F.pad(steer, own)
+            latents, attention = layer(latents, memory, mask, steer, weights=weights)
             maps += [] if attention is None else [attention[..., : memory.shape[1]]]
         return self.norm(latents), torch.stack(maps).mean(dim=0) if maps else None
 
@@ -97,6 +116,7 @@ class Perceiver(Rival):
             ],
         )
         self.project = nn.Linear(width, shape.output)
+        self.grounding = build_grounding(config, shape, looks=c.layers)
 
     def states(
         self,
@@ -104,11 +124,12 @@ class Perceiver(Rival):
         visual_mask: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         memory, mask = self.memory(visual, visual_mask)
-        states, attention = self.stack(memory, mask, weights=weights)
+        states, attention = self.stack(memory, mask, bias, weights=weights)
         return states, None if attention is None else attention[..., :-1]  # without the null token
 
 

@@ -9,6 +9,8 @@ out, as LLaVA does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +41,7 @@ class GridProjector(Rival):
         visual_mask: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -63,6 +66,7 @@ class MeanProjector(Rival):
         visual_mask: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:

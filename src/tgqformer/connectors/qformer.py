@@ -15,12 +15,15 @@ nobody reads it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import Attention, FeedForward, Memory
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+from tgqformer.connectors.grounding import build_grounding
 from tgqformer.connectors.positions import photo_grid
 from tgqformer.connectors.rival import Rival
 
@@ -56,6 +59,7 @@ class PostNormLayer(nn.Module):
         memory: Tensor,
         memory_mask: Tensor | None = None,
         self_mask: Tensor | None = None,
+        bias: Tensor | None = None,
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -67,6 +71,7 @@ class PostNormLayer(nn.Module):
             memory: [B, M, D].
             memory_mask: bool, broadcastable to [B, heads, Q, M].
             self_mask: bool, broadcastable to [B, heads, Q + T, Q + T].
+            bias: added to the scores over the memory, broadcastable to [B, heads, Q, M].
 
         Returns:
             [B, Q + T, D], or [B, Q, D] where the text ends here; and the attention [B, Q, M] over
@@ -77,7 +82,7 @@ class PostNormLayer(nn.Module):
         asks, text = states[:, :queries], states[:, queries:]
         attention = None
         if self.cross_attention is not None and self.cross_norm is not None:
-            seen, attention = self.cross_attention(asks, memory, memory_mask, weights=weights)
+            seen, attention = self.cross_attention(asks, memory, memory_mask, bias, weights=weights)
             asks = self.cross_norm(asks + self.dropout(seen))
         asks = self.ffn_norm(asks + self.dropout(self.ffn(asks)))
         if self.text_ffn is None or self.text_norm is None:
@@ -118,6 +123,7 @@ class PostNormStack(nn.Module):
             )
             for i in range(layers)
         )
+        self.looks = len(range(0, layers, cross_every))
 
     def forward(
         self,
@@ -126,15 +132,22 @@ class PostNormStack(nn.Module):
         memory: Tensor,
         memory_mask: Tensor | None = None,
         self_mask: Tensor | None = None,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """As `PostNormLayer`; returns [B, Q, D], and the attention averaged over the layers."""
+        """As `PostNormLayer`; returns [B, Q, D], and the attention averaged over the layers.
+
+        Args:
+            bias: one for each layer that looks at the memory, or none.
+        """
         states = self.dropout(self.input_norm(states))
         maps: list[Tensor] = []
+        biases = iter(bias)
         for layer in self.layers:
+            steer = next(biases, None) if layer.cross_attention is not None else None
             states, attention = layer(
-                states, queries, memory, memory_mask, self_mask, weights=weights
+                states, queries, memory, memory_mask, self_mask, steer, weights=weights
             )
             maps += [] if attention is None else [attention]
         return states[:, :queries], torch.stack(maps).mean(dim=0) if maps else None
@@ -160,6 +173,7 @@ class QFormer(Rival):
             c.width, c.heads, layers or c.layers, c.ffn, c.dropout, c.cross_every, text=text
         )
         self.project = project or nn.Linear(c.width, shape.output)
+        self.grounding = build_grounding(config, shape, looks=self.stack.looks)
 
     def states(
         self,
@@ -167,13 +181,14 @@ class QFormer(Rival):
         visual_mask: Tensor,
         text: Tensor,
         text_mask: Tensor,
+        bias: Sequence[Tensor] = (),
         *,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         memory, memory_mask = self.memory(visual, visual_mask)
         states, self_mask = self.inputs(text, text_mask)
         states, attention = self.stack(
-            states, self.num_tokens, memory, memory_mask, self_mask, weights=weights
+            states, self.num_tokens, memory, memory_mask, self_mask, bias, weights=weights
         )
         return states, None if attention is None else attention[..., :-1]  # without the null token
 

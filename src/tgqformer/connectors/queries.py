@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import Attention, Memory
 
@@ -45,6 +46,39 @@ class AnchoredQueries(nn.Module):
         _, read = self.attention(asks, memory, mask, weights=True)  # to be asked changes no bit
         assert read is not None
         return slots, content, read[..., :-1]
+
+
+class Reread(nn.Module):
+    """Let the first K states, which are the anchored ones, read the metadata once more (ours).
+
+    The last projection starts at zero, so nothing changes at the start.
+    """
+
+    def __init__(
+        self, text_width: int, width: int, heads: int, count: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.count = count
+        self.memory = Memory(text_width, width)
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.attention.out.weight)
+        nn.init.zeros_(self.attention.out.bias)
+
+    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """States [B, Q, D], text [B, T, Dt], text_mask [B, T] -> [B, Q, D]."""
+        memory, mask = self.memory(text, text_mask)
+        read, _ = self.attention(self.norm(states[:, : self.count]), memory, mask)
+        return states + F.pad(self.dropout(read), (0, 0, 0, states.shape[1] - self.count))
+
+
+class ReadOnce(nn.Module):
+    """In place of `Reread` where the metadata is read at the start alone: states as they are."""
+
+    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """[B, Q, D] -> the same."""
+        return states
 
 
 class ExploratoryQueries(nn.Module):

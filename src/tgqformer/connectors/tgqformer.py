@@ -4,11 +4,13 @@ From the abstract: two groups of queries, one anchored in the item's metadata an
 attend to the visual tokens, and gates weigh the two by how far photo and title agree. From public
 summaries: the gates' form and inputs (`gates.py`) and the regulariser (`objectives.redundancy`).
 Ours: the compressor (`queries.py`), pre-norm layers, the block-diagonal self-attention, the null
-token (`blocks.Memory`), presence flags, `anchoring="guide"`, and the token-level agreement that
-steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
+token (`blocks.Memory`), presence flags, `anchoring="guide"`, `reread`, and the token-level
+agreement that steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,9 @@ from tgqformer.connectors.base import Connector, ConnectorOutput
 from tgqformer.connectors.blocks import Memory, QFormerLayer
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.gates import ReliabilityGate, modulate
-from tgqformer.connectors.grounding import Grounded, Grounding
+from tgqformer.connectors.grounding import Grounded, build_grounding
 from tgqformer.connectors.positions import photo_grid
-from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries
+from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries, ReadOnce, Reread
 
 
 class TGQFormer(Connector):
@@ -44,25 +46,18 @@ class TGQFormer(Connector):
             QFormerLayer(width, c.heads, c.ffn, c.dropout) for _ in range(c.layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.grounding = (
-            Grounding(
-                shape.visual,
-                shape.text_global,
-                width,
-                c.agreement_width,
-                c.layers,
-                c.heads,
-                photo_tokens=shape.photo_tokens,
-            )
-            if c.grounding != "none"
-            else None
-        )
+        self.grounding = build_grounding(config, shape, looks=c.layers)
         self.agreement = self._build_agreement(shape)
         self.anchored_gate, self.exploratory_gate = self._build_gates(shape)
         self.project = nn.Linear(width, shape.output)
         is_anchored = (torch.arange(self.num_tokens) < c.anchored).float()
         self.register_buffer("is_anchored", is_anchored, persistent=False)
         self.register_buffer("self_mask", self._self_mask(), persistent=False)
+        rereads = c.reread and c.anchored > 0
+        self.rereads = nn.ModuleList(
+            Reread(shape.text, width, c.heads, c.anchored, c.dropout) if rereads else ReadOnce()
+            for _ in range(c.layers)
+        )
 
     def forward(
         self,
@@ -78,16 +73,17 @@ class TGQFormer(Connector):
     ) -> ConnectorOutput:
         memory, memory_mask = self.memory(visual, visual_mask)
         states, guide, read = self._queries(text, text_mask, weights=return_attention)
-        grounded = self._ground(visual, visual_mask, text_global, presence)
+        grounded: Grounded = self.grounding(visual, visual_mask, text_global, presence)
+        biases = iter(self._steer(grounded))
         maps: list[Tensor] = []
-        for number, layer in enumerate(self.layers):
+        for layer, reread in zip(self.layers, self.rereads, strict=True):
             states, attention = layer(
-                states,
+                reread(states, text, text_mask),
                 memory,
                 memory_mask,
                 self.self_mask,
                 guide,
-                self._steer(number, grounded),
+                next(biases, None),
                 weights=return_attention,
             )
             if attention is not None:
@@ -132,20 +128,11 @@ class TGQFormer(Connector):
         steer = self.anchored is not None and self.config.anchoring == "guide"
         return torch.cat(parts, dim=1), torch.cat(guides, dim=1) if steer else None, read
 
-    def _ground(
-        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
-    ) -> Grounded | None:
-        if self.grounding is None:
-            return None
-        grounded: Grounded = self.grounding(visual, visual_mask, text, presence)
-        return grounded
-
-    def _steer(self, layer: int, grounded: Grounded | None) -> Tensor | None:
-        """What is added to a layer's scores: [B, H, 1 or Q, P + 1]."""
-        if self.grounding is None or grounded is None:
-            return None
-        bias = self.grounding.bias(layer, grounded.relevance)
-        return bias * self.is_anchored[:, None] if self.config.grounding == "anchored" else bias
+    def _steer(self, grounded: Grounded) -> Sequence[Tensor]:
+        """Of each layer what is added to its scores: [B, H, 1 or Q, P + 1]."""
+        if self.config.steered == "anchored":
+            return [bias * self.is_anchored[:, None] for bias in grounded.bias]
+        return grounded.bias
 
     def _self_mask(self) -> Tensor | None:
         k, n = self.config.anchored, self.num_tokens
@@ -156,7 +143,7 @@ class TGQFormer(Connector):
 
     def _build_agreement(self, shape: ConnectorShape) -> Agreement | None:
         c = self.config
-        if not (c.anchored and c.anchored_gate and c.agreement_input) or self.grounding:
+        if not (c.anchored and c.anchored_gate and c.agreement_input) or c.steered != "none":
             return None
         return Agreement(
             shape.image_global,
@@ -179,12 +166,10 @@ class TGQFormer(Connector):
         return anchored, exploratory
 
     def _agree(
-        self, image: Tensor, text: Tensor, presence: Tensor, grounded: Grounded | None
+        self, image: Tensor, text: Tensor, presence: Tensor, grounded: Grounded
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        if grounded is not None:
-            return grounded.agreement, grounded.projections
         if self.agreement is None:
-            return None, {}
+            return grounded.agreement, grounded.projections
         cosine, projections = self.agreement(image, text, presence)
         return cosine, projections
 
