@@ -23,6 +23,7 @@ class Comparison:
         values: model -> figure -> its mean and interval.
         differences: model -> figure -> first minus this model; none for the first.
         tied: models with a figure here that hangs on the order of equal scores.
+        masked: how many known partners were left out of a query's pool, on average.
     """
 
     names: tuple[str, ...]
@@ -32,11 +33,13 @@ class Comparison:
     values: dict[str, dict[str, Interval]]
     differences: dict[str, dict[str, Difference]]
     tied: tuple[str, ...] = ()
+    masked: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "queries": self.queries,
             "pool": self.pool,
+            **({"masked": self.masked} if self.masked else {}),
             "tied": list(self.tied),
             "models": [
                 {
@@ -69,7 +72,10 @@ class Comparison:
 
     def caption(self) -> str:
         first = self.names[0]
-        text = f"{self.queries:,} queries, pool of {self.pool:,}; percent, 95 % bootstrap intervals"
+        text = f"{self.queries:,} queries, pool of {self.pool:,}"
+        if self.masked:
+            text += f" less {self.masked:.2f} known partners of a query on average"
+        text += "; percent, 95 % bootstrap intervals"
         if len(self.names) > 1:
             text += f"; how far {first} is ahead is paired over queries, * = interval without zero"
         if self.tied:
@@ -121,12 +127,11 @@ def compare(
                 f"{other.name} has no figure {unknown[0]!r}; choose from {sorted(other.metrics)}."
             )
         asked = ["query_id", "targets"]
-        if other.pool != first.pool or not other.per_query.select(asked).equals(
-            first.per_query.select(asked)
-        ):
+        alike = (other.pool, other.masked) == (first.pool, first.masked)
+        if not alike or not other.per_query.select(asked).equals(first.per_query.select(asked)):
             raise ConfigError(
                 f"{other.name} and {first.name} were asked different queries or searched "
-                "different pools; evaluate both on the same catalog and split."
+                "different pools; evaluate both on the same catalog and split, alike in `known`."
             )
     return Comparison(
         names=tuple(names),
@@ -146,6 +151,7 @@ def compare(
             }
             for e in evaluations[1:]
         },
+        masked=first.masked,
         tied=tuple(e.name for e in evaluations if any(hangs_on_ties(e, m) for m in columns)),
     )
 
