@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -192,6 +193,32 @@ def test_comparison_pairs_each_model_with_the_first(catalog, vectors):
     assert table.rich_table().row_count == 5
     assert table.tied == ("flat",)
     assert table.caption().endswith("flat: mean over all orders of equal scores")
+
+
+def test_stars_are_fewer_where_more_is_compared(catalog, vectors):
+    """A model that is a little worse has its star alone, and not beside nineteen equal ones."""
+    first = evaluate(vectors, catalog, name="first", bootstrap=0)
+    rng = np.random.default_rng(0)
+    values = first.per_query["mrr"].to_numpy()
+    drops = np.zeros(40)
+    drops[:11], drops[11:14] = 0.1, -0.1  # p about 0.03
+
+    def model(name: str, values: np.ndarray) -> Evaluation:
+        return replace(
+            first, name=name, per_query=first.per_query.with_columns(mrr=pl.Series(values))
+        )
+
+    worse = model("worse", values - drops)
+    equal = [model(f"e{n}", values + rng.normal(0, 0.1, 40)) for n in range(19)]
+    alone = compare([first, worse], ["mrr"]).differences["worse"]["mrr"]
+    among = compare([first, worse, *equal], ["mrr"])
+    crowded = among.differences["worse"]["mrr"]
+    assert alone.apart
+    assert not crowded.apart
+    assert alone.absolute == crowded.absolute
+    assert alone.p == alone.adjusted == crowded.p < crowded.adjusted
+    assert "Holm" in among.caption()
+    assert "Holm" not in compare([first, worse], ["mrr"]).caption()
 
 
 def warm(catalog: Catalog) -> Catalog:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.intervals import Difference, Interval, paired_difference
+from tgqformer.evaluation.intervals import Difference, Interval, holm, paired_difference
 from tgqformer.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Comparison:
         text += "; percent, 95 % bootstrap intervals"
         if len(self.names) > 1:
             text += f"; how far {first} is ahead is paired over queries, * = interval without zero"
+            text += ", by Holm's correction for the column too" if len(self.names) > 2 else ""
         if self.tied:
             text += f"; {' and '.join(self.tied)}: mean over all orders of equal scores"
         return text
@@ -108,7 +109,7 @@ def compare(
     Args:
         evaluations: the first is held against each of the others; names must differ.
         metrics: columns; None takes hit@K for each K, mrr and map@r.
-        samples: paired bootstrap resamples.
+        samples: paired bootstrap resamples; among n other models a star takes 40 n at least.
 
     Raises:
         ConfigError: nothing to compare, a name twice, an unknown figure, or evaluations that did
@@ -133,27 +134,43 @@ def compare(
                 f"{other.name} and {first.name} were asked different queries or searched "
                 "different pools; evaluate both on the same catalog and split, alike in `known`."
             )
+    differences = {
+        e.name: {
+            m: paired_difference(
+                e.per_query[m].to_numpy(),
+                first.per_query[m].to_numpy(),
+                samples=samples,
+                seed=seed,
+            )
+            for m in columns
+        }
+        for e in evaluations[1:]
+    }
     return Comparison(
         names=tuple(names),
         metrics=columns,
         queries=first.queries,
         pool=first.pool,
         values={e.name: {m: e.metrics[m] for m in columns} for e in evaluations},
-        differences={
-            e.name: {
-                m: paired_difference(
-                    e.per_query[m].to_numpy(),
-                    first.per_query[m].to_numpy(),
-                    samples=samples,
-                    seed=seed,
-                )
-                for m in columns
-            }
-            for e in evaluations[1:]
-        },
+        differences=_adjusted(differences, columns),
         masked=first.masked,
         tied=tuple(e.name for e in evaluations if any(hangs_on_ties(e, m) for m in columns)),
     )
+
+
+def _adjusted(
+    differences: dict[str, dict[str, Difference]], metrics: Sequence[str]
+) -> dict[str, dict[str, Difference]]:
+    """The same, with each `p` adjusted for how many models its column holds."""
+    found: dict[str, dict[str, Difference]] = {name: {} for name in differences}
+    for metric in metrics:
+        told = {n: d[metric].p for n, d in differences.items()}
+        column = holm([p for p in told.values() if p is not None])
+        adjusted = dict(zip((n for n, p in told.items() if p is not None), column))
+        for name in found:
+            one = differences[name][metric]
+            found[name][metric] = replace(one, adjusted=adjusted.get(name))
+    return found
 
 
 def hangs_on_ties(evaluation: Evaluation, metric: str) -> bool:
@@ -177,7 +194,7 @@ def percent(interval: Interval) -> str:
 
 
 def points(difference: Difference) -> str:
-    """ "+5.3 [+2.1, +8.4] *": percentage points, a star where the interval leaves zero out."""
+    """ "+5.3 [+2.1, +8.4] *": percentage points, a star where it is clear of chance (`apart`)."""
     gap = difference.absolute
     text = f"{100 * gap.value:+.1f}"
     if gap.low is not None and gap.high is not None:
