@@ -23,6 +23,7 @@ from tgqformer.comparison.report.words import (
     reaches,
     relative_percent,
     short_count,
+    signed,
 )
 from tgqformer.comparison.results import VARIANTS, GateFigure, Results
 from tgqformer.evaluation.compare import metric_label
@@ -58,7 +59,7 @@ def headline_reading(results: Results, catalog: str, metric: str) -> str:
         return text + "; with no interval, how sure that is cannot be told."
     if gain.of_one_seed:
         return text + "; with one training seed, another may say otherwise."
-    bounds = gain_points(gain).partition(" ")[2]
+    bounds = signed(gain.absolute).partition(" ")[2]
     if gain.apart:
         return text + ", more than chance explains."
     if gain.clear:
