@@ -27,3 +27,10 @@ def test_evaluate_of_no_run_and_of_an_unfinished_one(shop: Path, tmp_path: Path,
         code, _, err = tgqformer("evaluate", run, shop, "-q")
         assert code == 2
         assert str(run) in err
+
+
+def test_a_cold_catalog_has_no_known_partners(shop: Path, trained: Path, tgqformer_json) -> None:
+    few = ("evaluate", trained, shop, "--no-reference", "--bootstrap", 0, "-q")
+    masked, counted = (tgqformer_json(*few, "--known", known) for known in ("mask", "count"))
+    assert masked == counted
+    assert "masked" not in masked["comparison"]

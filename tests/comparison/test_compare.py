@@ -20,17 +20,18 @@ from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
-from tgqformer.comparison.gather import _curve, gather
+from tgqformer.comparison.gather import _correct, _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import PLAN, Cell, Plan
 from tgqformer.comparison.prepare import COSTS, prepare, query_items
-from tgqformer.comparison.results import FILE, Results
+from tgqformer.comparison.results import FILE, CatalogResult, Gain, MethodResult, Results
 from tgqformer.comparison.show import gain, rich_table
 from tgqformer.comparison.state import CELL, cells, chosen_rate, jobs, read_cell, validation
 from tgqformer.config import override
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ModelError, StorageError
+from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
 
 
@@ -156,9 +157,27 @@ def test_ours_has_no_gain_over_itself_and_the_others_have_one_everywhere(results
     for metric, lead in frozen.gain.items():
         gap = ours.metrics[metric].value - frozen.metrics[metric].value
         assert lead.absolute.value == pytest.approx(gap)
+        assert lead.seeds == 2
+        assert lead.p is not None
     assert set(frozen.breakdown["missing"]["nothing"].gain) == set(frozen.metrics)
     queries = sum(group.queries for group in ours.breakdown["missing"].values())
     assert queries == results.catalogs["small"].queries
+
+
+def test_stars_are_given_by_column(results: Results) -> None:
+    """A column's gains together, ours' variants apart from the others, catalogs from each other."""
+    lead = Gain(Interval(0.1, 0.01, 0.19), None, True, 0.03, 3)
+
+    def method(group: str) -> MethodResult:
+        catalogs = {name: CatalogResult({}, gain={"mrr": lead}) for name in ("a", "b")}
+        return MethodResult(group, group, catalogs=catalogs)
+
+    methods = [method(group) for group in ("rival", "simple", "ablation")]
+    methods[0].catalogs["b"].gain["mrr"] = replace(lead, p=0.001)
+    methods[1].catalogs["b"].gain["mrr"] = replace(lead, p=0.04)
+    _correct(methods)
+    stars = [[one.catalogs[name].gain["mrr"].apart for name in "ab"] for one in methods]
+    assert stars == [[False, True], [False, True], [True, True]]
 
 
 def test_robustness_has_every_kind_at_every_severity_and_one_clean_start(results: Results) -> None:

@@ -314,6 +314,23 @@ def test_a_reading_says_no_more_than_its_interval():
         assert said in headline_reading(replace(results, methods=methods), "shop", "hit@10")
 
 
+def test_a_gain_that_only_looks_clear_alone_is_no_gain_beyond_chance():
+    """Its interval leaves zero out, but not among so many methods, or it is of one seed."""
+    results = whole()
+    rival, lead = results.methods["rival"], gain(OURS, 0.7934)
+    for one, said, mark in (
+        (replace(lead, apart=False, seeds=3), "as so many methods are compared.", ""),
+        (replace(lead, apart=False, seeds=1), "one training seed, another may say otherwise.", "†"),
+    ):
+        shop = replace(rival.catalogs["shop"], gain={"hit@10": one})
+        methods = results.methods | {"rival": replace(rival, catalogs={"shop": shop})}
+        told = replace(results, methods=methods)
+        assert headline_reading(told, "shop", "hit@10").endswith(said)
+        markdown = write_markdown(told)
+        assert f"+5.8 [+2.8, +8.8] {mark}".strip() + " |" in markdown
+        assert "† = of one training seed" in markdown
+
+
 def test_markdown_tables_are_rectangular_and_escaped():
     markdown = write_markdown(whole())
     assert markdown.endswith("\n")

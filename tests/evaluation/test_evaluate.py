@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,8 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.evaluation.compare import compare
-from tgqformer.evaluation.evaluate import evaluate
+from tgqformer.evaluation.evaluate import evaluate, known_partners
+from tgqformer.evaluation.report.gallery import nearest
 from tgqformer.evaluation.result import Evaluation
 from tgqformer.retrieval.scores import unit
 
@@ -64,7 +66,7 @@ class Lookup:
 
 
 def test_figures_are_those_of_a_plain_loop(catalog, vectors):
-    found = evaluate(vectors, catalog, ks=(1, 10), bootstrap=0)
+    found = evaluate(vectors, catalog, ks=(1, 10), bootstrap=0, known="count")
     hits, recalls = [], []
     for row in range(40):
         scores = vectors @ vectors[row]
@@ -137,7 +139,8 @@ def test_faults_of_the_metadata_are_a_breakdown_where_labels_tell_them(catalog, 
 
 
 def test_ties_are_told(catalog):
-    found = evaluate(np.ones((COUNT, 4), np.float32), catalog, ks=(1,), bootstrap=0)
+    cold = catalog.with_pairs([pair for pair in catalog.pairs if pair.split == "test"])
+    found = evaluate(np.ones((COUNT, 4), np.float32), cold, ks=(1,), bootstrap=0)
     assert found.ties == {"share": 1.0, "mean": COUNT - 2, "largest": COUNT - 2}
     assert found.bounds["hit@1"] == (0.0, 1.0)
     np.testing.assert_allclose(found["hit@1"], 2 / (COUNT - 1))
@@ -190,6 +193,117 @@ def test_comparison_pairs_each_model_with_the_first(catalog, vectors):
     assert table.rich_table().row_count == 5
     assert table.tied == ("flat",)
     assert table.caption().endswith("flat: mean over all orders of equal scores")
+
+
+def test_stars_are_fewer_where_more_is_compared(catalog, vectors):
+    """A model that is a little worse has its star alone, and not beside nineteen equal ones."""
+    first = evaluate(vectors, catalog, name="first", bootstrap=0)
+    rng = np.random.default_rng(0)
+    values = first.per_query["mrr"].to_numpy()
+    drops = np.zeros(40)
+    drops[:11], drops[11:14] = 0.1, -0.1  # p about 0.03
+
+    def model(name: str, values: np.ndarray) -> Evaluation:
+        return replace(
+            first, name=name, per_query=first.per_query.with_columns(mrr=pl.Series(values))
+        )
+
+    worse = model("worse", values - drops)
+    equal = [model(f"e{n}", values + rng.normal(0, 0.1, 40)) for n in range(19)]
+    alone = compare([first, worse], ["mrr"]).differences["worse"]["mrr"]
+    among = compare([first, worse, *equal], ["mrr"])
+    crowded = among.differences["worse"]["mrr"]
+    assert alone.apart
+    assert not crowded.apart
+    assert alone.absolute == crowded.absolute
+    assert alone.p == alone.adjusted == crowded.p < crowded.adjusted
+    assert "Holm" in among.caption()
+    assert "Holm" not in compare([first, worse], ["mrr"]).caption()
+
+
+def warm(catalog: Catalog) -> Catalog:
+    """Item 0 has partners in all splits, both ways; of them 1 and 7 are its targets in test."""
+    known = [
+        Pair("i0", "i1", split="train"),  # a target of i0 in test, but i0 is none of i1
+        Pair("i0", "i50", split="train"),
+        Pair("i51", "i0", split="train"),  # the other way round
+        Pair("i0", "i51", split="train"),  # ... and again: once is enough
+        Pair("i0", "i52", split="val"),
+        Pair("i60", "i61", split="train"),  # of nobody who asks
+    ]
+    asked = [pair for pair in catalog.pairs if pair.split == "test"]
+    return catalog.with_pairs([*asked, *known])
+
+
+def test_known_partners_are_no_wrong_answers(catalog, vectors):
+    """Masked, they may lie on the query itself and nothing falls; counted, they push it down."""
+    shop, near = warm(catalog), vectors.copy()
+    near[[50, 51, 52]] = vectors[0]
+    far = vectors.copy()
+    far[[50, 51, 52]] = -vectors[0]
+
+    def best(vectors: np.ndarray, **options: str) -> int:
+        return int(evaluate(vectors, shop, bootstrap=0, **options).per_query["rank"][0])
+
+    assert best(near) == best(far)
+    assert best(near, known="count") == best(far, known="count") + 3
+
+
+def test_which_partners_are_known(catalog, vectors):
+    shop = warm(catalog)
+    which, partner = known_partners(shop, "test", np.arange(40))
+    assert (which.tolist(), partner.tolist()) == ([0, 0, 0, 1], [50, 51, 52, 0])
+    which, partner = known_partners(shop, "val", np.array([0, 61]))
+    assert (which.tolist(), partner.tolist()) == ([0, 0, 0, 1], [1, 50, 51, 60])
+    assert len(known_partners(shop, "train", np.arange(COUNT))[0]) == 0
+    pool = ["val" if row == 51 else "train,val,test" for row in range(COUNT)]
+    smaller = Catalog(shop.items, shop.pairs, catalog.labels.with_columns(pool=pl.Series(pool)))
+    assert known_partners(smaller, "test", np.arange(40))[1].tolist() == [50, 52, 0]
+
+
+def test_how_many_are_masked_is_told(catalog, vectors, tmp_path):
+    shop = warm(catalog)
+    found = evaluate(vectors, shop, bootstrap=10)
+    assert found.masked == 4 / 40
+    assert found.to_dict()["masked"] == 4 / 40
+    assert compare([found]).to_dict()["masked"] == 4 / 40
+    assert "pool of 120 less 0.10 known partners of a query on average" in (
+        compare([found]).caption()
+    )
+    found.save(tmp_path)
+    assert Evaluation.load(tmp_path).to_dict() == found.to_dict()
+    counted = evaluate(vectors, shop, bootstrap=10, known="count", name="other")
+    assert counted.masked == 0
+    with pytest.raises(ConfigError, match="alike in `known`"):
+        compare([found, counted])
+    with pytest.raises(ConfigError, match="known is 'all', but must be 'mask' or 'count'"):
+        evaluate(vectors, shop, known="all")
+
+
+def test_of_a_cold_split_nothing_changes(catalog, vectors, tmp_path):
+    """No query has a partner in an earlier split: both ways give the same bytes."""
+    asked = [pair for pair in catalog.pairs if pair.split == "test"]
+    learned = [Pair(f"i{row}", f"i{row + 1}", split="train") for row in range(60, 110)]
+    cold = catalog.with_pairs([*asked, *learned])
+    for known in ("mask", "count"):
+        evaluate(vectors, cold, bootstrap=50, known=known).save(tmp_path / known)
+    for name in ("evaluation.json", "queries.parquet"):
+        masked, counted = (tmp_path / known / name for known in ("mask", "count"))
+        assert masked.read_bytes() == counted.read_bytes()
+    assert "masked" not in (tmp_path / "mask" / "evaluation.json").read_text()
+
+
+def test_a_gallery_shows_what_is_ranked(catalog, vectors):
+    near = vectors.copy()
+    near[[50, 51, 52]] = vectors[0]
+    shop = warm(catalog)
+    found = nearest(shop, near, [3, 0], split="test", k=5)
+    assert [len(answers) for answers in found] == [5, 5]
+    order = np.argsort(-(near @ near[0]))
+    kept = [row for row in order.tolist() if row not in (0, 50, 51, 52)]
+    assert [row for row, _ in found[1]] == kept[:5]
+    rows = nearest(catalog.with_pairs([]), near, [0], split="test", k=3)[0]
+    assert {row for row, _ in rows} == {50, 51, 52}
 
 
 def test_only_like_is_compared_with_like(catalog, vectors):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from tgqformer.evaluation import intervals
 from tgqformer.evaluation.intervals import (
     Interval,
     bootstrap_means,
+    holm,
     mean_intervals,
     paired_difference,
 )
@@ -89,3 +92,32 @@ def test_nothing_is_relative_to_zero():
     found = paired_difference(np.zeros(10), np.ones(10))
     assert found.relative is None
     assert found.absolute.value == 1
+
+
+def test_one_comparison_alone_needs_no_adjusting():
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    p = np.random.default_rng(0).random(40) ** 4
+    adjusted = np.array(holm(p.tolist()))
+    assert (adjusted >= p).all()
+    assert (adjusted <= np.minimum(1, 40 * p)).all()
+    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+    back = np.array(holm(p[::-1].tolist()))[::-1]
+    np.testing.assert_array_equal(back, adjusted)
+
+
+def test_chance_alone_earns_a_star_in_one_table_of_twenty():
+    tables = np.random.default_rng(1).random((4000, 15))
+    starred = np.mean([min(holm(table.tolist())) < 0.05 for table in tables])
+    assert 0.04 <= starred <= 0.06
+
+
+def test_a_difference_is_apart_only_if_its_column_lets_it():
+    found = paired_difference(coins(400, 0.4, 1), coins(400, 0.6, 2))
+    assert found.apart
+    assert replace(found, adjusted=0.049).apart
+    assert not replace(found, adjusted=0.051).apart

@@ -51,6 +51,52 @@ def test_rank_is_one_and_those_strictly_above(size):
     assert (ranks.candidates == count - 1).all()
 
 
+def some_masked(
+    queries: int, pool: int, pairs: tuple[np.ndarray, np.ndarray], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Up to a third of each query's pool, no targets; some twice, the query itself among them."""
+    rng = np.random.default_rng(seed + 2)
+    chosen = rng.random((queries, pool)) < 0.3
+    chosen[pairs] = False
+    query, row = np.nonzero(chosen)
+    order = rng.permutation(np.concatenate([np.arange(len(query)), np.arange(len(query) // 3)]))
+    return query[order], row[order]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.integers(1, 70))
+def test_what_is_masked_is_as_if_it_were_not_in_the_pool(size, chunk):
+    count, distinct, dims, seed = size
+    vectors, queries = shop(count, distinct, dims, seed), count // 2 + 1
+    pairs = some_pairs(queries, count, seed)
+    masked = some_masked(queries, count, pairs, seed)
+    ranks = rank_targets(
+        vectors[:queries], vectors, *pairs, exclude=np.arange(queries), masked=masked, chunk=chunk
+    )
+    for query in range(queries):
+        gone = set(masked[1][masked[0] == query].tolist()) | {query}
+        kept = np.array([row for row in range(count) if row not in gone])
+        mine = ranks.query == query
+        alone = rank_targets(
+            vectors[[query]],
+            vectors[kept],
+            np.zeros(mine.sum(), int),
+            np.searchsorted(kept, ranks.target[mine]),
+        )
+        assert ranks.candidates[query] == len(kept)
+        for name in ("rank", "ties", "score"):
+            np.testing.assert_array_equal(getattr(ranks, name)[mine], getattr(alone, name))
+
+
+def test_nothing_masked_changes_nothing():
+    vectors = shop(60, 20, 8, 0)
+    pairs = some_pairs(30, 60, 0)
+    plain = rank_targets(vectors[:30], vectors, *pairs, exclude=np.arange(30))
+    none = rank_targets(vectors[:30], vectors, *pairs, exclude=np.arange(30), masked=([], []))
+    for name in ("query", "target", "rank", "ties", "score", "candidates"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(none, name))
+
+
 @settings(max_examples=40, deadline=None)
 @given(sizes, st.integers(1, 70))
 def test_chunked_equals_full(size, chunk):
@@ -106,5 +152,9 @@ def test_wrong_input_is_one_clear_sentence():
     vectors = np.eye(3, dtype=np.float32)
     with pytest.raises(ConfigError, match="chunk is 0"):
         rank_targets(vectors, vectors, [0], [1], chunk=0)
-    with pytest.raises(ConfigError, match="query 1 is its own target"):
+    with pytest.raises(ConfigError, match="query 1 wants row 1 of the pool, which is itself"):
         rank_targets(vectors, vectors, [0, 1], [1, 1], exclude=[0, 1, 2])
+    with pytest.raises(ConfigError, match="query 0 wants row 1 of the pool, .* masked for it"):
+        rank_targets(vectors, vectors, [0], [1], masked=([0], [1]))
+    with pytest.raises(ConfigError, match=r"masked rows lie in -1..2, but must be .* 0..2"):
+        rank_targets(vectors, vectors, [0], [1], masked=([0, 1], [2, -1]))

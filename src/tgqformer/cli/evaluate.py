@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     help="The K of H@K; give it once for each.",
 )
 @click.option("--reference/--no-reference", default=True, help="Show the reference points.")
+@click.option(
+    "--known",
+    default="mask",
+    show_default=True,
+    type=click.Choice(["mask", "count"]),
+    help="A query's partners in the earlier splits: leave them out of its pool, or count them as "
+    "wrong.",
+)
 @click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0))
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
 @click.option(
@@ -51,6 +59,7 @@ def evaluate(
     split: str,
     ks: tuple[int, ...],
     reference: bool,
+    known: Literal["mask", "count"],
     bootstrap: int,
     seed: int,
     out: Path | None,
@@ -86,6 +95,7 @@ def evaluate(
             catalog,
             split=split,
             name=name,
+            known=known,
             ks=ks,
             bootstrap=bootstrap,
             seed=seed,

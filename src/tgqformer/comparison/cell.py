@@ -117,7 +117,7 @@ def _judge(
     if keep:
         with atomic_path(folder / VECTORS) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
-    # intervals over the queries of one seed are of no use here: `statistics` draws over both
+    # intervals over the queries of one seed are of no use here: `statistics` takes both
     evaluate(vectors, catalog, name=name, bootstrap=0).save(folder)
 
 

@@ -39,10 +39,13 @@ MARK = "corrupted.json"
 
 
 def draw_queries(catalog: Catalog, most: int, split: str = "test") -> Catalog:
-    """The catalog with the pairs of at most so many queries of a split, drawn once for all."""
+    """The catalog with at most so many queries of a split, drawn once for all.
+
+    The pairs of other splits stay: `evaluate` masks a query's known partners by them.
+    """
     query = np.unique(catalog.pair_indices(split)[0])
     chosen: Indices = np.random.default_rng(SEED).permutation(query)[:most]
-    kept = (pl.col("split") == split) & pl.col("query").is_in(np.sort(chosen).tolist())
+    kept = (pl.col("split") != split) | pl.col("query").is_in(np.sort(chosen).tolist())
     return catalog.with_pairs(catalog.pair_table.filter(kept))
 
 

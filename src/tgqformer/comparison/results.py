@@ -1,7 +1,7 @@
 """What a comparison found, as one flat tree: `results.json`.
 
 All figures are shares in 0..1. An interval is {"value", "low", "high"}; its bounds are None where
-nothing can be said of the spread (bootstrap off, a single query).
+nothing can be said of the spread (a single query).
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from tgqformer.errors import StorageError
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.files import write_text
 
-VERSION = 1
+VERSION = 2
 FILE = "results.json"
+
+VARIANTS = ("ablation", "condition")
+"""The groups that are variants of ours: they have tables of their own."""
 
 State: TypeAlias = Literal["done", "failed", "pending"]
 
@@ -41,7 +44,7 @@ class Figure:
     """A mean over seeds and queries.
 
     Attributes:
-        value, low, high: with its 95 % interval, drawn over seeds and queries.
+        value, low, high: with its 95 % interval, over seeds and queries (`statistics.py`).
         seeds: the mean over queries of each seed, in the order of the seeds that are done.
     """
 
@@ -58,19 +61,39 @@ class Gain:
     Attributes:
         absolute: ours minus this one.
         relative: ours over this one, minus 1; None where this one is 0.
-        apart: the interval of `absolute` leaves zero out, over two seeds or more.
+        apart: clear of chance: over two seeds or more, and by Holm's correction among the methods
+            of its column, `p` is below 5 %.
+        p: two-sided, of this gain alone; None without an interval.
+        seeds: that both methods have; with one the interval is over queries alone.
     """
 
     absolute: Interval
     relative: Interval | None
     apart: bool
+    p: float | None = None
+    seeds: int = 0
+
+    @property
+    def clear(self) -> bool:
+        """The interval leaves zero out."""
+        low, high = self.absolute.low, self.absolute.high
+        return low is not None and high is not None and (low > 0 or high < 0)
 
     @property
     def of_one_seed(self) -> bool:
         """The interval leaves zero out, but over queries alone: another seed may say otherwise."""
-        low, high = self.absolute.low, self.absolute.high
-        clear = low is not None and high is not None and (low > 0 or high < 0)
-        return clear and not self.apart
+        return self.clear and self.seeds == 1
+
+    @property
+    def mark(self) -> str:
+        """Behind the figure: " *" clear of chance, " †" of one seed; see `MARKS`."""
+        return " *" if self.apart else " †" if self.seeds == 1 else ""
+
+
+MARKS = (
+    "* = clear of chance, corrected for the number of methods in the column (Holm); "
+    "† = of one training seed, its interval over queries alone"
+)
 
 
 @dataclass(frozen=True)
@@ -336,6 +359,8 @@ def _gains(data: dict[str, Any]) -> dict[str, Gain]:
             Interval(**g["absolute"]),
             None if g["relative"] is None else Interval(**g["relative"]),
             g["apart"],
+            g["p"],
+            g["seeds"],
         )
         for name, g in data.items()
     }

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.results import CatalogResult, Gain, MethodResult, Results
+from tgqformer.comparison.results import MARKS, CatalogResult, Gain, MethodResult, Results
 from tgqformer.comparison.state import cells, error, is_judged, steps_done, validation
 from tgqformer.evaluation.compare import metric_label, percent
 from tgqformer.evaluation.intervals import Interval
@@ -129,8 +129,8 @@ def _caption(results: Results) -> str:
         f"{results.steps:,} steps",
         f"each method tried at rate {rates} of connector and head, chosen by validation "
         f"{metric_label(results.metric)} of the first seed",
-        "percent, 95 % intervals over seeds and queries",
-        "relative gain of ours in brackets, * = interval of the difference without zero",
+        f"percent, 95 % intervals over {'seeds and ' if len(results.seeds) > 1 else ''}queries",
+        f"relative gain of ours in brackets; {MARKS}",
     ]
     pending = sum(cell.state != "done" for cell in results.cells)
     return "; ".join(facts) + (f"; {pending} cells are not done" if pending else "")
@@ -148,13 +148,13 @@ def _cells(found: CatalogResult | None, metric: str) -> Sequence[str]:
 
 
 def gain(told: Gain | None) -> str:
-    """ "+5.3 (+9.1 %) *": points, the relative gain, and a star; "" where there is none."""
+    """ "+5.3 (+9.1 %) *": points, the relative gain, and a mark; "" where there is none."""
     if told is None:
         return ""
     text = f"{100 * told.absolute.value:+.1f}"
     if told.relative is not None:
         text += f" ({100 * told.relative.value:+.1f} %)"
-    return text + (" *" if told.apart else "")
+    return text + told.mark
 
 
 def failures(results: Results) -> list[str]:

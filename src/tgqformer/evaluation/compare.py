@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.intervals import Difference, Interval, paired_difference
+from tgqformer.evaluation.intervals import Difference, Interval, holm, paired_difference
 from tgqformer.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Comparison:
         values: model -> figure -> its mean and interval.
         differences: model -> figure -> first minus this model; none for the first.
         tied: models with a figure here that hangs on the order of equal scores.
+        masked: how many known partners were left out of a query's pool, on average.
     """
 
     names: tuple[str, ...]
@@ -32,11 +33,13 @@ class Comparison:
     values: dict[str, dict[str, Interval]]
     differences: dict[str, dict[str, Difference]]
     tied: tuple[str, ...] = ()
+    masked: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "queries": self.queries,
             "pool": self.pool,
+            **({"masked": self.masked} if self.masked else {}),
             "tied": list(self.tied),
             "models": [
                 {
@@ -69,9 +72,13 @@ class Comparison:
 
     def caption(self) -> str:
         first = self.names[0]
-        text = f"{self.queries:,} queries, pool of {self.pool:,}; percent, 95 % bootstrap intervals"
+        text = f"{self.queries:,} queries, pool of {self.pool:,}"
+        if self.masked:
+            text += f" less {self.masked:.2f} known partners of a query on average"
+        text += "; percent, 95 % bootstrap intervals"
         if len(self.names) > 1:
             text += f"; how far {first} is ahead is paired over queries, * = interval without zero"
+            text += ", by Holm's correction for the column too" if len(self.names) > 2 else ""
         if self.tied:
             text += f"; {' and '.join(self.tied)}: mean over all orders of equal scores"
         return text
@@ -102,7 +109,7 @@ def compare(
     Args:
         evaluations: the first is held against each of the others; names must differ.
         metrics: columns; None takes hit@K for each K, mrr and map@r.
-        samples: paired bootstrap resamples.
+        samples: paired bootstrap resamples; among n other models a star takes 40 n at least.
 
     Raises:
         ConfigError: nothing to compare, a name twice, an unknown figure, or evaluations that did
@@ -121,33 +128,49 @@ def compare(
                 f"{other.name} has no figure {unknown[0]!r}; choose from {sorted(other.metrics)}."
             )
         asked = ["query_id", "targets"]
-        if other.pool != first.pool or not other.per_query.select(asked).equals(
-            first.per_query.select(asked)
-        ):
+        alike = (other.pool, other.masked) == (first.pool, first.masked)
+        if not alike or not other.per_query.select(asked).equals(first.per_query.select(asked)):
             raise ConfigError(
                 f"{other.name} and {first.name} were asked different queries or searched "
-                "different pools; evaluate both on the same catalog and split."
+                "different pools; evaluate both on the same catalog and split, alike in `known`."
             )
+    differences = {
+        e.name: {
+            m: paired_difference(
+                e.per_query[m].to_numpy(),
+                first.per_query[m].to_numpy(),
+                samples=samples,
+                seed=seed,
+            )
+            for m in columns
+        }
+        for e in evaluations[1:]
+    }
     return Comparison(
         names=tuple(names),
         metrics=columns,
         queries=first.queries,
         pool=first.pool,
         values={e.name: {m: e.metrics[m] for m in columns} for e in evaluations},
-        differences={
-            e.name: {
-                m: paired_difference(
-                    e.per_query[m].to_numpy(),
-                    first.per_query[m].to_numpy(),
-                    samples=samples,
-                    seed=seed,
-                )
-                for m in columns
-            }
-            for e in evaluations[1:]
-        },
+        differences=_adjusted(differences, columns),
+        masked=first.masked,
         tied=tuple(e.name for e in evaluations if any(hangs_on_ties(e, m) for m in columns)),
     )
+
+
+def _adjusted(
+    differences: dict[str, dict[str, Difference]], metrics: Sequence[str]
+) -> dict[str, dict[str, Difference]]:
+    """The same, with each `p` adjusted for how many models its column holds."""
+    found: dict[str, dict[str, Difference]] = {name: {} for name in differences}
+    for metric in metrics:
+        told = {n: d[metric].p for n, d in differences.items()}
+        column = holm([p for p in told.values() if p is not None])
+        adjusted = dict(zip((n for n, p in told.items() if p is not None), column))
+        for name in found:
+            one = differences[name][metric]
+            found[name][metric] = replace(one, adjusted=adjusted.get(name))
+    return found
 
 
 def hangs_on_ties(evaluation: Evaluation, metric: str) -> bool:
@@ -171,7 +194,7 @@ def percent(interval: Interval) -> str:
 
 
 def points(difference: Difference) -> str:
-    """ "+5.3 [+2.1, +8.4] *": percentage points, a star where the interval leaves zero out."""
+    """ "+5.3 [+2.1, +8.4] *": percentage points, a star where it is clear of chance (`apart`)."""
     gap = difference.absolute
     text = f"{100 * gap.value:+.1f}"
     if gap.low is not None and gap.high is not None:

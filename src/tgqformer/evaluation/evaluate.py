@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
 
 KS = (1, 10, 50, 100)
+Known: TypeAlias = Literal["mask", "count"]
+EARLIER = {"train": (), "val": ("train",), "test": ("train", "val")}
+"""The splits whose pairs are known by the time that a split is asked for."""
 
 
 def evaluate(
@@ -31,6 +34,7 @@ def evaluate(
     split: str = "test",
     name: str | None = None,
     query_vectors: npt.NDArray[Any] | None = None,
+    known: Known = "mask",
     ks: Sequence[int] = KS,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -46,6 +50,12 @@ def evaluate(
         name: of the model in tables; None takes the embedder's `name`, else "model".
         query_vectors: [N, D], the vectors that items ask with, where they differ from those that
             they are found by: corrupted photos against a clean pool, say.
+        known: what becomes of a query's partners in the earlier splits (of "val" those in "train",
+            of "test" those in "train" and "val"; in either direction of the pair) that are not its
+            targets in this one. They are right answers that nobody asks for: "mask" leaves them
+            out of the query's pool, the filtered setting of Bordes et al. (Translating Embeddings,
+            NeurIPS 2013, section 4.2); "count" leaves them in, and counts them as wrong. Items that
+            no earlier split holds have none, and nothing changes.
         bootstrap: resamples for the 95 % intervals; 0 gives means only.
         chunk: queries at once; None bounds the memory. The figures do not depend on it.
         progress: shown while an embedder encodes.
@@ -58,6 +68,8 @@ def evaluate(
         raise ConfigError(f"ks is {tuple(ks)}, but must hold whole numbers from 1.")
     if bootstrap < 0:
         raise ConfigError(f"bootstrap is {bootstrap}, but must be 0 (no intervals) or more.")
+    if known not in ("mask", "count"):
+        raise ConfigError(f"known is {known!r}, but must be 'mask' or 'count'.")
     pool = np.asarray(catalog.pool_indices(split), dtype=np.int64)
     query, target, dropped = _pairs(catalog, split, pool)
     rows, which = np.unique(query, return_inverse=True)
@@ -67,8 +79,18 @@ def evaluate(
     asking = stored
     if query_vectors is not None:
         asking = _vectors(query_vectors, catalog, rows, progress=False)
+    masked = None
+    if known == "mask":
+        partner = known_partners(catalog, split, rows)
+        masked = partner[0], place[partner[1]]
     ranks = rank_targets(
-        asking[rows], stored[pool], which, place[target], exclude=place[rows], chunk=chunk
+        asking[rows],
+        stored[pool],
+        which,
+        place[target],
+        exclude=place[rows],
+        masked=masked,
+        chunk=chunk,
     )
     figures = per_query(ranks, ks)
     items = [catalog.items[row] for row in rows]
@@ -82,6 +104,7 @@ def evaluate(
         queries=ranks.queries,
         pool=len(pool),
         targets=len(ranks.rank),
+        masked=0.0 if masked is None else len(masked[0]) / len(rows),
         metrics=mean_intervals(figures, samples=bootstrap, seed=seed),
         bounds={key: (float(worst[key].mean()), float(best[key].mean())) for key in figures},
         ties={
@@ -97,6 +120,31 @@ def evaluate(
         settings={"bootstrap": bootstrap, "seed": seed, "confidence": CONFIDENCE},
         per_query=table,
     )
+
+
+def known_partners(catalog: Catalog, split: str, queries: Rows) -> tuple[Rows, Rows]:
+    """What an earlier split has taught of `queries`, and this one does not ask for.
+
+    Args:
+        queries: [M], positions in `catalog.items`, ascending, none twice.
+
+    Returns:
+        ([X], [X]): places in `queries`, and positions of the partners. Each is in the split's
+        pool, is not the query, and is no target of the query in `split`; no pair is there twice.
+    """
+    count = len(catalog.items)
+    pairs = [catalog.pair_indices(earlier)[:2] for earlier in EARLIER[split]]
+    sides = [side for query, target in pairs for side in ((query, target), (target, query))]
+    if not sides:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    query, partner = (np.concatenate(side).astype(np.int64) for side in zip(*sides))
+    asked = np.isin(query, queries) & np.isin(partner, catalog.pool_indices(split))
+    asked &= query != partner
+    query_now, target_now, _ = catalog.pair_indices(split)
+    keys = np.setdiff1d(
+        query[asked] * count + partner[asked], query_now.astype(np.int64) * count + target_now
+    )
+    return np.searchsorted(queries, keys // count), keys % count
 
 
 def _pairs(catalog: Catalog, split: str, pool: Rows) -> tuple[Rows, Rows, dict[str, int]]:

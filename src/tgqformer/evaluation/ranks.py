@@ -1,8 +1,8 @@
 """Where each right answer stands in the full pool.
 
-rank = 1 + how many of the pool score strictly higher, the query itself left out. Scores are those
-of `retrieval/scores.py` (float32), so equal vectors tie exactly. Ties are counted, not broken:
-`metrics.py` says what becomes of them.
+rank = 1 + how many of the pool score strictly higher, the query itself and what is masked for it
+left out. Scores are those of `retrieval/scores.py` (float32), so equal vectors tie exactly. Ties
+are counted, not broken: `metrics.py` says what becomes of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ class Ranks:
         query: int64 [T], 0..queries-1.
         target: int64 [T], the row in the pool.
         rank: int64 [T], from 1.
-        ties: int64 [T], how many others of the pool, the query left out, score the same.
+        ties: int64 [T], how many others of what the query is ranked among score the same.
         score: float32 [T].
-        candidates: int64 [M], the size of each query's pool without itself.
+        candidates: int64 [M], how many of the pool each query is ranked among: all but itself and
+            what is masked for it.
     """
 
     query: Rows
@@ -49,6 +50,7 @@ def rank_targets(
     target: npt.ArrayLike,
     *,
     exclude: npt.ArrayLike | None = None,
+    masked: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     chunk: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Ranks:
@@ -60,31 +62,31 @@ def rank_targets(
         query: [T], which query (0..M-1) ...
         target: [T], ... wants which row of the pool. No pair twice, and none that is excluded.
         exclude: [M], the pool row that is the query itself, or -1.
+        masked: ([X], [X]), queries (0..M-1) and rows of the pool that are left out for them, any
+            number for each query, in any order.
         chunk: queries at once; None keeps the scores within about 64 MB. The ranks do not depend
             on it.
         on_progress: called with the number of queries done after each chunk.
 
     Raises:
-        ConfigError: `chunk` is below 1, or a target is excluded for its query.
+        ConfigError: `chunk` is below 1, a masked row is none of the pool, or a target is excluded
+            or masked for its query.
     """
     size = queries_at_once(len(pool)) if chunk is None else chunk
     if size < 1:
         raise ConfigError(f"chunk is {chunk}, but must be at least 1; leave it out for the usual.")
     pairs = np.stack([np.asarray(query, np.int64), np.asarray(target, np.int64)])
     which, wanted = pairs[:, np.lexsort(pairs[::-1])]
-    skip = np.full(len(queries), -1, dtype=np.int64)
-    if exclude is not None:
-        skip[:] = np.asarray(exclude, dtype=np.int64)
-    if (wanted == skip[which]).any():
-        row = int(which[np.argmax(wanted == skip[which])])
-        raise ConfigError(f"query {row} is its own target; remove the pair from the catalog.")
+    left_out, rows = _left_out(exclude, masked, len(queries), len(pool))
+    _check_targets(which, wanted, left_out, rows, len(pool))
     starts = np.searchsorted(which, np.arange(len(queries) + 1))
+    outs = np.searchsorted(left_out, np.arange(len(queries) + 1))
     rank, ties = np.empty_like(which), np.empty_like(which)
     score = np.empty(len(which), dtype=np.float32)
     for start, stop in blocks(len(queries), size):
         scores = inner_products(queries[start:stop], pool)  # [m, N]
-        alone = np.flatnonzero(skip[start:stop] >= 0)
-        scores[alone, skip[start:stop][alone]] = -np.inf
+        out = slice(outs[start], outs[stop])
+        scores[left_out[out] - start, rows[out]] = -np.inf
         part = slice(starts[start], starts[stop])
         score[part] = scores[which[part] - start, wanted[part]]
         # Sorted once, every target of a query is counted by two binary searches.
@@ -96,4 +98,37 @@ def rank_targets(
             ties[mine] = above - np.searchsorted(line, score[mine], side="left") - 1
         if on_progress is not None:
             on_progress(stop)
-    return Ranks(which, wanted, rank, ties, score, len(pool) - (skip >= 0))
+    return Ranks(which, wanted, rank, ties, score, len(pool) - np.diff(outs))
+
+
+def _left_out(
+    exclude: npt.ArrayLike | None,
+    masked: tuple[npt.ArrayLike, npt.ArrayLike] | None,
+    queries: int,
+    pool: int,
+) -> tuple[Rows, Rows]:
+    """Queries and the rows that are left out for them, by query, none twice: [X], [X]."""
+    itself = np.full(queries, -1, dtype=np.int64)
+    if exclude is not None:
+        itself[:] = np.asarray(exclude, dtype=np.int64)
+    inside = np.flatnonzero(itself >= 0)
+    keys = inside * pool + itself[inside]
+    if masked is not None:
+        which, rows = (np.asarray(side, dtype=np.int64) for side in masked)
+        if len(rows) and (rows.min() < 0 or rows.max() >= pool):
+            raise ConfigError(
+                f"masked rows lie in {rows.min()}..{rows.max()}, but must be rows of the pool, "
+                f"0..{pool - 1}; leave out items that are not in it."
+            )
+        keys = np.concatenate([keys, which * pool + rows])
+    return np.divmod(np.unique(keys), pool)
+
+
+def _check_targets(which: Rows, wanted: Rows, left_out: Rows, rows: Rows, pool: int) -> None:
+    lost = np.flatnonzero(np.isin(which * pool + wanted, left_out * pool + rows))
+    if len(lost):
+        query, row = int(which[lost[0]]), int(wanted[lost[0]])
+        raise ConfigError(
+            f"query {query} wants row {row} of the pool, which is itself or masked for it; remove "
+            "the pair from the catalog, or the row from what is masked."
+        )

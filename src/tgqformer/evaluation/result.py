@@ -40,6 +40,7 @@ class Evaluation:
         queries: how many queries the figures are means over.
         pool: how many items each query was ranked against, itself included.
         targets: how many (query, target) pairs were ranked.
+        masked: how many known partners were left out of a query's pool, on average.
         metrics: "hit@10", "recall@10", "ndcg@10", ..., "mrr", "map@r"; values in 0..1. Ties count
             with their expected value (see `metrics.py`).
         bounds: the same figures with every tie resolved against the model, and for it.
@@ -65,6 +66,7 @@ class Evaluation:
     breakdown: dict[str, dict[str, Group]]
     settings: dict[str, float]
     per_query: pl.DataFrame = field(repr=False)
+    masked: float = 0.0
 
     def __getitem__(self, metric: str) -> float:
         """The mean of one figure: ``evaluation["hit@10"]``."""
@@ -79,6 +81,7 @@ class Evaluation:
             "queries": self.queries,
             "pool": self.pool,
             "targets": self.targets,
+            **({"masked": self.masked} if self.masked else {}),
             "metrics": _dicts(self.metrics),
             "bounds": {
                 name: {"pessimistic": low, "optimistic": high}
@@ -116,6 +119,7 @@ class Evaluation:
                 queries=data["queries"],
                 pool=data["pool"],
                 targets=data["targets"],
+                masked=data.get("masked", 0.0),
                 metrics=_intervals(data["metrics"]),
                 bounds={
                     name: (bound["pessimistic"], bound["optimistic"])

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.evaluate import evaluate
-from tgqformer.evaluation.report.gallery import GalleryCell, gallery_cell, noise_notes
-from tgqformer.retrieval.exact import ExactIndex
+from tgqformer.evaluation.report.gallery import GalleryCell, gallery_cell, nearest, noise_notes
 from tgqformer.retrieval.scores import as_vectors
 
 if TYPE_CHECKING:
@@ -130,32 +129,25 @@ def _rows(
     split: str,
     shown: int,
 ) -> list[tuple[str, GalleryCell, tuple[tuple[GalleryCell, ...], tuple[GalleryCell, ...]], str]]:
-    pool = catalog.pool_indices(split)
     query, target, _ = catalog.pair_indices(split)
-    place = {int(row): position for position, row in enumerate(pool)}
     rows = [catalog.index[q] for q in queries]
-    found = []
-    for stored in vectors:
-        index = ExactIndex([catalog.items[row].item_id for row in pool], stored[pool])
-        exclude = [place.get(row, -1) for row in rows]
-        found.append(index.search(stored[rows], shown, exclude=exclude))
+    found = [nearest(catalog, stored, rows, split=split, k=shown) for stored in vectors]
     notes = noise_notes([catalog.items[row] for row in rows], catalog)
     out = []
     for number, row in enumerate(rows):
         right = set(target[query == row].tolist())
-        answers = [
+        cells = [
             tuple(
-                gallery_cell(catalog.items[pool[r]], score=float(s), right=int(pool[r]) in right)
-                for s, r in zip(scores[number], places[number])
-                if r >= 0
+                gallery_cell(catalog.items[other], score=score, right=other in right)
+                for other, score in answers[number]
             )
-            for scores, places in found
+            for answers in found
         ]
         out.append(
             (
                 queries[number],
                 gallery_cell(catalog.items[row]),
-                (answers[0], answers[1]),
+                (cells[0], cells[1]),
                 notes[number],
             )
         )

@@ -97,7 +97,7 @@ def gains_figure(results: Results, catalog: str, metric: str) -> str:
                 markerfacecolor=colour if gain.apart else "none",
                 linestyle="",
             )
-            told = f"{100 * gain.absolute.value:+.1f}{' *' if gain.apart else ''}"
+            told = f"{100 * gain.absolute.value:+.1f}{gain.mark}"
             if gain.relative is not None:
                 told += f" ({relative_percent(gain.relative.value)})"
             axes.annotate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tgqformer.comparison.report.standing import (
-    VARIANTS,
     figure_of,
     gain_over,
     interval,
@@ -16,7 +15,7 @@ from tgqformer.comparison.report.standing import (
 )
 from tgqformer.comparison.report.tables import shown, state
 from tgqformer.comparison.report.words import signed, value_and_bounds
-from tgqformer.comparison.results import Figure, Results
+from tgqformer.comparison.results import VARIANTS, Figure, Results
 from tgqformer.evaluation.intervals import Interval
 
 _MOST_GROUPS = 12
@@ -101,7 +100,7 @@ def ablation_rows(results: Results, catalog: str, metric: str) -> list[dict[str,
                 "value": shown(figure_of(results, name, catalog, metric)),
                 "delta": state(results, name)
                 if gain is None
-                else signed(loss_from(gain)) + (" *" if gain.apart else ""),
+                else signed(loss_from(gain)) + gain.mark,
                 "bar": None if gain is None else _bar(loss_from(gain), low, high, gain.apart),
             }
         )

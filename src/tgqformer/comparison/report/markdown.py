@@ -17,7 +17,7 @@ from tgqformer.comparison.report.tables import (
     tuning_rows,
 )
 from tgqformer.comparison.report.words import rate
-from tgqformer.comparison.results import Results
+from tgqformer.comparison.results import MARKS, Results
 from tgqformer.evaluation.compare import metric_label
 
 
@@ -38,7 +38,8 @@ def write_markdown(results: Results) -> str:
         rival = strongest(results, catalog, metric)
         if rival and (gains := gain_rows(results, catalog, columns, rival)):
             parts += [
-                f"Ahead of {_text(results.methods[rival].label)}, paired over queries and seeds:",
+                f"Ahead of {_text(results.methods[rival].label)}, paired over queries and seeds "
+                f"({MARKS}):",
                 _table(["", "points", "relative"], gains),
             ]
     parts += ["### Tuning and cost", _budget(results), _tuning(results)]

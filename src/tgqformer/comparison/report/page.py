@@ -53,7 +53,7 @@ from tgqformer.comparison.report.words import (
     rate,
     value_and_bounds,
 )
-from tgqformer.comparison.results import Results
+from tgqformer.comparison.results import MARKS, Results
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.report.template import write_page
@@ -103,6 +103,7 @@ def write_comparison_report(
         validation=metric_label(results.metric),
         columns=[metric_label(m) for m in columns],
         ours=label(results, results.ours),
+        marks=MARKS,
         rates=[rate(one) for one in results.sweep],
         states={s: sum(c.state == s for c in results.cells) for s in ("done", "failed", "pending")},
         failed=[(label(results, c.method), c) for c in results.cells if c.state == "failed"],

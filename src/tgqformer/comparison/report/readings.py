@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from tgqformer.comparison.report.curves import CORRUPTIONS, corruption_kinds, learning_curves
 from tgqformer.comparison.report.standing import (
-    VARIANTS,
     figure_of,
     gain_over,
     label,
@@ -24,8 +23,9 @@ from tgqformer.comparison.report.words import (
     reaches,
     relative_percent,
     short_count,
+    signed,
 )
-from tgqformer.comparison.results import GateFigure, Results
+from tgqformer.comparison.results import VARIANTS, GateFigure, Results
 from tgqformer.evaluation.compare import metric_label
 
 _RISING = 0.01
@@ -59,12 +59,12 @@ def headline_reading(results: Results, catalog: str, metric: str) -> str:
         return text + "; with no interval, how sure that is cannot be told."
     if gain.of_one_seed:
         return text + "; with one training seed, another may say otherwise."
-    bounds = gain_points(gain).partition(" ")[2]
-    return text + (
-        ", more than chance explains."
-        if gain.apart
-        else f", which may be chance: the gap's interval {bounds} holds zero."
-    )
+    bounds = signed(gain.absolute).partition(" ")[2]
+    if gain.apart:
+        return text + ", more than chance explains."
+    if gain.clear:
+        return text + ", which may be chance, as so many methods are compared."
+    return text + (f", which may be chance: the gap's interval {bounds} holds zero.")
 
 
 def gains_reading(results: Results, catalog: str, metric: str) -> str:

@@ -8,7 +8,6 @@ from tgqformer.comparison.results import CellResult, Figure, Gain, Results
 from tgqformer.evaluation.intervals import Interval
 
 COMPARED = ("ours", "rival", "simple", "frozen")
-VARIANTS = ("ablation", "condition")
 _METRICS = ("hit@1", "hit@10", "hit@50", "hit@100")
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from tgqformer.comparison.report.curves import CORRUPTIONS, corruption_kinds
 from tgqformer.comparison.report.standing import (
     COMPARED,
-    VARIANTS,
     chosen_cells,
     figure_of,
     gain_over,
@@ -24,7 +23,7 @@ from tgqformer.comparison.report.words import (
     short_count,
     value_and_bounds,
 )
-from tgqformer.comparison.results import Figure, GateResult, Results
+from tgqformer.comparison.results import VARIANTS, Figure, GateResult, Results
 from tgqformer.evaluation.compare import metric_label
 
 SEVERITY = 0.75

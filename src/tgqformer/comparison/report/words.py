@@ -23,8 +23,8 @@ def relative_percent(share: float) -> str:
 
 
 def gain_points(gain: Gain) -> str:
-    """ "+5.3 [+2.1, +8.4] *": points, a star where it is clear of chance (`Gain.apart`)."""
-    return signed(gain.absolute) + (" *" if gain.apart else "")
+    """ "+5.3 [+2.1, +8.4] *": points, and what they rest on (`Gain.mark`)."""
+    return signed(gain.absolute) + gain.mark
 
 
 def gain_relative(gain: Gain) -> str:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
 from tgqformer.evaluation.breakdown import describe_queries
+from tgqformer.evaluation.evaluate import known_partners
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.scores import as_vectors
+from tgqformer.retrieval.scores import Vectors, as_vectors
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -84,20 +85,41 @@ def gallery_rows(
     drawn = sorted(shuffled.tolist(), key=lambda row: not catalog.items[row].images)[:count]
     if not drawn:
         return []
-    place = {int(row): position for position, row in enumerate(pool)}
-    index = ExactIndex([catalog.items[row].item_id for row in pool], stored[pool])
-    scores, rows = index.search(stored[drawn], k, exclude=[place.get(row, -1) for row in drawn])
+    answers = nearest(catalog, stored, drawn, split=split, k=k)
     notes = noise_notes([catalog.items[row] for row in drawn], catalog)
     gallery = []
-    for row, found, values, note in zip(drawn, rows, scores, notes):
+    for row, found, note in zip(drawn, answers, notes):
         right = set(target[query == row].tolist())
         neighbours = [
-            gallery_cell(catalog.items[pool[r]], score=float(s), right=int(pool[r]) in right)
-            for r, s in zip(found, values)
-            if r >= 0
+            gallery_cell(catalog.items[other], score=score, right=other in right)
+            for other, score in found
         ]
         gallery.append(GalleryRow(gallery_cell(catalog.items[row]), tuple(neighbours), note))
     return gallery
+
+
+def nearest(
+    catalog: Catalog, vectors: Vectors, rows: Sequence[int], *, split: str, k: int
+) -> list[list[tuple[int, float]]]:
+    """The `k` items of a split's pool that score highest with each of `rows`, and their scores.
+
+    What `evaluate` ranks by: the query itself and its known partners of earlier splits are left
+    out. `vectors` [N, D], `rows` and the answers are in the order of `catalog.items`.
+    """
+    pool = catalog.pool_indices(split)
+    place = {int(row): position for position, row in enumerate(pool)}
+    asking = np.unique(np.asarray(rows, dtype=np.int64))
+    which, partner = known_partners(catalog, split, asking)
+    most = int(np.bincount(which).max(initial=0))
+    index = ExactIndex([catalog.items[row].item_id for row in pool], vectors[pool])
+    exclude = [place.get(row, -1) for row in rows]
+    scores, found = index.search(vectors[rows], k + most, exclude=exclude)
+    answers = []
+    for row, values, places in zip(rows, scores, found):
+        known = set(partner[asking[which] == row].tolist())
+        told = ((int(pool[p]), float(value)) for p, value in zip(places, values) if p >= 0)
+        answers.append([one for one in told if one[0] not in known][:k])
+    return answers
 
 
 def thumbnail(item: Item) -> bytes | None:
