@@ -251,6 +251,12 @@ def _in_turn(fields: list[list[_Part]], count: Callable[[str], int], limit: int)
     return taken
 
 
+def is_cut(item: Item, limits: Sequence[TextLimit]) -> bool:
+    """Whether an item has more metadata than one of its readers takes."""
+    text = item_text(item, max_chars=2 * MAX_CHARS)  # to see whether MAX_CHARS cut anything
+    return len(text) > MAX_CHARS or not all(limit.fits(text) for limit in limits)
+
+
 def category_path(category: str) -> tuple[str, ...]:
     """Split ``"Home > Lighting > Lamp"`` into ``("Home", "Lighting", "Lamp")``."""
     return tuple(part.strip() for part in category.split(">") if part.strip())

@@ -12,7 +12,7 @@ import torch
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.protocols import Vectors
-from tgqformer.catalog.text import MAX_CHARS, item_text
+from tgqformer.catalog.text import is_cut, item_text
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
@@ -133,11 +133,7 @@ class ItemEmbedder:
         limits = [self.features.text_tower.limit]
         if self.model.backbone is not None and self.prompts.reads_text:
             limits.append(self.prompts.limit)
-        # more than `text` keeps, to see whether it keeps all
-        texts = (item_text(item, max_chars=2 * MAX_CHARS) for item in items)
-        return sum(
-            len(text) > MAX_CHARS or not all(limit.fits(text) for limit in limits) for text in texts
-        )
+        return sum(is_cut(item, limits) for item in items)
 
     def connector_text(self, item: Item, text: str) -> str:
         """What the connector reads of an item whose metadata is `text`: the same."""
