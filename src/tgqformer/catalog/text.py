@@ -161,7 +161,8 @@ class TextLimit:
         fitted = self._fitted.get(text)
         if fitted is None:
             fitted = text if self.fits(text) else fit_text(text, self._count, self.tokens)
-            _remember(self._fitted, text, fitted)
+            if len(text) <= MAX_CHARS:
+                _remember(self._fitted, text, fitted)
         return fitted
 
     def _count(self, text: str) -> int:
