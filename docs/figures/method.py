@@ -37,7 +37,7 @@ OFFLINE = ConnectorShape(
 """Widths around the connector in the `offline` preset: EfficientNet-Lite0 at stride 16, MiniLM-L6;
 a test holds them against the towers."""
 
-TEXT_TOKENS = 32
+TEXT_TOKENS = 64
 
 
 def shapes() -> dict[str, str]:

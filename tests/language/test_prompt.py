@@ -97,6 +97,15 @@ def test_long_metadata_is_cut(builder):
     assert words(made, ids).count("shoe") == 4
 
 
+def test_long_metadata_keeps_every_field(builder):
+    made = builder(max_tokens=11)
+    text = "shoe " * 50 + "; brand: red; category: lamp > shoe"
+    [short, whole] = rows(made, [text, "red; brand: shoe"], [False, False])
+    assert made.limit.fit(text) == "shoe shoe shoe; brand: red; category: shoe"
+    assert short.count("shoe") == 4
+    assert whole.count("shoe") == 1
+
+
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
 def test_longest_is_the_longest(builder, kind):
     made = builder(kind, max_tokens=5)

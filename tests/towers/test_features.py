@@ -214,6 +214,21 @@ def test_a_text_that_was_not_filled_is_encoded_on_the_spot(
     assert same(new.text[0], new.text[1])
 
 
+def test_a_long_text_is_read_as_the_tower_takes_it(tmp_path: Path) -> None:
+    features = tiny_features(tmp_path)
+    item = Item("i", title="word " * 100, category="Home > Lamp")
+    short = features.text_of(item)
+    assert features.text_tower.count(short) <= features.text_tower.max_tokens
+    assert short.endswith("; category: Home > Lamp")
+    features.fill([item])
+    calls = features.tower_calls
+    own = features.batch([item])
+    for text in (short, item_text(item)):
+        assert same(features.batch([item], texts=[text]).text, own.text)
+    assert features.tower_calls == calls
+    assert same(own.text, features.text_tower.encode([short]).tokens.half().float())
+
+
 def test_a_text_of_a_million_signs_and_lone_surrogates_pass(tmp_path: Path) -> None:
     features = tiny_features(tmp_path)
     odd = [Item("long", title="word " * 200_000), Item("lone", title="\ud800 shoe \udfff")]

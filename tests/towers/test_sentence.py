@@ -56,6 +56,23 @@ def test_max_tokens_cuts_and_is_bounded_by_the_models_positions(checkpoint: Chec
     assert full.encode([text]).tokens.shape[1] == full.max_tokens == 12
 
 
+@pytest.mark.parametrize("kind", ["bert", "clip", "siglip", "hashed", "tiny"])
+def test_a_fitted_text_is_read_to_its_end(checkpoint: Checkpoint, kind: str) -> None:
+    family = "clip" if kind in ("clip", "siglip") else "tiny" if kind == "tiny" else "sentence"
+    folder = "" if kind == "tiny" else checkpoint("bert" if kind == "hashed" else kind)
+    config = TextTowerConfig(family, folder, max_tokens=12, random_weights=kind == "hashed")
+    tower = load_text_tower(config)
+    long = "red " * 20 + "; brand: blue; category: lamp > shoe > boot"
+    for _ in range(2):  # counting is the same after the tokenizer has cut and padded
+        assert [tower.count(text) for text in ("", "Red shoe", "red " * 30)] == [0, 2, 30]
+        fitted = tower.limit.fit(long)
+        assert tower.encode([fitted]).mask.sum() == tower.count(fitted) + tower.special_tokens <= 12
+        tower.encode([long, "red"])
+    assert fitted.startswith("red")
+    assert fitted.endswith("boot")
+    assert "brand: blue" in fitted
+
+
 def test_the_layer_is_an_option_of_the_tokens_alone(checkpoint: Checkpoint) -> None:
     folder = checkpoint("bert")
     outs = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +12,11 @@ from tgqformer.cli.output import facts, json_option, print_json, quiet_option, t
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.items import Item
     from tgqformer.catalog.leaks import Leak, Promise
 
 SHOWN = 20
+PRESET = "offline"
 
 
 @click.command(short_help="Check a catalog: bad rows, unreadable photos, leaks.")
@@ -49,6 +52,9 @@ def validate(
 ) -> int:
     """Read CATALOG, decode its photos, and tell what breaks a rule or leaks between the splits.
 
+    Where the offline preset's text model is installed it also tells how many texts are longer than
+    that reads; this is no fault, and "long_texts" of --json is null where it is not installed.
+
     Exit code 0: all is well. 1: something was quarantined or leaks; the rest of the catalog is fit
     for use, as every command leaves out what is quarantined. 2: the catalog cannot be read, or,
     with --strict, a row breaks a rule.
@@ -67,15 +73,45 @@ def validate(
     leaks = check_leaks(catalog, promise=promise, progress=not quiet)
     if table_path is not None:
         catalog.quarantine.save(table_path)
+    long = _long_texts(catalog.items)
     if as_json:
         rejected = catalog.quarantine.frame().to_dicts()
-        print_json({**catalog.describe(), "rejections": rejected, "leaks": leaks})
+        print_json(
+            {**catalog.describe(), "rejections": rejected, "leaks": leaks, "long_texts": long}
+        )
     else:
-        _print(catalog, leaks)
+        _print(catalog, leaks, long)
     return 1 if len(catalog.quarantine) or leaks else 0
 
 
-def _print(catalog: Catalog, leaks: list[Leak]) -> None:
+def _long_texts(items: Sequence[Item]) -> dict[str, Any] | None:
+    """How many items' texts the preset's text tower does not read whole, by its own tokenizer.
+
+    No weight is loaded; None where the tokenizer is not installed.
+    """
+    from tgqformer.packaged import packaged_folder
+    from tgqformer.presets import load_preset
+
+    tower = load_preset(PRESET).embedder.text_tower
+    folder = packaged_folder(tower.name)
+    if folder is None:
+        return None
+    from tokenizers import Tokenizer
+
+    from tgqformer.catalog.text import TextLimit, is_cut
+
+    tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    limit = TextLimit(
+        lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
+        tower.max_tokens - tokenizer.num_special_tokens_to_add(False),
+    )
+    cut = sum(is_cut(item, [limit]) for item in items)
+    return {"count": cut, "preset": PRESET, "max_tokens": tower.max_tokens}
+
+
+def _print(catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None) -> None:
     told = catalog.describe()
     rows: list[tuple[str, object]] = []
     for name, value in told.items():
@@ -93,6 +129,11 @@ def _print(catalog: Catalog, leaks: list[Leak]) -> None:
         if len(catalog.quarantine) > SHOWN:
             more = len(catalog.quarantine) - SHOWN
             click.echo(f"  and {more:,} more; --quarantine FILE.csv writes them all")
+    if long is not None and long["count"]:
+        click.echo(
+            f"{long['count']:,} of {len(catalog):,} texts have more than the {long['max_tokens']} "
+            f"tokens that the preset '{long['preset']}' reads: it shortens their fields."
+        )
     for leak in leaks:
         click.echo(f"Leak: {leak}")
     if not len(catalog.quarantine) and not leaks:

@@ -12,7 +12,7 @@ import torch
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.protocols import Vectors
-from tgqformer.catalog.text import item_text
+from tgqformer.catalog.text import is_cut, item_text
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
@@ -122,8 +122,18 @@ class ItemEmbedder:
         return next(self.model.parameters()).device
 
     def text(self, item: Item) -> str:
-        """The metadata of an item as text, "" where it has none."""
+        """The metadata of an item as text, "" where it has none.
+
+        Text tower and prompt each shorten it to what they read (`catalog.text.fit_text`).
+        """
         return item_text(item)
+
+    def cut_texts(self, items: Sequence[Item]) -> int:
+        """How many items have more metadata than the text tower or the backbone reads."""
+        limits = [self.features.text_tower.limit]
+        if self.model.backbone is not None and self.prompts.reads_text:
+            limits.append(self.prompts.limit)
+        return sum(is_cut(item, limits) for item in items)
 
     def connector_text(self, item: Item, text: str) -> str:
         """What the connector reads of an item whose metadata is `text`: the same."""

@@ -22,7 +22,7 @@ class PromptConfig:
         image_only: for an item without metadata.
         text_only: for an item without a photo.
         neither: for an item that has only an id.
-        max_tokens: metadata is cut to so many tokens.
+        max_tokens: metadata of more tokens has its fields shortened (`catalog.text.fit_text`).
     """
 
     both: str = "photo: {image} product: {text}"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tgqformer.catalog.text import TextLimit
 from tgqformer.language.config import PromptConfig
 
 
@@ -40,6 +41,9 @@ class PromptBuilder:
     Args:
         num_visual: Q; 0 makes every item one without a photo.
         reads_text: False makes every item one without metadata.
+
+    Attributes:
+        limit: how much metadata a prompt holds; longer metadata has its fields shortened.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class PromptBuilder:
     ) -> None:
         self.tokenizer, self.config, self.num_visual = tokenizer, config, num_visual
         self.reads_text = reads_text
+        self.limit = TextLimit(self._count, config.max_tokens)
         self.opening, self.closing = _special_ends(tokenizer)
         self.padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._pieces: dict[str, list[int]] = {}
@@ -58,7 +63,7 @@ class PromptBuilder:
             texts: B strings.
             has_image: B flags.
         """
-        bodies = self._tokenize(texts)
+        bodies = self.tokenize(texts)
         rows = [self._row(body, bool(image)) for body, image in zip(bodies, has_image, strict=True)]
         length = max(len(row) for row, _ in rows)
         ids = torch.full((len(rows), length), self.padding, dtype=torch.long)
@@ -78,15 +83,28 @@ class PromptBuilder:
         text: list[int] = [0] * self.config.max_tokens
         return max(len(self._row(body, image)[0]) for body in (text, []) for image in (True, False))
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of the metadata in B prompts, at most `max_tokens` each."""
         if not (self.reads_text and any(texts)):
             return [[] for _ in texts]
+        most = self.config.max_tokens
+        bodies = self._ids(texts)
+        long = [row for row, ids in enumerate(bodies) if len(ids) > most]
+        if long:
+            shorter = self._ids([self.limit.fit(texts[row]) for row in long])
+            for row, ids in zip(long, shorter, strict=True):
+                bodies[row] = ids
+        return [ids[:most] for ids in bodies]
+
+    def _count(self, text: str) -> int:
+        return len(self._ids([text])[0])
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.tokenizer(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,  # a title may spell "[SEP]"; it is text, and stays text
-            truncation=True,
-            max_length=self.config.max_tokens,
+            verbose=False,  # no word about texts longer than the model: they are shortened
         )
         ids: list[list[int]] = encoded["input_ids"]
         return ids

@@ -19,7 +19,7 @@ class MLLMConfig:
         dims: D, the width of an embedding.
         max_pixels: photos are scaled down to it; a model that reads tiles of one size gets as many
             as fit, and at least one.
-        max_tokens: metadata tokens; longer metadata is cut.
+        max_tokens: metadata tokens; longer metadata has its fields shortened.
         instruction: ends the user's turn; the state after it is pooled. One word, as in E5-V (arXiv
             2407.12580), makes that state a summary.
         missing: stands for the metadata of an item with neither photo nor metadata.

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from tgqformer.catalog.text import TextLimit
 from tgqformer.errors import ModelError
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.towers.hub import load, quiet_loading
@@ -42,6 +43,7 @@ class ChatProcessor:
                 f"The model {config.name!r} has no chat template; choose an instruction-tuned one."
             )
         self._marks = _special_marks(self.processor)
+        self._limit = TextLimit(self._count, config.max_tokens)
         self._image_options = image_options(self.processor.image_processor, config.max_pixels)
 
     def batch(
@@ -88,22 +90,18 @@ class ChatProcessor:
         return turn
 
     def _cut(self, text: str) -> str:
-        """The first `max_tokens` tokens of a text in which special tokens are spelt apart.
+        """A text of at most `max_tokens` tokens in which special tokens are spelt apart.
 
         A title may spell "<|image_pad|>"; it is text, and stays text.
         """
         for mark in self._marks:
             text = text.replace(mark, f"{mark[:1]} {mark[1:]}")
-        if not text:
-            return ""
-        encoded = self.processor.tokenizer(
-            text,
-            add_special_tokens=False,
-            truncation=True,
-            max_length=self.config.max_tokens,
-            return_offsets_mapping=True,
+        return self._limit.fit(text)
+
+    def _count(self, text: str) -> int:
+        return len(
+            self.processor.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         )
-        return text[: encoded["offset_mapping"][-1][1]].strip()
 
 
 def fit(photo: Image.Image, max_pixels: int) -> Image.Image:

@@ -128,9 +128,10 @@ class BatchEncoder:
         return out.embedding.float()  # type: ignore[no-any-return]
 
     def _texts(self, texts: Sequence[str]) -> list[list[States]]:
+        tower = self.embedder.features.text_tower
+        texts = [tower.limit.fit(text) for text in texts]
         distinct = {text: States() for text in texts if text}
         if distinct:
-            tower = self.embedder.features.text_tower
             _keep(list(distinct.values()), tower.encode(list(distinct)), tower.num_tokens)
         return [[distinct[text]] if text else [] for text in texts]
 

@@ -123,16 +123,7 @@ class Pipeline:
 
     def _lengths(self, items: Sequence[Item], texts: Sequence[str]) -> list[tuple[bool, int, int]]:
         """Sort keys: items with a photo have longer prompts; then the tokens of the text."""
-        prompts = self.embedder.prompts
-        ids: list[list[int]] = [[] for _ in texts]
-        if any(texts):
-            ids = prompts.tokenizer(
-                list(texts),
-                add_special_tokens=False,
-                split_special_tokens=True,
-                truncation=True,
-                max_length=prompts.config.max_tokens,
-            )["input_ids"]
+        ids = self.embedder.prompts.tokenize(texts)
         return [
             (bool(i.images), len(t), n) for n, (i, t) in enumerate(zip(items, ids, strict=True))
         ]

@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tgqformer.catalog.text import TextLimit
+
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
 
@@ -170,11 +172,29 @@ class ImageTower(Tower):
 
 
 class TextTower(Tower):
-    """Metadata text to text tokens and a global text vector."""
+    """Metadata text to text tokens and a global text vector.
+
+    Attributes:
+        special_tokens: of the `max_tokens` those that stand around every text.
+    """
+
+    special_tokens: int = 0
+
+    @abstractmethod
+    def count(self, text: str) -> int:
+        """Tokens of a text, special tokens left out. Safe to call in threads."""
+
+    @cached_property
+    def limit(self) -> TextLimit:
+        """How much text the tower reads: `tower.limit.fit(text)` is what to encode."""
+        return TextLimit(self.count, max(1, self.max_tokens - self.special_tokens))
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> TowerOutput:
-        """Encode B texts, none of them empty; the output lies on the tower's device."""
+        """Encode B texts, none of them empty; the output lies on the tower's device.
+
+        A text that the tower's limit has not shortened loses its end.
+        """
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """First and last + 1 character of each token, equal where it stands for none of them.

@@ -20,7 +20,7 @@ from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.hub import build_random, load, load_network, load_settings, tokenizer_digest
 from tgqformer.towers.layers import hidden_layer, probe
 from tgqformer.towers.processors import Preprocessor
-from tgqformer.towers.spans import token_spans
+from tgqformer.towers.spans import count_special, count_tokens, token_spans
 
 
 class ClipImageTower(ImageTower):
@@ -93,6 +93,7 @@ class ClipTextTower(TextTower):
 
             self.tokenizer = load(AutoTokenizer, config.name, config.revision)
         self._tokenizer_digest = tokenizer_digest(self.tokenizer)
+        self.special_tokens = count_special(self.tokenizer)
         super().__init__(module, dtype=config.dtype)
         probe(self)
 
@@ -103,6 +104,9 @@ class ClipTextTower(TextTower):
             "tokenizer": self._tokenizer_digest,
             "siglip": self.padded,
         }
+
+    def count(self, text: str) -> int:
+        return count_tokens(self.tokenizer, text.lower() if self.padded else text)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return token_spans(self.tokenizer, text, self.max_tokens)

@@ -51,7 +51,8 @@ class TextTowerConfig:
         name: hub id or local folder; "all-MiniLM-L6-v2" is found in its pip package if installed.
         revision: branch, tag or commit of a hub id; None is the default branch.
         layer: index into the hidden states that become the text tokens; None is the last.
-        max_tokens: longer texts are cut here; also bounded by the model's own positions.
+        max_tokens: of a longer text each field is shortened (`catalog.text.fit_text`); also bounded
+            by the model's own positions.
         dtype: as for the image tower.
         random_weights: build from the config alone, without trained weights: to count and to time.
     """

@@ -37,7 +37,7 @@ class ItemFeatures:
 
     An item's photo is the first of its photos that can be read (the first `max_images`; their
     tokens stand one after another and their global vectors are averaged). Its text is
-    `catalog.text.item_text` over `text_fields`.
+    `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads.
 
     Args:
         image_tower, text_tower: see `towers.load`; move them to their device before.
@@ -81,7 +81,7 @@ class ItemFeatures:
 
     def text_of(self, item: Item) -> str:
         """The text that the text tower reads of an item, "" where nothing is known."""
-        return item_text(item, fields=self.text_fields)
+        return self.text_tower.limit.fit(item_text(item, fields=self.text_fields))
 
     def fill(
         self,
@@ -99,7 +99,7 @@ class ItemFeatures:
         may fill one cache at a time; each sees what the others wrote when its own call begins.
 
         Args:
-            texts: any texts to fill, instead of the items' own.
+            texts: any texts to fill, instead of the items' own; shortened as those are.
             on_error: told of every broken photo.
 
         Raises:
@@ -111,7 +111,7 @@ class ItemFeatures:
         self.image_cache.refresh()
         self.text_cache.refresh()
         photos = self._missing_photos(items, progress)
-        own = map(self.text_of, items) if texts is None else texts
+        own = map(self.text_of, items) if texts is None else map(self.text_tower.limit.fit, texts)
         wanted = {text_key(text): text for text in own if text}
         sentences = [(key, wanted[key]) for key in self.text_cache.missing(wanted)]
         size = self.image_cache.estimate(len(photos), self.image_tower.max_tokens)
@@ -162,7 +162,8 @@ class ItemFeatures:
         What is not cached is encoded here and now, and not kept: call `fill` first.
 
         Args:
-            texts: read these instead of the items' own texts ("" for none), one for each item.
+            texts: read these instead of the items' own texts ("" for none), one for each item;
+                shortened as those are.
             dtype: of the tokens and global vectors; tokens are kept as float16, so that dtype
                 costs least on the way to a GPU.
         """
@@ -222,7 +223,10 @@ class ItemFeatures:
             raise ConfigError(
                 f"{len(texts)} texts were given for {len(items)} items; give one for each."
             )
-        own = [self.text_of(item) for item in items] if texts is None else texts
+        if texts is None:
+            own = [self.text_of(item) for item in items]
+        else:
+            own = [self.text_tower.limit.fit(text) for text in texts]
         return self._photo_rows(items, pooled_only), self._text_rows(own, pooled_only)
 
     def _text_rows(self, texts: Sequence[str], pooled_only: bool) -> list[list[Row]]:

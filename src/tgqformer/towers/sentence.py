@@ -11,7 +11,7 @@ from tgqformer.towers.base import TextTower, TowerOutput
 from tgqformer.towers.config import TextTowerConfig
 from tgqformer.towers.hub import load, load_network, tokenizer_digest
 from tgqformer.towers.layers import hidden_layer, probe
-from tgqformer.towers.spans import token_spans
+from tgqformer.towers.spans import count_special, count_tokens, token_spans
 
 
 class SentenceTower(TextTower):
@@ -41,6 +41,7 @@ class SentenceTower(TextTower):
         self.layer = config.layer
         positions = int(getattr(module.config, "max_position_embeddings", None) or 512)
         self.max_tokens = min(config.max_tokens, positions)
+        self.special_tokens = count_special(self.tokenizer)
         super().__init__(module, dtype=config.dtype)
         probe(self)
 
@@ -50,6 +51,9 @@ class SentenceTower(TextTower):
             "max_tokens": self.max_tokens,
             "tokenizer": self._tokenizer_digest,
         }
+
+    def count(self, text: str) -> int:
+        return count_tokens(self.tokenizer, text)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return token_spans(self.tokenizer, text, self.max_tokens)

@@ -83,6 +83,9 @@ class TinyTextTower(TextTower):
     def spec(self) -> dict[str, Any]:
         return {"max_tokens": self.max_tokens}
 
+    def count(self, text: str) -> int:
+        return len(text.split())
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         return word_spans(text)[: self.max_tokens]
 
