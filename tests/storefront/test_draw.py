@@ -133,8 +133,8 @@ def test_labels_tell_the_regime_and_boxes_that_lie_in_the_photo(
             assert noise in ("market", row["noise"])
             assert (row["photo"] == "none") == (not item.images)
             assert bool(row["faults"]) == (row["noise"] == "mislabelled")
-            assert bool(row["overlays"]) == (row["photo"] in ("overlay", "heavy"))
-            if row["photo"] not in ("clutter", "heavy"):
+            assert bool(row["overlays"]) == (row["photo"] in ("overlay", "heavy", "siblings"))
+            if row["photo"] not in ("clutter", "heavy", "siblings"):
                 assert row["distractor_boxes"] == []
             if row["photo"] == "clutter":
                 assert len(row["distractor_boxes"]) <= 3

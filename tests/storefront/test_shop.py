@@ -14,11 +14,13 @@ from tgqformer.storefront.metadata import (
     ADJECTIVES,
     FAULTS,
     PACKS,
+    SLOGANS,
     SPAM,
+    STUFFINGS,
     spoil_metadata,
 )
 from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
-from tgqformer.storefront.regimes import MARKET_SHARES, REGIMES, draw_regime
+from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, REGIMES, Drawing, draw_regime
 from tgqformer.storefront.shapes import SHAPES
 from tgqformer.storefront.shop import Product, all_cells, make_products
 from tgqformer.storefront.shoppers import shop_sessions
@@ -40,14 +42,20 @@ TELLING = """
 STYLE_WORDS = {*COLOURWAYS, *PATTERNS, *TELLING.split()}
 
 
-@pytest.fixture(scope="module")
-def products() -> list[Product]:
-    return make_products(1500, seed=3)
+@pytest.fixture(scope="module", params=DRAWINGS.values(), ids=lambda d: f"drawing{d.version}")
+def drawing(request: pytest.FixtureRequest) -> Drawing:
+    found: Drawing = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def pairs(products: list[Product]) -> pl.DataFrame:
-    return sessions_to_pairs(shop_sessions(products, seed=3))
+def products(drawing: Drawing) -> list[Product]:
+    return make_products(1500, 3, drawing)
+
+
+@pytest.fixture(scope="module")
+def pairs(products: list[Product], drawing: Drawing) -> pl.DataFrame:
+    return sessions_to_pairs(shop_sessions(products, 3, drawing))
 
 
 def words(text: str) -> set[str]:
@@ -64,8 +72,8 @@ def test_the_taxonomy_is_what_the_docs_say() -> None:
 
 
 @pytest.mark.parametrize("items", [20, 200, 1500])
-def test_every_product_has_mates_and_no_cell_is_huge(items: int) -> None:
-    sizes = Counter(product.cell for product in make_products(items, seed=1))
+def test_every_product_has_mates_and_no_cell_is_huge(items: int, drawing: Drawing) -> None:
+    sizes = Counter(product.cell for product in make_products(items, 1, drawing))
     assert min(sizes.values()) >= 4
     assert max(sizes.values()) <= 10
 
@@ -88,7 +96,7 @@ def test_no_word_that_a_seller_may_write_tells_the_style(products: list[Product]
                 for t in (c.path, *c.nouns, *c.features, *c.materials, *c.sizes)
             ],
             *[b for tier in BRANDS for b in tier],
-            *[*ADJECTIVES, *PACKS, *SPAM],
+            *[*ADJECTIVES, *PACKS, *SPAM, *STUFFINGS, *SLOGANS],
             *[short for _, short in ABBREVIATIONS],
         ]
     )
@@ -158,14 +166,18 @@ def test_a_named_noise_is_every_items_regime(noise: str) -> None:
     assert {draw_regime(noise, 0, number).name for number in range(200)} == {noise}
 
 
-def test_sessions_are_short_without_repeats_and_in_order_of_time(products: list[Product]) -> None:
-    sessions = shop_sessions(products, seed=3)
+def test_sessions_are_short_without_repeats_and_in_order_of_time(
+    products: list[Product], drawing: Drawing
+) -> None:
+    sessions = shop_sessions(products, 3, drawing)
     by_user = sessions.group_by("user", maintain_order=True).agg("item", "time")
     for _, items, times in by_user.iter_rows():
         assert 1 <= len(items) <= 8
         assert len(set(items)) == len(items)
         assert times == sorted(times)
-    assert set(sessions["item"]) == {p.item_id for p in products}
+    seen = set(sessions["item"])
+    assert seen <= {p.item_id for p in products}
+    assert len(seen) >= (0.98 if drawing.popularity else 1) * len(products)
 
 
 def test_cosine_pairs_of_a_session_log_by_hand() -> None:
@@ -198,8 +210,8 @@ def test_positives_share_group_tier_and_style_far_above_chance(
 
 
 @pytest.mark.parametrize("items", [200, 1500])
-def test_most_items_have_several_targets(items: int) -> None:
-    pairs = sessions_to_pairs(shop_sessions(make_products(items, 3), 3))
+def test_most_items_have_several_targets(items: int, drawing: Drawing) -> None:
+    pairs = sessions_to_pairs(shop_sessions(make_products(items, 3, drawing), 3, drawing))
     targets = pairs.group_by("query_id").len()
     assert targets.height > 0.95 * items
     assert targets["len"].median() >= 3
@@ -227,7 +239,7 @@ def test_neither_metadata_nor_style_alone_finds_the_targets(
     both = first_is_right(lambda p: p.cell)
     metadata = first_is_right(lambda p: (p.category.name, p.cell.tier))
     style = first_is_right(lambda p: (p.cell.pattern, p.cell.colourway))
-    assert both > 0.9
+    assert both > 0.8
     assert metadata < 0.2
     assert style < 0.3
 

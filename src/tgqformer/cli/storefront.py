@@ -16,12 +16,27 @@ from tgqformer.cli.output import json_option, print_json, quiet_option
     "--noise",
     default="market",
     show_default=True,
-    help="How the photos and the metadata look: clean, overlay, clutter, heavy, mislabelled, or "
-    "market, which mixes them.",
+    help="How the photos and the metadata look: clean, overlay, clutter, heavy, siblings, "
+    "mislabelled, or market, which mixes them (without siblings).",
 )
 @click.option("--seed", default=0, show_default=True, help="Same seed, same shop.")
 @click.option(
     "--size", default=224, show_default=True, type=int, help="Side of the photos, pixels."
+)
+@click.option(
+    "--drawing",
+    "version",
+    default=2,
+    show_default=True,
+    type=int,
+    help="Version of the drawing; 1 is the first, easier one, for older figures.",
+)
+@click.option(
+    "--held-out",
+    default=0,
+    show_default=True,
+    type=int,
+    help="So many categories have no training pairs, up to 10.",
 )
 @click.option("--workers", type=int, help="Processes; by default one for each core.")
 @quiet_option
@@ -32,6 +47,8 @@ def storefront(
     noise: str,
     seed: int,
     size: int,
+    version: int,
+    held_out: int,
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -44,7 +61,15 @@ def storefront(
     from tgqformer.storefront import draw_storefront
 
     catalog = draw_storefront(
-        out, items=items, noise=noise, seed=seed, size=size, workers=workers, progress=not quiet
+        out,
+        items=items,
+        noise=noise,
+        seed=seed,
+        size=size,
+        version=version,
+        held_out=held_out,
+        workers=workers,
+        progress=not quiet,
     )
     if as_json:
         print_json({"path": out, **catalog.describe()})

@@ -20,6 +20,7 @@ from typing import Any
 from tgqformer.errors import ConfigError
 from tgqformer.files import write_bytes
 from tgqformer.storefront.photo import take_photo
+from tgqformer.storefront.regimes import DRAWINGS
 from tgqformer.storefront.streams import stream
 from tgqformer.storefront.style import Look
 
@@ -30,12 +31,14 @@ _SUBSAMPLING = 0  # 4:4:4; thin stripes would lose their colours otherwise
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo to draw: `kind` is one of PHOTOS."""
+    """One photo to draw: `kind` is one of PHOTOS, `version` a key of DRAWINGS."""
 
     number: int
     item_id: str
     look: Look
     kind: str
+    brand: str
+    version: int
 
 
 def draw_photos(
@@ -43,7 +46,7 @@ def draw_photos(
 ) -> Iterator[list[dict[str, Any]]]:
     """Draw ``images/<item_id>.jpg`` below the folder; yield the records of each chunk when done.
 
-    A record has item_id, product_box, distractor_boxes, overlays and sha256 (of the file).
+    A record has item_id, what a Photo tells beside the image, and sha256 (of the file).
 
     Raises:
         ConfigError: the worker processes cannot start.
@@ -86,7 +89,14 @@ def _draw_chunk(
 
 
 def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
-    photo = take_photo(job.look, job.kind, size, stream(seed, "photo", job.number))
+    photo = take_photo(
+        job.look,
+        job.kind,
+        size,
+        stream(seed, "photo", job.number),
+        brand=job.brand,
+        drawing=DRAWINGS[job.version],
+    )
     buffer = io.BytesIO()
     photo.image.save(buffer, "JPEG", quality=_QUALITY, subsampling=_SUBSAMPLING)
     data = buffer.getvalue()
@@ -96,6 +106,8 @@ def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
         "item_id": job.item_id,
         "product_box": list(photo.product_box),
         "distractor_boxes": [list(box) for box in photo.distractor_boxes],
+        "distractors": photo.distractors,
         "overlays": photo.overlays,
+        "slogan": photo.slogan,
         "sha256": hashlib.sha256(data).hexdigest(),
     }

@@ -23,13 +23,15 @@ from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_bytes
 from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
 from tgqformer.storefront.listing import describe_product, make_item, make_labels
-from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
-from tgqformer.storefront.regimes import NOISES, draw_regime
+from tgqformer.storefront.pairs import hold_out, sessions_to_pairs, split_pairs, split_products
+from tgqformer.storefront.regimes import DRAWINGS, LATEST, NOISES, Drawing, draw_regime
 from tgqformer.storefront.shop import make_products
 from tgqformer.storefront.shoppers import shop_sessions
 
 MIN_ITEMS = 20
 MIN_SIZE, MAX_SIZE = 32, 2048
+MAX_HELD_OUT = 10
+_UNTOLD = {"drawing": 1, "held_out": 0}  # what a manifest that does not say so means
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,21 @@ class Options:
         noise: one of NOISES.
         seed: of everything.
         size: side of the photos in pixels.
+        version: of the drawing, a key of DRAWINGS.
+        held_out: how many categories have no training pairs.
     """
 
     items: int
     noise: str
     seed: int
     size: int
+    version: int
+    held_out: int
+
+    @property
+    def drawing(self) -> Drawing:
+        """What the version has in it."""
+        return DRAWINGS[self.version]
 
     def check(self) -> None:
         """Raise ConfigError where a value breaks its rule."""
@@ -61,8 +72,23 @@ class Options:
                 f"size is {self.size}, but must lie in {MIN_SIZE}..{MAX_SIZE} pixels; 224 is usual."
             )
 
+        if self.version not in DRAWINGS:
+            raise ConfigError(
+                f"drawing {self.version} is unknown; choose one of {', '.join(map(str, DRAWINGS))}."
+            )
+        if self.noise == "siblings" and not self.drawing.kin:
+            raise ConfigError(
+                f"noise {self.noise!r} is not in drawing {self.version}; choose drawing {LATEST}."
+            )
+        if not 0 <= self.held_out <= MAX_HELD_OUT:
+            raise ConfigError(
+                f"held_out is {self.held_out}, but must lie in 0..{MAX_HELD_OUT} of the "
+                "20 categories; 4 is usual."
+            )
+
     def manifest(self) -> dict[str, Any]:
         """Return the options and the versions that decide the bytes."""
+        rules = {"drawing": self.version, "held_out": self.held_out}
         return {
             "generator": "tgqformer storefront",
             "version": __version__,
@@ -70,6 +96,7 @@ class Options:
             "noise": self.noise,
             "seed": self.seed,
             "size": self.size,
+            **{name: value for name, value in rules.items() if value != _UNTOLD[name]},
             "libraries": {
                 "numpy": np.__version__,
                 "pillow": PIL.__version__,
@@ -85,6 +112,8 @@ def draw_storefront(
     noise: str = "market",
     seed: int = 0,
     size: int = 224,
+    version: int = LATEST,
+    held_out: int = 0,
     workers: int | None = None,
     progress: bool = False,
 ) -> Catalog:
@@ -97,11 +126,16 @@ def draw_storefront(
     Args:
         out: the folder, absent or empty.
         items: how many products, at least 20.
-        noise: "market" (a mixture as on a marketplace), or "clean", "overlay", "clutter", "heavy"
-            or "mislabelled" for every item. The same seed gives the same products, sessions and
-            pairs under any noise.
+        noise: "market" (a mixture as on a marketplace), or "clean", "overlay", "clutter", "heavy",
+            "siblings" (as heavy, but all that stands around is of the product's own category) or
+            "mislabelled" for every item. The same seed gives the same products, sessions and pairs
+            under any noise.
         seed: the same seed gives the same bytes, for given versions of Pillow and polars.
         size: side of the photos in pixels.
+        version: of the drawing; 2 has what real shops have, and 1 is the first one, for figures
+            that were made with it: `tgqformer.storefront` tells both.
+        held_out: how many of the 20 categories, up to 10, have no training pairs: all of their
+            items are test items.
         workers: processes that draw; as many as there are cores where None.
         progress: show a bar on stderr.
 
@@ -112,7 +146,7 @@ def draw_storefront(
         ConfigError: an option breaks its rule.
         StorageError: `out` holds something else, or cannot be written.
     """
-    options = Options(items, noise, seed, size)
+    options = Options(items, noise, seed, size, version, held_out)
     options.check()
     if workers is not None and workers < 1:
         raise ConfigError(
@@ -143,10 +177,18 @@ def draw_storefront(
 
 def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[str, str]:
     """Write everything but the manifest; return the digest of every photo by its path."""
-    products = make_products(options.items, options.seed)
+    drawing, held_out = options.drawing, hold_out(options.held_out, options.seed)
+    products = make_products(options.items, options.seed, drawing)
     regimes = [draw_regime(options.noise, options.seed, p.number) for p in products]
     jobs = [
-        Job(product.number, product.item_id, product.look, regime.photo)
+        Job(
+            number=product.number,
+            item_id=product.item_id,
+            look=product.look,
+            kind=regime.photo,
+            brand=product.brand,
+            version=options.version,
+        )
         for product, regime in zip(products, regimes)
         if regime.photo is not None
     ]
@@ -155,9 +197,9 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
     records: dict[str, dict[str, Any]] = {}
     for chunk in track(chunks, total=total, text="drawing photos", show=progress):
         records.update((record["item_id"], record) for record in chunk)
-    sessions = shop_sessions(products, options.seed)
+    sessions = shop_sessions(products, options.seed, drawing)
     write_table(sessions, folder / "sessions.parquet")
-    split = cold_items([p.item_id for p in products], options.seed)
+    split = split_products(products, held_out, options.seed)
     described = [describe_product(p, r, options.seed) for p, r in zip(products, regimes)]
     catalog = Catalog(
         [
@@ -165,7 +207,15 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
             for product, regime, (metadata, _) in zip(products, regimes, described)
         ],
         split_pairs(sessions_to_pairs(sessions), split),
-        make_labels(products, regimes, [faults for _, faults in described], records, split),
+        make_labels(
+            products,
+            regimes,
+            [faults for _, faults in described],
+            records,
+            split,
+            held_out=held_out,
+            drawing=drawing,
+        ),
     )
     catalog.save(folder)
     return {f"images/{name}.jpg": record["sha256"] for name, record in records.items()}
@@ -181,8 +231,9 @@ def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
         return True
     what = "something else"
     if found.get("generator") == manifest["generator"]:
+        there, wanted = _UNTOLD | found, _UNTOLD | dict(manifest)
         changed = [
-            f"{k} {v!r}, not {manifest.get(k)!r}" for k, v in found.items() if v != manifest.get(k)
+            f"{k} {v!r}, not {wanted.get(k)!r}" for k, v in there.items() if v != wanted.get(k)
         ]
         what = f"another shop ({'; '.join(changed)})"
     raise StorageError(f"{out} holds {what}; remove it or choose another folder.")

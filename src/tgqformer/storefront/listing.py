@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import polars as pl
 from tgqformer.catalog.items import Item
 from tgqformer.storefront.metadata import Metadata, spoil_metadata
 from tgqformer.storefront.pairs import pool_of
-from tgqformer.storefront.regimes import Regime
+from tgqformer.storefront.regimes import Drawing, Regime
 from tgqformer.storefront.shop import Product
 from tgqformer.storefront.streams import stream
+from tgqformer.storefront.taxonomy import CATEGORIES
 
 
 def describe_product(product: Product, regime: Regime, seed: int) -> tuple[Metadata, list[str]]:
@@ -44,6 +46,9 @@ def make_labels(
     faults: Sequence[list[str]],
     records: Mapping[str, Mapping[str, Any]],
     split: Mapping[str, str],
+    *,
+    held_out: Set[str],
+    drawing: Drawing,
 ) -> pl.DataFrame:
     """Return what is known of the products and never shown to a model, a row for each.
 
@@ -51,6 +56,11 @@ def make_labels(
     the metadata, overlays; pool and split; group, category, brand, tier (0..3), the true ones;
     pattern, colourway and silhouette (0..2), the hidden style; product_box (x0, y0, x1, y1 in
     pixels, null without a photo) and distractor_boxes.
+
+    From the second drawing on also: family (the item_id of the first of its sisters, null without
+    sisters) and popularity; stuffing (the things of other categories in the title, before any
+    fault); distractors (their categories, in the order of their boxes) and slogan (the words of
+    the overlay of this name, null without); held_out (whether its category has no training pairs).
     """
     known = [records.get(product.item_id, {}) for product in products]
     texts = {
@@ -65,7 +75,7 @@ def make_labels(
         "pattern": [p.cell.pattern for p in products],
         "colourway": [p.cell.colourway for p in products],
     }
-    return pl.DataFrame(
+    labels = pl.DataFrame(
         {
             **{name: pl.Series(name, values, pl.String) for name, values in texts.items()},
             "tier": pl.Series("tier", [p.cell.tier for p in products], pl.Int64),
@@ -83,4 +93,19 @@ def make_labels(
                 pl.List(pl.List(pl.Int64)),
             ),
         }
+    )
+    if drawing.version == 1:
+        return labels
+    sizes = Counter(p.family for p in products)
+    heads = [products[p.family].item_id if sizes[p.family] > 1 else None for p in products]
+    paths = {category.name: category.path for category in CATEGORIES}
+    beside = [[paths[name] for name in k.get("distractors", [])] for k in known]
+    slogans = [k.get("slogan") or None for k in known]
+    return labels.with_columns(
+        pl.Series("family", heads, pl.String),
+        pl.Series("popularity", [p.popularity for p in products], pl.Float64),
+        pl.Series("stuffing", [list(p.stuffing) for p in products], pl.List(pl.String)),
+        pl.Series("distractors", beside, pl.List(pl.String)),
+        pl.Series("slogan", slogans, pl.String),
+        pl.Series("held_out", [p.category.name in held_out for p in products], pl.Boolean),
     )

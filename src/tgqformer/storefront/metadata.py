@@ -38,6 +38,24 @@ ABBREVIATIONS = (
     ("polyester", "polyest."),
     ("cotton", "cott."),
 )
+STUFFINGS = (
+    "{title}, not {a}, gift for {b} lovers",
+    "{title}, not {a}",
+    "{title}, goes with {a}",
+    "{title}, gift for {a} lovers",
+    "{title} | {a} | {b} | {c}",
+    "{title} {a} {b}",
+    "{a} {b} {title}",
+    "{a}, {b}, {c}: {title}",
+    "for {a} fans: {title}",
+)
+SLOGANS = (
+    "{kind} by {brand}",
+    "{brand} {kind}",
+    "NEW: {kind} by {brand}",
+    "{brand} - all {kind} -30%",
+    "Visit {brand} for {kind}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,31 @@ def _make_sloppy(title: str, rng: np.random.Generator) -> str:
     if chance(rng, 0.06):
         title = title.upper()
     return title[:1].upper() + title[1:]
+
+
+def stuff_title(
+    metadata: Metadata, category: Category, share: float, rng: np.random.Generator
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Return the metadata, in a share of all cases its title stuffed, and what was put in.
+
+    What sellers add to be found by more searches: one to three nouns of other categories, before
+    the title or behind it.
+    """
+    if not chance(rng, share):
+        return metadata, ()
+    others = sample([c for c in CATEGORIES if c != category], 3, rng)
+    a, b, c = (pick(rng, other.nouns) for other in others)
+    form = pick(rng, STUFFINGS)
+    title = form.format(title=metadata.title, a=a, b=b, c=c)
+    used = tuple(noun for name, noun in (("{a}", a), ("{b}", b), ("{c}", c)) if name in form)
+    return replace(metadata, title=title[:1].upper() + title[1:]), used
+
+
+def write_slogan(category: str, brand: str, rng: np.random.Generator) -> str:
+    """Return words for an overlay, which name another category and brand than those given."""
+    kind = pick(rng, [c.name for c in CATEGORIES if c.name != category])
+    maker = pick(rng, [b for tier in BRANDS for b in tier if b != brand])
+    return pick(rng, SLOGANS).format(kind=kind, brand=maker)
 
 
 def _price(category: Category, tier: int, rng: np.random.Generator) -> float:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from tgqformer.catalog.items import Pair
 from tgqformer.catalog.sessions import pairs_from_log
-from tgqformer.storefront.streams import shuffled, stream
+from tgqformer.storefront.shop import Product
+from tgqformer.storefront.streams import sample, shuffled, stream
+from tgqformer.storefront.taxonomy import CATEGORIES
 
 MIN_COUNT = 2  # two sessions: what random clicks share stays below
 TARGETS = 10
@@ -22,6 +26,20 @@ def cold_items(item_ids: list[str], seed: int) -> dict[str, str]:
     split = dict.fromkeys(order, "train")
     split.update(dict.fromkeys(order[:val], "val"))
     split.update(dict.fromkeys(order[val : val + test], "test"))
+    return split
+
+
+def hold_out(count: int, seed: int) -> frozenset[str]:
+    """Return the names of so many categories, drawn from all."""
+    return frozenset(sample([c.name for c in CATEGORIES], count, stream(seed, "held-out")))
+
+
+def split_products(
+    products: Sequence[Product], held_out: frozenset[str], seed: int
+) -> dict[str, str]:
+    """Return the split of every item: `cold_items`, and "test" in the categories held out."""
+    split = cold_items([p.item_id for p in products], seed)
+    split.update({p.item_id: "test" for p in products if p.category.name in held_out})
     return split
 
 

@@ -6,17 +6,40 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tgqformer.corruption import OVERLAYS, draw_background
 from tgqformer.corruption.backgrounds import gradient, shade
-from tgqformer.corruption.canvas import Colour, chance, pick, uniform
+from tgqformer.corruption.canvas import (
+    PROMO_COLOURS,
+    Colour,
+    chance,
+    draw_text,
+    ink_on,
+    paste,
+    pick,
+    sticker,
+    uniform,
+)
+from tgqformer.storefront.metadata import write_slogan
 from tgqformer.storefront.product import draw_product, drop_shadow
+from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
 from tgqformer.storefront.shapes import SHAPES, SILHOUETTES
 from tgqformer.storefront.streams import sample
 from tgqformer.storefront.style import COLOURWAYS, PATTERNS, Look, make_look
 
-PHOTOS = ("clean", "overlay", "clutter", "heavy")
+PHOTOS = ("clean", "overlay", "clutter", "heavy", "siblings")
+SLOGAN = "slogan"
+_LAID_ON = (
+    "corner_badge",
+    "price_sticker",
+    "banner",
+    "watermark",
+    "text_block",
+    "frame",
+    "collage_inset",
+)
+"""The overlays of a shop, by name, so that a kind added to OVERLAYS changes no shop."""
 _SCALE = 2  # photos are drawn at twice their size and reduced, for smooth edges
 _PASTELS: tuple[Colour, ...] = (
     (244, 236, 226),
@@ -54,40 +77,82 @@ class Photo:
         image: RGB [size, size].
         product_box: where the product is, whatever lies over it.
         distractor_boxes: where the other products are, cut at the photo's border.
-        overlays: names from OVERLAYS, in the order in which they were laid on.
+        distractors: their categories, in the same order.
+        overlays: names from OVERLAYS, and SLOGAN, in the order in which they were laid on.
+        slogan: the words that name another category and brand, "" without.
     """
 
     image: Image.Image
     product_box: Box
     distractor_boxes: list[Box]
+    distractors: list[str]
     overlays: list[str]
+    slogan: str
 
 
-def take_photo(look: Look, kind: str, size: int, rng: np.random.Generator) -> Photo:
+def take_photo(
+    look: Look,
+    kind: str,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    brand: str = "",
+    drawing: Drawing = DRAWINGS[LATEST],
+) -> Photo:
     """Photograph a product.
 
     Args:
         look: the product.
-        kind: one of PHOTOS: "clean" (a packshot), "overlay" (one to three overlays on it),
-            "clutter" (one to three products of other categories and styles around it), "heavy"
-            (two to four of them, and overlays).
+        kind: one of PHOTOS: "clean" (a packshot), "overlay" (one to three overlays on it, and
+            perhaps a slogan), "clutter" (one to three other products around it, `drawing.kin` of
+            them of its own category), "heavy" (two to four of them, and overlays), "siblings"
+            (as heavy, all of them of its own category).
         size: side of the photo in pixels.
         rng: where the randomness comes from.
+        brand: the product's, which no slogan names.
+        drawing: how hard.
     """
     side = size * _SCALE
-    if kind in ("clutter", "heavy"):
+    kin = 1.0 if kind == "siblings" else drawing.kin
+    if kind in ("clutter", "heavy", "siblings"):
         count = int(rng.integers(1, 4)) if kind == "clutter" else int(rng.integers(2, 5))
-        canvas, product_box, others = _scene(look, count, side, rng)
+        canvas, product_box, others = _scene(look, count, side, kin, rng)
     else:
         canvas, product_box, others = _packshot(look, side, rng)
     image = canvas.reduce(_SCALE)
     overlays: list[str] = []
-    if kind in ("overlay", "heavy"):
-        overlays = sample(tuple(OVERLAYS), pick(rng, (1, 1, 2, 3)), rng)
+    slogan = ""
+    if kind in ("overlay", "heavy", "siblings"):
+        overlays = sample(_LAID_ON, pick(rng, (1, 1, 2, 3)), rng)
         for name in overlays:
             image = OVERLAYS[name](image, uniform(rng, 0.3, 0.75), rng)
-    boxes = [_reduced(box, size) for box in (product_box, *others)]
-    return Photo(image, boxes[0], [box for box in boxes[1:] if box.area > 0], overlays)
+        if chance(rng, drawing.slogans):
+            slogan = write_slogan(look.category, brand, rng)
+            image = _lay_slogan(image, slogan, rng)
+            overlays.append(SLOGAN)
+    placed = [(_reduced(box, size), name) for box, name in others]
+    shown = [(box, name) for box, name in placed if box.area > 0]
+    return Photo(
+        image=image,
+        product_box=_reduced(product_box, size),
+        distractor_boxes=[box for box, _ in shown],
+        distractors=[name for _, name in shown],
+        overlays=overlays,
+        slogan=slogan,
+    )
+
+
+def _lay_slogan(image: Image.Image, words: str, rng: np.random.Generator) -> Image.Image:
+    """Lay a bar with the words across the photo, at the top or the bottom."""
+    colour, at_bottom = pick(rng, PROMO_COLOURS), chance(rng, 0.5)
+    height = uniform(rng, 0.09, 0.16) * image.height
+
+    def paint(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+        draw.rectangle((0, 0, w, h), fill=(*colour, 255))
+        draw_text(draw, (w * 0.03, h * 0.1, w * 0.97, h * 0.9), words, (*ink_on(colour), 255))
+
+    bar = sticker(image.width, height, paint)
+    return paste(image, bar, 0, image.height - bar.height if at_bottom else 0)
 
 
 def _reduced(box: Box, size: int) -> Box:
@@ -97,7 +162,7 @@ def _reduced(box: Box, size: int) -> Box:
 
 def _packshot(
     look: Look, side: int, rng: np.random.Generator
-) -> tuple[Image.Image, Box, list[Box]]:
+) -> tuple[Image.Image, Box, list[tuple[Box, str]]]:
     ground = float(rng.random())
     if ground < 0.55:
         canvas = Image.new("RGB", (side, side), "white")
@@ -111,32 +176,51 @@ def _packshot(
 
 
 def _scene(
-    look: Look, count: int, side: int, rng: np.random.Generator
-) -> tuple[Image.Image, Box, list[Box]]:
+    look: Look, count: int, side: int, kin: float, rng: np.random.Generator
+) -> tuple[Image.Image, Box, list[tuple[Box, str]]]:
+    """Return a product among others: the picture, its box, and theirs with their categories."""
     canvas = draw_background((side, side), rng)
-    product = draw_product(look, uniform(rng, 0.36, 0.58) * side, uniform(rng, -8, 8))
+    length = uniform(rng, 0.36, 0.58) * side
+    product = draw_product(look, length, uniform(rng, -8, 8))
     fx, fy = uniform(rng, 0, 1), uniform(rng, 0.1, 1)
     x, y = round(fx * (side - product.width)), round(fy * (side - product.height))
     own = Box(x, y, x + product.width, y + product.height)
-    behind: list[tuple[Image.Image, Box]] = []
-    front: list[tuple[Image.Image, Box]] = []
+    behind: list[tuple[Image.Image, Box, str]] = []
+    front: list[tuple[Image.Image, Box, str]] = []
     for _ in range(count):
-        other = draw_product(
-            _distractor(look, rng), uniform(rng, 0.28, 0.68) * side, uniform(rng, -15, 15)
-        )
-        box = _place(other, own, [b for _, b in behind + front], side, rng)
-        hides = sum(b.overlap(own) for _, b in front) + box.overlap(own)
-        in_front = chance(rng, 0.5) and hides <= 0.22 * own.area
-        (front if in_front else behind).append((other, box))
-    for other, box in behind:
+        distractor = _distractor(look, kin, rng)
+        alike = distractor.category == look.category
+        longest = uniform(rng, 0.5, 0.9) * length if alike else uniform(rng, 0.28, 0.68) * side
+        other = draw_product(distractor, longest, uniform(rng, -15, 15))
+        box = _place(other, own, [b for _, b, _ in behind + front], side, rng)
+        hides = sum(b.overlap(own) for _, b, _ in front) + box.overlap(own)
+        in_front = chance(rng, 0.5) and hides <= 0.22 * own.area and not alike
+        (front if in_front else behind).append((other, box, distractor.category))
+    for other, box, _ in behind:
         _put(canvas, other, box.x0, box.y0)
     _put(canvas, product, x, y)
-    for other, box in front:
+    for other, box, _ in front:
         _put(canvas, other, box.x0, box.y0)
-    return canvas, own, [box for _, box in behind + front]
+    return canvas, own, [(box, name) for _, box, name in behind + front]
 
 
-def _distractor(look: Look, rng: np.random.Generator) -> Look:
+def _distractor(look: Look, kin: float, rng: np.random.Generator) -> Look:
+    """Return another product, with probability `kin` of the same category.
+
+    It may have the pattern or the colourway of the one for sale, but not both; without kin it has
+    neither, as in the first drawing.
+    """
+    if kin == 0:
+        return _stranger(look, rng)
+    pattern, colourway = look.pattern, look.colourway
+    others = [name for name in SHAPES if name != look.category]
+    category = look.category if chance(rng, kin) else pick(rng, others)
+    while (pattern, colourway) == (look.pattern, look.colourway):
+        pattern, colourway = pick(rng, PATTERNS), pick(rng, tuple(COLOURWAYS))
+    return make_look(category, int(rng.integers(SILHOUETTES)), pattern, colourway, rng)
+
+
+def _stranger(look: Look, rng: np.random.Generator) -> Look:
     return make_look(
         pick(rng, [name for name in SHAPES if name != look.category]),
         int(rng.integers(SILHOUETTES)),

@@ -1,7 +1,11 @@
-"""The named noise regimes: what goes wrong with an item's photo and metadata.
+"""The rules of a shop: the versions of its drawing, and the named noise regimes.
 
-The regimes have streams of their own, so that the same seed with another noise is the same shop:
-the same products, sessions and pairs, otherwise photographed and described.
+A version says how hard the shop is as a whole. The first one is as the shop was first drawn, and
+stays, so that old figures can be made again; the second one adds what real shops have.
+
+A regime says what goes wrong with one item's photo and metadata. The regimes have streams of their
+own, so that the same seed with another noise is the same shop: the same products, sessions and
+pairs, otherwise photographed and described.
 """
 
 from __future__ import annotations
@@ -11,7 +15,39 @@ from dataclasses import dataclass
 from tgqformer.corruption.canvas import chance
 from tgqformer.storefront.streams import stream
 
-REGIMES = ("clean", "overlay", "clutter", "heavy", "mislabelled")
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What one version of the drawing has in it; each share lies in 0..1, and 0 leaves it out.
+
+    Attributes:
+        version: its number, a key of DRAWINGS.
+        kin: share of the distractors in a photo that are of the product's own category. They stand
+            behind the product and are smaller, as the one for sale stands in front.
+        families: share of the products that come in families: two to four colourways of one
+            product under one title. Sisters are no positives of each other but by chance, since
+            shoppers look for a style.
+        popularity: whether clicks follow a law of popularity; otherwise all products are alike.
+        slogans: share of the photos with overlays that get one more, whose words name another
+            category and another brand.
+        stuffed: share of the titles that name things of other categories.
+    """
+
+    version: int
+    kin: float = 0.0
+    families: float = 0.0
+    popularity: bool = False
+    slogans: float = 0.0
+    stuffed: float = 0.0
+
+
+DRAWINGS = {
+    1: Drawing(1),
+    2: Drawing(2, kin=1 / 3, families=1 / 3, popularity=True, slogans=0.5, stuffed=0.25),
+}
+LATEST = max(DRAWINGS)
+
+REGIMES = ("clean", "overlay", "clutter", "heavy", "siblings", "mislabelled")
 NOISES = ("market", *REGIMES)
 NO_PHOTO = "no_photo"
 
@@ -33,7 +69,7 @@ class Regime:
 
     Attributes:
         name: one of REGIMES, or "no_photo"; the column `noise` of the labels.
-        photo: "clean", "overlay", "clutter" or "heavy"; None where there is no photo.
+        photo: "clean", "overlay", "clutter", "heavy" or "siblings"; None where there is no photo.
         spoiled: whether its metadata is wrong or missing.
     """
 

@@ -3,41 +3,47 @@
 A session has an intent, the cell of some product. A click goes, most of the time, to a product of
 that cell (of the same category about half the time); sometimes to the same style in a neighbouring
 tier, or to another colourway; and now and then to anything.
+
+Where the drawing has popularity, shoppers follow the crowd: popular products open more of the
+sessions, of the products that a click may go to each has its chance in proportion, and who drifts
+meets the bestsellers of all tiers, or of all colourways. Such shoppers look at fewer products each,
+so that what few look at has fewer positives, or none. Sisters get no clicks for being sisters: who
+drifts to another colourway may meet one like any other product there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Hashable, Sequence
+from itertools import accumulate
 
 import numpy as np
 import polars as pl
 
 from tgqformer.corruption.canvas import chance, pick
+from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
 from tgqformer.storefront.shop import Cell, Product
 from tgqformer.storefront.streams import stream
 from tgqformer.storefront.style import COLOURWAYS
 from tgqformer.storefront.taxonomy import BRANDS
 
 IN_CELL, DRIFT = 0.74, 0.16  # the rest, 0.1, is a click on anything
-SESSIONS_PER_ITEM = 1.2
 _OPENING = 1_735_689_600  # 1 January 2025, UTC
 _YEAR = 365 * 24 * 3600
 
 
-def shop_sessions(products: Sequence[Product], seed: int) -> pl.DataFrame:
+def shop_sessions(
+    products: Sequence[Product], seed: int, drawing: Drawing = DRAWINGS[LATEST]
+) -> pl.DataFrame:
     """Return the clicks: columns user, item, time (seconds since 1970), by user."""
-    cells: dict[Cell, list[int]] = {}
-    for product in products:
-        cells.setdefault(product.cell, []).append(product.number)
+    shoppers = Crowd(products) if drawing.popularity else Shoppers(products)
     users: list[str] = []
     clicked: list[str] = []
     times: list[int] = []
-    for session in range(round(SESSIONS_PER_ITEM * len(products))):
+    for session in range(round(shoppers.sessions_per_item * len(products))):
         rng = stream(seed, "session", session)
         now = _OPENING + int(rng.integers(_YEAR))
-        # Round robin over the products: every one opens a session sooner or later.
-        start = products[session % len(products)]
-        for number in _visit(start, products, cells, rng):
+        for number in shoppers.visit(session, rng):
             users.append(f"u{session:07d}")
             clicked.append(products[number].item_id)
             times.append(now)
@@ -48,32 +54,97 @@ def shop_sessions(products: Sequence[Product], seed: int) -> pl.DataFrame:
     )
 
 
-def _visit(
-    start: Product,
-    products: Sequence[Product],
-    cells: dict[Cell, list[int]],
-    rng: np.random.Generator,
-) -> list[int]:
-    seen = [start.number]
-    for _ in range(int(rng.integers(3, 8))):
-        u = float(rng.random())
-        if u < IN_CELL:
-            candidates = cells[start.cell]
-            if chance(rng, 0.5):
-                alike = [n for n in candidates if products[n].category == start.category]
-                candidates = alike if set(alike) - set(seen) else candidates
-        elif u < IN_CELL + DRIFT:
-            candidates = cells.get(_drifted(start.cell, rng), [])
+class Shoppers:
+    """Shoppers to whom all products are alike."""
+
+    sessions_per_item = 1.2
+    clicks = (3, 8)  # from and below, after the first
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self.products = products
+        self.cells: dict[Cell, list[int]] = {}
+        for product in products:
+            self.cells.setdefault(product.cell, []).append(product.number)
+
+    def visit(self, session: int, rng: np.random.Generator) -> list[int]:
+        """Return the numbers of the products that a session clicks on, in order."""
+        start = self.products[self.opening(session, rng)]
+        seen = [start.number]
+        for _ in range(int(rng.integers(*self.clicks))):
+            u = float(rng.random())
+            if u < IN_CELL:
+                candidates = self.cells[start.cell]
+                if chance(rng, 0.5):
+                    alike = [n for n in candidates if self.products[n].category == start.category]
+                    candidates = alike if set(alike) - set(seen) else candidates
+            elif u < IN_CELL + DRIFT:
+                candidates = self.drifted(start.cell, rng)
+            else:
+                candidates = [self.anything(rng)]
+            fresh = [n for n in candidates if n not in seen]
+            if fresh:
+                seen.append(self.choice(fresh, rng))
+        return seen
+
+    def opening(self, session: int, rng: np.random.Generator) -> int:
+        """Round robin over the products: every one opens a session sooner or later."""
+        return session % len(self.products)
+
+    def drifted(self, cell: Cell, rng: np.random.Generator) -> list[int]:
+        """Return the products of a cell beside the given one."""
+        if chance(rng, 0.6):
+            tier = cell.tier + pick(rng, (-1, 1))
+            beside = cell._replace(tier=min(len(BRANDS) - 1, max(0, tier)))
         else:
-            candidates = [int(rng.integers(len(products)))]
-        fresh = [n for n in candidates if n not in seen]
-        if fresh:
-            seen.append(pick(rng, fresh))
-    return seen
+            beside = cell._replace(colourway=pick(rng, tuple(COLOURWAYS)))
+        return self.cells.get(beside, [])
+
+    def anything(self, rng: np.random.Generator) -> int:
+        """Return any product."""
+        return int(rng.integers(len(self.products)))
+
+    def choice(self, numbers: Sequence[int], rng: np.random.Generator) -> int:
+        """Return one of some products."""
+        return pick(rng, numbers)
 
 
-def _drifted(cell: Cell, rng: np.random.Generator) -> Cell:
-    if chance(rng, 0.6):
-        tier = cell.tier + pick(rng, (-1, 1))
-        return cell._replace(tier=min(len(BRANDS) - 1, max(0, tier)))
-    return cell._replace(colourway=pick(rng, tuple(COLOURWAYS)))
+class Crowd(Shoppers):
+    """Shoppers who go where the others go."""
+
+    sessions_per_item = 2.0
+    clicks = (2, 6)
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        super().__init__(products)
+        self.sums = list(accumulate(product.popularity for product in products))
+        self.lines: dict[Hashable, list[int]] = {}
+        for product in products:
+            for line in _lines(product.cell):
+                self.lines.setdefault(line, []).append(product.number)
+
+    def opening(self, session: int, rng: np.random.Generator) -> int:
+        """One session in four opens with any product, the others by popularity."""
+        return super().anything(rng) if session % 4 == 0 else self.anything(rng)
+
+    def drifted(self, cell: Cell, rng: np.random.Generator) -> list[int]:
+        """Return the products of the cell's style in any tier, or of its tier in any colourway."""
+        any_tier, any_colourway = _lines(cell)
+        return self.lines[any_tier if chance(rng, 0.6) else any_colourway]
+
+    def anything(self, rng: np.random.Generator) -> int:
+        """Return any product, by popularity."""
+        return _find(self.sums, rng)
+
+    def choice(self, numbers: Sequence[int], rng: np.random.Generator) -> int:
+        """Return one of some products, by popularity."""
+        sums = list(accumulate(self.products[n].popularity for n in numbers))
+        return numbers[_find(sums, rng)]
+
+
+def _lines(cell: Cell) -> tuple[Hashable, Hashable]:
+    return (cell.group, cell.pattern, cell.colourway), (cell.group, cell.tier, cell.pattern)
+
+
+def _find(sums: Sequence[float], rng: np.random.Generator) -> int:
+    """Return a place, each as likely as what it adds to the running sums."""
+    return min(bisect(sums, sums[-1] * float(rng.random())), len(sums) - 1)
