@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.catalog.images import read_image_bytes
-from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.images import image_key
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
@@ -79,6 +78,8 @@ def _components(size: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.in
 
 
 def _size(ref: ImageRef) -> int:
+    if isinstance(ref, DrawnPhoto):
+        return _size(ref.source)
     if isinstance(ref, bytes):
         return len(ref)
     try:
@@ -89,6 +90,6 @@ def _size(ref: ImageRef) -> int:
 
 def _digest(ref: ImageRef) -> bytes | None:
     try:
-        return hashlib.sha256(read_image_bytes(ref)).digest()
+        return bytes.fromhex(image_key(ref))
     except ImageError:
         return None

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
-from tgqformer.catalog.images import image_suffix
-from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.images import decode_image, image_suffix
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
 from tgqformer.files import atomic_path, write_bytes, write_text
@@ -113,6 +114,10 @@ class _PhotoWriter:
 
     def place(self, ref: ImageRef) -> str | bytes:
         """Return a path below the folder, or the bytes themselves where those go into the table."""
+        if isinstance(ref, DrawnPhoto):
+            drawn = BytesIO()
+            decode_image(ref).save(drawn, "PNG")
+            ref = drawn.getvalue()
         if isinstance(ref, bytes):
             if self._inline:
                 return ref

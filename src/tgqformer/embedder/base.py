@@ -1,6 +1,7 @@
 """The frozen base: what the towers know before anything is trained (ours).
 
-    base_i = unit(P_i (image_global - m_i)) / sqrt(2)      base_t = unit(P_t (text_global - m_t)) / sqrt(2)
+    base_i = unit(P_i (image_global - m_i)) / sqrt(2)
+    base_t = unit(P_t (text_global - m_t)) / sqrt(2)
 
 m is the catalog's mean; P are the first principal axes, each divided by the root of its singular
 value (half whitening), so that a few strong axes do not decide alone. The two parts have dimensions
@@ -16,6 +17,8 @@ two streams inside the connector, this (ours) all that makes up an embedding.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +62,8 @@ class FrozenBase(nn.Module):
     @staticmethod
     def _part(vectors: Tensor, mean: Tensor, axes: Tensor, has: Tensor) -> Tensor:
         with torch.autocast(vectors.device.type, enabled=False):
-            return F.normalize((vectors.float() - mean) @ axes, dim=-1) * has * 0.5**0.5
+            part: Tensor = F.normalize((vectors.float() - mean) @ axes, dim=-1)
+        return part * (has * math.sqrt(0.5))
 
     @torch.no_grad()
     def fit(self, image: Tensor, text: Tensor) -> None:
@@ -105,7 +109,8 @@ def _half_whitened(centred: Tensor, count: int) -> Tensor:
     kept = min(count, int((values > LEAST * values[0].clamp(min=1e-30)).sum()))
     values, axes = values[:kept], axes[:, :kept]
     sign = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
-    return axes * sign * values**-0.25  # the variance is the square of the singular value
+    scaled: Tensor = axes * sign * values**-0.25  # a variance is a squared singular value
+    return scaled
 
 
 class Reliability(nn.Module):
@@ -134,5 +139,5 @@ class Reliability(nn.Module):
             has.new_zeros(len(has), 1) if agreement is None else agreement.detach().to(has),
             has,
         ]
-        said = self.last(F.gelu(self.hidden(torch.cat(seen, dim=-1))))
+        said: Tensor = self.last(F.gelu(self.hidden(torch.cat(seen, dim=-1))))
         return torch.exp(STRETCH * torch.tanh(said.float()))

@@ -22,9 +22,9 @@ class EmbedderConfig:
         language: the backbone and its prompt.
         dims: D, the width of an embedding.
         matryoshka: prefixes of the embedding that are trained to stand on their own.
-        base: what the embedding starts from (`base.py`, ours). "trained": the frozen towers' vectors,
-            and a linear map of them that starts at zero; "frozen": without that map; "none": only
-            what is learned, as the paper and its rivals have it.
+        base: what the embedding starts from (`base.py`, ours). "trained": the frozen towers'
+            vectors, and a linear map of them that starts at zero; "frozen": without that map;
+            "none": only what is learned, as the paper and its rivals have it.
         reliability: weigh the parts of the base and the streams item by item (ours).
         fusion: what joins the backbone's state: "none", or "late": the tower's global image vector,
             before the head, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.

@@ -2,8 +2,8 @@
 
 tower states -> connector -> visual tokens -> backbone (with the metadata) -> head -> embedding
 
-With a base (ours, `base.py`) the embedding starts as the frozen towers' vectors, and what is learned
-is added to it, all of it zero at the start:
+With a base (ours, `base.py`) the embedding starts as the frozen towers' vectors, and what is
+learned is added to it, all of it zero at the start:
 
     b = w_photo base_i + w_metadata base_t
     embedding = unit(b + A b + s sum_j w_j stream_j / |sum_j stream_j| + head(backbone))

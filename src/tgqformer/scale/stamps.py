@@ -11,26 +11,31 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tgqformer.catalog.items import DrawnPhoto
 from tgqformer.retrieval.embeddings import STAMP_BYTES
 
 if TYPE_CHECKING:
-    from tgqformer.catalog.items import Item
+    from tgqformer.catalog.items import ImageRef, Item
 
 
 def stamp(item: Item, text: str) -> bytes:
     """16 bytes, equal as long as `text` and the item's photos are."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=STAMP_BYTES)
     for ref in item.images:
-        if isinstance(ref, bytes):
-            told = hashlib.sha256(ref).hexdigest()
-        else:
-            try:
-                status = ref.stat()
-                told = f"{ref.name}\0{status.st_size}\0{status.st_mtime_ns}"
-            except (OSError, ValueError):
-                told = f"{ref.name}\0absent"
-        digest.update(b"\0\0" + told.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0\0" + _state(ref).encode("utf-8", "surrogatepass"))
     return digest.digest()
+
+
+def _state(ref: ImageRef) -> str:
+    if isinstance(ref, DrawnPhoto):
+        return f"{_state(ref.source)}\0{ref.recipe}"
+    if isinstance(ref, bytes):
+        return hashlib.sha256(ref).hexdigest()
+    try:
+        status = ref.stat()
+        return f"{ref.name}\0{status.st_size}\0{status.st_mtime_ns}"
+    except (OSError, ValueError):
+        return f"{ref.name}\0absent"
 
 
 def catalog_digest(ids: Iterable[str], stamps: Iterable[bytes]) -> str:

@@ -67,7 +67,8 @@ class NoiseConfig:
     """Views of items under drawn noise, each the same item as its clean form (`noise.py`, ours).
 
     Attributes:
-        views: of each item; 0 trains without them. Each takes as much of the token cache as a photo.
+        views: of each item; 0 trains without them. Each takes as much of the token cache as a
+            photo.
         share: of a batch's pairs that are an item and a view of itself; the rest are the shop's.
             A catalog without pairs has nothing else.
         appear: how often an item of a shop's pair appears as a view of itself.
@@ -104,7 +105,8 @@ class TrainingConfig:
     """Options of a training run.
 
     Attributes:
-        steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for.
+        steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for
+            (`plan.py`).
         batch_size: pairs in a batch, over all processes.
         chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
             on, which gives the same gradient in less memory. None runs the batch at once.
@@ -190,8 +192,8 @@ class TrainingConfig:
             raise ConfigError(f"training.chunk_size ({self.chunk_size}) must be 1 or more.")
         if self.eval_every < -1:
             raise ConfigError(
-                f"training.eval_every ({self.eval_every}) must be 1 or more, 0 for never, or -1 for "
-                "ten times in a run."
+                f"training.eval_every ({self.eval_every}) must be 1 or more, 0 for never, or -1 "
+                "for ten times in a run."
             )
         if self.alignment_steps > self.steps > 0:
             raise ConfigError(

@@ -2,9 +2,9 @@
 
 A view is an item as another seller might show it: its photo under drawn overlays and clutter, its
 metadata with a fault, or one of the two missing. It is the same item, so it is a positive of its
-clean form, whether the shop has a pair of it or not; and its unreliability is known to be one, which
-is what the gates need in order to learn what they are for. Everything is drawn by seed. A view's
-photo is drawn when it is read and is kept nowhere but, as tokens, in the token cache.
+clean form, whether the shop has a pair of it or not; and the gates meet photos and metadata that
+are unreliable, which is what they are for. Everything is drawn by seed. A view's photo is drawn
+when it is read and is kept nowhere but, as tokens, in the token cache.
 
 The kinds of noise are those of `corruption.OVERLAYS` and `corruption.CLUTTER`; the `UNSEEN_*` kinds
 beside them are never drawn here, so that a model can be judged by noise that it has not met.
@@ -31,7 +31,14 @@ ODDS = (0.6, 0.2, 0.2)
 """How often a view has both families of noise, overlays alone, clutter alone."""
 
 PRAISE = ("Hot sale", "Free shipping", "New arrival", "Best price", "Limited offer", "Top quality")
-CLAIMS = ("great gift idea", "fast delivery", "official store", "buy 2 get 1", "last chance", "2026")
+CLAIMS = (
+    "great gift idea",
+    "fast delivery",
+    "official store",
+    "buy 2 get 1",
+    "last chance",
+    "2026",
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,9 @@ class NoiseViews:
     def _fault(self, item: Item, rng: np.random.Generator) -> Item:
         """One field dropped, or another item's brand or category, or advertising for a title."""
         other = self.items[int(rng.integers(len(self.items)))]
-        advert = f"{PRAISE[int(rng.integers(len(PRAISE)))]} {CLAIMS[int(rng.integers(len(CLAIMS)))]}"
+        advert = (
+            f"{PRAISE[int(rng.integers(len(PRAISE)))]} {CLAIMS[int(rng.integers(len(CLAIMS)))]}"
+        )
         faults: list[dict[str, object]] = []
         for field in ("title", "brand", "category"):
             if getattr(item, field):

@@ -1,4 +1,4 @@
-"""How long a run takes: steps and what follows from them, by the numbers of items and pairs (ours)."""
+"""How long a run takes: steps, and what follows from them, by the catalog's size (ours)."""
 
 from __future__ import annotations
 

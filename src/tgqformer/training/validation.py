@@ -1,8 +1,8 @@
 """How good the current model is, quick enough to be looked at during training.
 
-A fixed sample of queries is asked of a fixed pool, as it is and with every item as a noise view that
-training does not draw, and the run is chosen by both. A catalog without any pairs is asked which
-item a view shows.
+A fixed sample of queries is asked of a fixed pool, as it is and with every item as a noise view
+that training does not draw, and the run is chosen by both. A catalog without any pairs is asked
+which item a view shows.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Validation:
     def run(
         self, embedder: ItemEmbedder, *, connector_only: bool, batch_size: int = 64
     ) -> dict[str, float]:
-        """Figures of the current model, of its visual view as "visual_*", and under noise, "noisy_*".
+        """Figures of the model, of its visual view as "visual_*", and under noise as "noisy_*".
 
         Where there is no embedding yet (an alignment stage without a base) the visual view stands
         for it.

@@ -138,6 +138,6 @@ def _listed(value: Any) -> list[str]:
 
 
 def _with_photos(item: Item, urls: list[str], found: Downloads, place: Path) -> Item:
-    own = [ref for ref in item.images if isinstance(ref, bytes) or not ref.is_relative_to(place)]
+    own = [ref for ref in item.images if not (isinstance(ref, Path) and ref.is_relative_to(place))]
     fetched = [found.paths[url].resolve() for url in urls if url in found.paths]
     return replace(item, images=(*own, *fetched))
