@@ -53,8 +53,7 @@ class Demo:
     def plan(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield each stage with a line that says what it does."""
         yield f"Drawing a shop of {self.items:,} items into {self.shop}", self.draw
-        steps = self.config.training.steps
-        yield f"Training for {steps:,} steps into {self.run}", self.train
+        yield f"Training into {self.run}", self.train
         yield f"Embedding every item into {self.embeddings}", self.embed
         yield "Evaluating beside text only and the frozen towers", self.evaluate
         yield f"Writing {self.report}", self.write

@@ -11,6 +11,7 @@ import click
 from tgqformer.cli.output import json_option, print_json, quiet_option, show, table
 
 if TYPE_CHECKING:
+    from tgqformer.evaluation.compare import Comparison
     from tgqformer.evaluation.result import Evaluation
 
 
@@ -111,7 +112,20 @@ def evaluate(
         print_json({"comparison": comparison.to_dict(), "evaluations": told})
         return
     show(comparison.rich_table(f"{run.name} on {catalog_path.name}, {split}"))
+    if len(models) > 1:
+        click.echo(gain_line(comparison))
     print_breakdown(evaluations)
+
+
+def gain_line(comparison: Comparison) -> str:
+    """One line: how far the model is ahead of the better of its reference points."""
+    from tgqformer.evaluation.compare import metric_label, points
+
+    others = comparison.names[1:]
+    metric = "hit@10" if "hit@10" in comparison.metrics else comparison.metrics[0]
+    best = max(others, key=lambda name: comparison.values[name][metric].value)
+    gap = points(comparison.differences[best][metric])
+    return f"Training gained {metric_label(metric)} {gap} over {best}, the better reference point"
 
 
 def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from tgqformer.cli.options import preset_option, set_option
 from tgqformer.cli.output import json_option, print_json, quiet_option
 
 
-@click.command(short_help="Train on a catalog's co-engaged pairs.")
+@click.command(short_help="Train on a catalog's items and co-engaged pairs.")
 @click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
 @preset_option
@@ -37,7 +38,10 @@ def train(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train an item embedder on the training pairs of CATALOG.
+    """Train an item embedder on the training pairs of CATALOG, and on noise views of its items.
+
+    A catalog without pairs is trained on the views alone. The best step by validation is kept, and
+    the frozen towers are one of the candidates: what training gained over them is told at the end.
 
     The run's folder holds the configuration, the checkpoints, the curve and the trained model. A
     run that was stopped, or killed, goes on with --resume and ends in the same weights.
@@ -60,8 +64,24 @@ def train(
         return
     summary = result.summary
     click.echo(f"Trained {summary['steps']:,} steps in {summary['seconds']:,.0f} s, into {out}")
-    metric = config.training.metric
-    if metric in summary.get("validation", {}):
-        value = 100 * summary["validation"][metric]
-        click.echo(f"Best at step {summary['step']:,}: {metric} {value:.1f} % on validation pairs")
+    for line in describe_gain(summary):
+        click.echo(line)
     click.echo(f"Next: tgqformer evaluate {out} {catalog_path}")
+
+
+def describe_gain(summary: dict[str, Any]) -> list[str]:
+    """What a run's summary says of the step that was kept, and of the gain over the base."""
+    lines = []
+    if "step" in summary:
+        kept = (
+            f"step {summary['step']:,}" if summary["step"] else "the frozen base: no step beat it"
+        )
+        lines.append(f"Kept {kept}")
+    for name, gain in summary.get("gain", {}).items():
+        gap = gain["difference"]
+        told = f"{100 * gain['base']:.1f} -> {100 * gain['model']:.1f} %, {100 * gap['value']:+.1f}"
+        if gap["low"] is not None:
+            told += f" [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+        where = "validation" if name == "clean" else "validation under drawn noise"
+        lines.append(f"Gain over the frozen towers, {gain['metric']} on {where}: {told}")
+    return lines

@@ -74,13 +74,6 @@ class Gain:
     model: float
     difference: Difference
 
-    def __str__(self) -> str:
-        gap = self.difference.absolute
-        text = f"{100 * self.base:.1f} -> {100 * self.model:.1f} %, {100 * gap.value:+.1f}"
-        if gap.low is not None and gap.high is not None:
-            text += f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-        return f"{self.metric} {text}"
-
     def to_dict(self) -> dict[str, object]:
         """For summary.json."""
         return {
