@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
+from tgqformer.cores import cpu_has_bfloat16
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""

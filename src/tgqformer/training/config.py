@@ -115,8 +115,8 @@ class TrainingConfig:
         weight_decay: AdamW's, on matrices only.
         warmup: share of the steps with rising rate.
         schedule: how the rate falls afterwards.
-        precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it (weights
-            and losses stay float32), "float32" is that everywhere.
+        precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it
+            (weights and losses stay float32), "float32" is that everywhere.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
             visual and agreement losses (ours, after BLIP-2's first stage).
