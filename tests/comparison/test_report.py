@@ -24,6 +24,7 @@ from tgqformer.comparison.report.readings import gains_reading, headline_reading
 from tgqformer.comparison.report.standing import strongest
 from tgqformer.comparison.report.words import duration, rate, short_count
 from tgqformer.comparison.results import (
+    VERSION,
     CatalogFacts,
     CatalogResult,
     CellResult,
@@ -128,7 +129,7 @@ def whole() -> Results:
             name.replace("_", " "), "ablation", note="a switch", catalogs={"shop": found(share)}
         )
     return Results(
-        1,
+        VERSION,
         "today",
         "tgqformer compare shop",
         "tiny",

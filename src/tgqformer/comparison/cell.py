@@ -79,6 +79,7 @@ def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, 
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
     facts = {
         "seconds": result.summary["seconds"],
+        "alignment_steps": result.summary["plan"]["alignment_steps"],
         "validation": result.summary.get("validation", {}),
         "curve": _curve(result.curve, config.training.metric),
     }
