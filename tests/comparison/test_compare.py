@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from math import exp
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
+from tgqformer.comparison.gates import faulty
 from tgqformer.comparison.gather import _correct, _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import PLAN, Cell, Plan
@@ -42,6 +44,8 @@ from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
 from tgqformer.training.plan import steps_for
 from tgqformer.training.validation import score
+
+FAULTS = ("no title", "advertising title", "no category", "another's category")
 
 
 def told(plan: Plan) -> dict[str, object]:
@@ -220,8 +224,12 @@ def test_gates_are_told_for_every_condition(results: Results) -> None:
         ("shuffled metadata", 0.0),
         ("no photo", 0.0),
         ("no metadata", 0.0),
+        *((fault, 0.0) for fault in FAULTS),
     }
     for gate in found.values():
+        assert list(gate.weights) == ["photo", "metadata", "anchored", "exploratory"]
+        for weight in gate.weights.values():
+            assert exp(-1.5) < weight.mean == weight.magnitude < exp(1.5)
         for figure in (gate.anchored, gate.exploratory):
             assert figure is not None
             assert abs(figure.mean) <= figure.magnitude < 1
@@ -229,6 +237,32 @@ def test_gates_are_told_for_every_condition(results: Results) -> None:
     assert missing is not None
     assert (missing.mean, missing.spread) == (0, 0)  # nothing agrees with what is not there
     assert results.methods["frozen_both"].gates == ()
+
+
+def test_a_fault_is_one_change_of_the_metadata_and_the_same_each_time(small_shop: Path) -> None:
+    items = [item for item in Catalog.load(small_shop).items if item.title]
+    found = faulty(items)
+    assert set(found) == set(FAULTS)
+    assert found == faulty(items)
+    for name, them in found.items():
+        for item in them:
+            own = next(each for each in items if each.item_id == item.item_id)
+            field = "category" if "category" in name else "title"
+            assert getattr(item, field) != getattr(own, field)
+            assert replace(item, **{field: getattr(own, field)}) == own  # type: ignore[arg-type]
+    bare = [replace(item, title="", category="") for item in items]
+    assert faulty(bare) == {}
+
+
+def test_the_frozen_base_is_where_a_run_starts(
+    plan_of: Callable[..., Plan], run_all: Callable[[Plan], None], tmp_path: Path
+) -> None:
+    plan = plan_of(tmp_path, methods=("base", "tgqformer"), seeds=(0,), sweep=(0.0,))
+    run_all(replace(plan, robustness=False))
+    found = gather(plan).methods
+    base, ours = (found[name].catalogs["small"].metrics for name in ("base", "tgqformer"))
+    assert base["mrr"].value == pytest.approx(ours["mrr"].value)
+    assert found["base"].trained_parameters == 0
 
 
 def test_gates_are_averaged_by_condition_where_a_cell_knows_fewer(copied: Plan) -> None:

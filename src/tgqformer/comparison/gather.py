@@ -328,16 +328,19 @@ def _gates(plan: Plan, method: str) -> tuple[r.GateResult, ...]:
     for cell in _winners(plan, method):
         for row in read_json(plan.path(cell) / GATES) or ():
             told.setdefault((row["condition"], row["severity"]), []).append(row)
-    return tuple(
-        r.GateResult(
-            *condition,
-            *(
-                _mean([row[name] for row in rows])
-                for name in ("anchored", "exploratory", "agreement")
-            ),
-        )
-        for condition, rows in told.items()
-    )
+    return tuple(_gate(condition, rows) for condition, rows in told.items())
+
+
+def _gate(condition: tuple[str, float], rows: Sequence[dict[str, Any]]) -> r.GateResult:
+    anchored, exploratory, agreement = (_mean([row[name] for row in rows]) for name in PARTS)
+    weights = _weights([row.get("weights", {}) for row in rows])
+    return r.GateResult(*condition, anchored, exploratory, agreement, weights)
+
+
+def _weights(rows: Sequence[dict[str, dict[str, float]]]) -> dict[str, r.GateFigure]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: _mean([row.get(name) for row in rows]) for name in names}
+    return {name: mean for name, mean in found.items() if mean is not None}
 
 
 def _mean(found: Sequence[dict[str, float] | None]) -> r.GateFigure | None:

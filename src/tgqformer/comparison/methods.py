@@ -40,6 +40,7 @@ class Method:
         note: one sentence on what it is.
         metadata: what its metadata is in training and in evaluation, where not the items' own.
         frozen: of a frozen method, the towers whose vectors stand side by side.
+        fitted: they do so as the frozen base has them, fitted to the catalog.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Method:
     note: str = ""
     metadata: Metadata | None = None
     frozen: tuple[Literal["image", "text"], ...] = ()
+    fitted: bool = False
 
     def assignments(self, config: RunConfig) -> tuple[str, ...]:
         """`overrides` with the preset's number of tokens and kind of backbone put in."""
@@ -166,6 +168,14 @@ METHODS: dict[str, Method] = {
     ),
     "frozen_both": Method(
         "photo + text (frozen)", "frozen", note="the two side by side", frozen=("image", "text")
+    ),
+    "base": Method(
+        "frozen base",
+        "frozen",
+        _kind("clip_sum", "embedder.base=frozen", "embedder.fusion=none"),
+        "what a run of ours starts as: the two half whitened, in the embedding's width",
+        frozen=("image", "text"),
+        fitted=True,
     ),
 }
 """What `--connectors all` compares, in the order of the tables."""
