@@ -127,7 +127,8 @@ class TrainingConfig:
             (weights and losses stay float32), "float32" is that everywhere.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
-            visual and agreement losses (ours, after BLIP-2's first stage).
+            visual and agreement losses (ours, after BLIP-2's first stage); -1 is three eighths of
+            the steps.
         loss: the weights of the losses.
         dropout: what is hidden in training.
         noise: views of items under drawn noise, as positives of their own.
@@ -206,6 +207,11 @@ class TrainingConfig:
                 f"training.eval_every ({self.eval_every}) must be 1 or more, 0 for never, or -1 "
                 "for ten times in a run."
             )
+        if self.alignment_steps < -1:
+            raise ConfigError(
+                f"training.alignment_steps ({self.alignment_steps}) must be 1 or more, 0 for none, "
+                "or -1 for three eighths of the steps."
+            )
         if self.alignment_steps > self.steps > 0:
             raise ConfigError(
                 f"training.alignment_steps ({self.alignment_steps}) must not exceed "
@@ -219,7 +225,6 @@ _NOT_NEGATIVE = (
     "language_learning_rate",
     "weight_decay",
     "max_grad_norm",
-    "alignment_steps",
     "hard_negatives",
     "patience",
     "steps",
