@@ -117,7 +117,8 @@ class TrainingConfig:
         schedule: how the rate falls afterwards.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
-            visual and agreement losses (ours, after BLIP-2's first stage).
+            visual and agreement losses (ours, after BLIP-2's first stage); none, where there is no
+            backbone or the connector has no streams to align.
         loss: the weights of the losses.
         dropout: what is hidden in training.
         noise: views of items under drawn noise, as positives of their own.
