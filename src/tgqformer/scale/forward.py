@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ModelError
-from tgqformer.towers.base import TowerBatch, TowerOutput, cpu_has_bfloat16
+from tgqformer.towers.base import TowerBatch, TowerOutput
 
 if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder

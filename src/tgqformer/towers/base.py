@@ -11,8 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
+from tgqformer.cores import cpu_has_bfloat16
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
@@ -213,16 +213,6 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return torch.bfloat16
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies in bfloat16 (AVX512-BF16 or AMX); others only emulate it."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:  # not Linux
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 def weights_digest(module: nn.Module) -> str:

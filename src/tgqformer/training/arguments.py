@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
+from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.training.config import TrainingConfig
 
 
@@ -19,8 +20,7 @@ def training_arguments(
     Args:
         out: where checkpoints go.
         evaluates: there are validation pairs.
-        device: what a run in one process trains on; each of several has a GPU of its own. On the
-            CPU, even where there is a GPU, in float32.
+        device: what a run in one process trains on; each of several has a GPU of its own.
     """
     on_cpu = device.type == "cpu"
     evaluates = evaluates and config.eval_every > 0
@@ -39,7 +39,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=save_every,
         seed=config.seed,
-        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
+        bf16=config.precision == "auto" and _has_bfloat16(device),
         report_to=config.report_to.split(","),
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -54,3 +54,7 @@ def training_arguments(
         torch.cuda.set_device(device)
         args._setup_devices = device
     return args
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return cpu_has_bfloat16() if device.type == "cpu" else torch.cuda.is_bf16_supported()

@@ -115,6 +115,8 @@ class TrainingConfig:
         weight_decay: AdamW's, on matrices only.
         warmup: share of the steps with rising rate.
         schedule: how the rate falls afterwards.
+        precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it
+            (weights and losses stay float32), "float32" is that everywhere.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
             visual and agreement losses (ours, after BLIP-2's first stage); none, where there is no
@@ -151,6 +153,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup: float = 0.05
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    precision: Literal["auto", "float32"] = "auto"
     max_grad_norm: float = 1.0
     alignment_steps: int = 0
     loss: LossConfig = field(default_factory=LossConfig)
