@@ -66,6 +66,7 @@ class ItemOutput:
             unnormalised sum is what `visual` is made of.
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
+        base: [B, D] unit vectors, what the frozen base alone says; None without one.
         weights: name to [B, 1], how much each part counts (`Reliability`); empty without.
         scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
             each item: so every gradient of a loss flows through per-item outputs, and a gradient
@@ -78,6 +79,7 @@ class ItemOutput:
     connector: ConnectorOutput
     complete: Tensor
     scales: dict[str, Tensor]
+    base: Tensor | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -207,6 +209,7 @@ class EmbedderModel(nn.Module):
             out,
             complete,
             scales,
+            None if self.base is None else self.base_alone(t),
             weights,
         )
 

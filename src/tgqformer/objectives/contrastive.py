@@ -21,6 +21,7 @@ def info_nce(
     known: Tensor | None = None,
     both_sides: bool = False,
     log_odds: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE over pairs (query_i, target_i).
 
@@ -37,6 +38,7 @@ def info_nce(
         log_odds: [B + B + H], log of how often each item is drawn into a batch, up to a constant.
             It is taken off the item's column, so that an item that is drawn often is no stronger a
             negative for it (logQ correction, Yi et al., RecSys 2019, eq. 3).
+        counted: [B] bool, pairs whose loss counts; the items of the others are negatives alone.
 
     Returns:
         The mean over both directions. Zero vectors give log of the number of columns.
@@ -57,7 +59,30 @@ def info_nce(
         same_side = index[:, None] // batch == index[None, :] // batch
         hidden[:, : 2 * batch] |= same_side
     hidden[index, partner] = False
-    return F.cross_entropy(logits.masked_fill(hidden, float("-inf")), partner)
+    logits = logits.masked_fill(hidden, float("-inf"))
+    if counted is not None:
+        both = torch.cat([counted, counted])
+        logits, partner = logits[both], partner[both]
+    return F.cross_entropy(logits, partner)
+
+
+def neighbourhood(student: Tensor, teacher: Tensor, scale: float) -> Tensor:
+    """How far a student's neighbours are from its teacher's: self-supervised distillation.
+
+    KL(p || q), p = softmax(scale t_i T), q = softmax(scale s_i T), T the teachers of all
+    (SEED, Fang et al., ICLR 2021, eq. 5, with the batch in place of a queue).
+
+    Args:
+        student: [M, D] unit vectors. teacher: [M, D] unit vectors, not trained by this.
+        scale: 1 / temperature of both.
+
+    Returns:
+        The mean over the batch; zero where every student equals its teacher.
+    """
+    teacher = teacher.detach()
+    wanted = (teacher @ teacher.T * scale).log_softmax(dim=-1)
+    found = (student @ teacher.T * scale).log_softmax(dim=-1)
+    return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
 def image_text_contrast(

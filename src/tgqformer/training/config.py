@@ -20,6 +20,9 @@ class LossConfig:
         exploratory: InfoNCE on the exploratory stream alone (ours): it has to tell apart what the
             metadata, and so the anchored stream, takes for one.
         redundancy: correlation between the two streams (the paper's R3).
+        base: an item and its noise view are to have the neighbours that the frozen base has for the
+            item as it is (ours). It takes the place of the main InfoNCE for pairs of an item with
+            its view, where `training.noise.teacher` says so.
         agreement: image-text contrast of the learned agreement (ours), where there is one.
     """
 
@@ -27,10 +30,11 @@ class LossConfig:
     visual: float = 0.5
     exploratory: float = 0.5
     redundancy: float = 0.1
+    base: float = 1.0
     agreement: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("visual", "exploratory", "redundancy", "agreement"):
+        for name in ("visual", "exploratory", "redundancy", "base", "agreement"):
             if getattr(self, name) < 0:
                 raise ConfigError(
                     f"training.loss.{name} ({getattr(self, name)}) must not be negative."
@@ -72,6 +76,9 @@ class NoiseConfig:
         share: of a batch's pairs that are an item and a view of itself; the rest are the shop's.
             A catalog without pairs has nothing else.
         appear: how often an item of a shop's pair appears as a view of itself.
+        teacher: what a view is to be like: "item", its clean form, by InfoNCE; "base", what the
+            frozen base says of the clean form (`training.loss.base`); "auto" is "item" where there
+            are pairs and "base" where views are all there is.
         severity: of the noise over a photo, from and to, each 0 to 1.
         metadata: how often a view's metadata has a fault: a field dropped, another item's brand or
             category, advertising for a title.
@@ -81,6 +88,7 @@ class NoiseConfig:
     views: int = 1
     share: float = 0.5
     appear: float = 0.25
+    teacher: Literal["auto", "item", "base"] = "auto"
     severity: tuple[float, float] = (0.2, 0.8)
     metadata: float = 0.2
     missing: float = 0.05

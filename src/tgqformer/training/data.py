@@ -76,6 +76,8 @@ class StepDataset(Dataset[StepBatch]):
         self.texts = [[embedder.text(item) for item in items] for items in forms]
         """texts[form][row]: form 0 is the item itself, the others are its views."""
         self.log_odds = self._log_odds(query, target)
+        teacher = config.noise.teacher
+        self.base_teaches = teacher == "base" or (teacher == "auto" and not len(query))
         self.hard: Index | None = None
         """[N, K] rows of hard negatives of each item, -1 for none; None before mining."""
 
@@ -107,6 +109,7 @@ class StepDataset(Dataset[StepBatch]):
             same_text=_equal(read),
             own_text=torch.tensor(own, dtype=torch.bool),
             log_odds=None if self.log_odds is None else self.log_odds[rows],
+            own=torch.from_numpy(query == target) if self.base_teaches else None,
         )
         chunks = self._chunks(rows, forms, texts, mine, rng)
         return StepBatch(chunks, facts, torch.from_numpy(order))

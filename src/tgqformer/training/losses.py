@@ -8,8 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput
-from tgqformer.objectives import image_text_contrast, info_nce, matryoshka, redundancy
+from tgqformer.objectives import (
+    image_text_contrast,
+    info_nce,
+    matryoshka,
+    neighbourhood,
+    redundancy,
+)
 from tgqformer.training.config import LossConfig
+
+TEACHING_SCALE = 20.0
+"""1 / temperature of what the base teaches: as INITIAL_SCALES of the contrastive losses."""
 
 PerItem = dict[str, Tensor]
 """Name to [M, D]: everything of a batch that a loss looks at, item by item."""
@@ -25,6 +34,8 @@ class BatchFacts:
         same_text: [M, M] bool, items whose metadata reads alike for the connector.
         own_text: [M] bool, items that were given their own metadata.
         log_odds: [M], how often each is drawn (see `info_nce`); None corrects for nothing.
+        own: [B] bool, pairs of an item with a view of itself, which are to have the neighbours that
+            the frozen base has for its clean form; None where such pairs count like any other.
     """
 
     pairs: int
@@ -32,10 +43,11 @@ class BatchFacts:
     same_text: Tensor
     own_text: Tensor
     log_odds: Tensor | None = None
+    own: Tensor | None = None
 
     def to(self, device: torch.device | str) -> BatchFacts:
         """The same facts on `device`."""
-        tensors = (self.known, self.same_text, self.own_text, self.log_odds)
+        tensors = (self.known, self.same_text, self.own_text, self.log_odds, self.own)
         return BatchFacts(self.pairs, *(None if x is None else x.to(device) for x in tensors))  # type: ignore[arg-type]
 
 
@@ -52,6 +64,8 @@ def per_item(output: ItemOutput, config: LossConfig) -> PerItem:
     if output.embedding is not None:
         out["embedding"] = output.embedding
         used.append("embedding")
+    if config.base and output.base is not None:
+        out["base"] = output.base
     if config.visual or output.embedding is None:
         out["visual"] = output.visual
         used.append("visual")
@@ -95,8 +109,14 @@ def batch_loss(
         name.removeprefix("scale_"): x.mean() for name, x in items.items() if "scale_" in name
     }
     if "embedding" in items:
-        main = _pair_loss(items["embedding"], facts, scales["embedding"], config, dims)
-        terms["main"] = (1.0, main)
+        taught = facts.own if "base" in items else None
+        if taught is None or not taught.all():
+            main = _pair_loss(
+                items["embedding"], facts, scales["embedding"], config, dims, own=taught
+            )
+            terms["main"] = (1.0, main)
+        if taught is not None and taught.any():
+            terms["base"] = (config.base, _taught(items, facts, taught))
     if "visual" in items:
         visual = _pair_loss(items["visual"], facts, scales["visual"], config)
         terms["visual"] = (config.visual if "embedding" in items else 1.0, visual)
@@ -125,6 +145,8 @@ def _pair_loss(
     scale: Tensor,
     config: LossConfig,
     dims: tuple[int, ...] = (),
+    *,
+    own: Tensor | None = None,
 ) -> Tensor:
     b = facts.pairs
     parts = [vectors[:b], vectors[b : 2 * b], vectors[2 * b :]]
@@ -139,9 +161,18 @@ def _pair_loss(
             known=facts.known,
             both_sides=config.both_sides,
             log_odds=facts.log_odds,
+            counted=None if own is None else ~own,
         )
 
     if not dims:
         return loss(parts)
     widths = sorted({*dims, vectors.shape[-1]})
     return matryoshka(lambda v: loss(list(v)), parts, widths)
+
+
+def _taught(items: PerItem, facts: BatchFacts, own: Tensor) -> Tensor:
+    """Items and their views have the neighbours that the base has for the items as they are."""
+    b = facts.pairs
+    teacher = items["base"][:b][own]
+    sides = (items["embedding"][:b][own], items["embedding"][b : 2 * b][own])
+    return torch.stack([neighbourhood(side, teacher, TEACHING_SCALE) for side in sides]).mean()

@@ -109,6 +109,13 @@ def train(
     if progress and rank == 0:
         print(plan, file=sys.stderr)
     embedder = build(config.embedder, cache_dir=cache_dir, device=device, seed=training.seed)
+    texts_cut = embedder.cut_texts(catalog.items)
+    if progress and rank == 0 and texts_cut:
+        print(
+            f"{texts_cut:,} of {len(catalog):,} texts are longer than is read: their fields are "
+            "shortened",
+            file=sys.stderr,
+        )
     validation = Validation(catalog, training)
     dataset = StepDataset(embedder, catalog, training, rank=rank, processes=processes)
     if rank == 0:  # what can be refused has been: from here on this is a run
@@ -133,6 +140,7 @@ def train(
     embedder.model.eval()
     gains = validation.gain(embedder, training.metric) if validation else {}
     summary = _summary(trainer, plan, gains, started, best_kept=best)
+    summary["texts_cut"] = texts_cut
     if trainer.is_world_process_zero():
         embedder.facts = {"training": summary}
         embedder.save_pretrained(out / "model")
