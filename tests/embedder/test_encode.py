@@ -80,8 +80,8 @@ def test_an_item_without_a_readable_photo_is_an_item_without_photo(embedder):
 
 
 def test_the_visual_view_says_nothing_of_a_missing_photo(make, config, items):
-    """What is made of an absent photo must not reach the embedding."""
-    embedder = make(config)
+    """What is made of an absent photo must not reach the backbone."""
+    embedder = make(override(config, ["base=none"]))
     without = Item("a", "red lamp")
     [before] = embedder.encode([without])
     with torch.no_grad():
@@ -127,8 +127,9 @@ def test_building_leaves_the_callers_random_state(make, config):
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(4)
     b, c = make(config, stirred=False, seed=5), make(config, stirred=False, seed=6)
-    assert torch.equal(a.model.head.weight, b.model.head.weight)
-    assert not torch.equal(a.model.head.weight, c.model.head.weight)
+    first, same, other = (m.model.visual_head["anchored"][1].weight for m in (a, b, c))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
 
 
 def test_outputs_tell_gates_and_attention(embedder, items, vectors):
@@ -142,13 +143,26 @@ def test_outputs_tell_gates_and_attention(embedder, items, vectors):
     assert out.complete[:, 0].bool().tolist() == whole
 
 
-def test_the_connector_alone(embedder, items):
+@pytest.mark.parametrize("base", ["none", "trained"])
+def test_the_connector_alone_has_an_embedding_where_there_is_a_base(make, config, items, base):
+    embedder = make(override(config, [f"base={base}"]))
     both = embedder.encode_views(items)
     alone = embedder.encode_views(items, connector_only=True)
     assert set(both) == {"embedding", "visual"}
-    assert set(alone) == {"visual"}
+    assert set(alone) == ({"visual"} if base == "none" else {"embedding", "visual"})
     assert np.array_equal(both["visual"], alone["visual"])
-    np.testing.assert_allclose(np.linalg.norm(alone["visual"], axis=1), 1, atol=1e-5)
+    for vectors in alone.values():
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_without_a_backbone_the_connector_is_never_alone(make, config, items):
+    embedder = make(override(config, ["base=none", "language.kind=none"]))
+    both = embedder.encode_views(items)
+    alone = embedder.encode_views(items, connector_only=True)
+    assert not embedder.model.aligns
+    assert both.keys() == alone.keys()
+    assert all(np.array_equal(both[name], alone[name]) for name in both)
+    assert np.array_equal(both["embedding"], both["visual"])
 
 
 def test_progress_goes_to_standard_error(embedder, items, capsys):

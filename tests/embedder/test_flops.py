@@ -27,9 +27,9 @@ SMALL = ConnectorConfig(width=16, heads=4, layers=2, anchored=4, exploratory=2)
 P, T, Q, D = 9, 5, 6, 16
 
 
-def tiny(**connector: object) -> EmbedderConfig:
+def tiny(base: str = "none", **connector: object) -> EmbedderConfig:
     config = load_preset("tiny").embedder
-    return replace(config, connector=replace(config.connector, **connector))
+    return replace(config, base=base, connector=replace(config.connector, **connector))
 
 
 def counted(kind: str, **options: object) -> int:
@@ -119,6 +119,19 @@ def test_what_is_not_read_costs_nothing():
     assert neither.lora == neither.backbone_tokens_for(1e9) == 0
 
 
+def test_the_base_by_hand():
+    without, frozen, trained = (
+        count_cost(tiny(base, kind="linear")).part("head") for base in ("none", "frozen", "trained")
+    )
+    axes, weigh = (32 + 24) * 32, (32 + 24 + 3) * 128 + 128 * 3  # photo, metadata, one stream
+    assert frozen.multiply_adds - without.multiply_adds == axes + weigh
+    assert trained.multiply_adds - frozen.multiply_adds == 32 * 32
+    norms, biases, strength = 2 * (32 + 24), 128 + 3, 1
+    assert frozen.parameters - without.parameters == weigh + norms + biases + strength
+    assert trained.parameters - frozen.parameters == trained.trained - frozen.trained == 32 * 32
+    assert trained.weights == 4 * (trained.parameters + axes + 32 + 24)
+
+
 def test_notellm2_in_full_is_counted():
     whole = replace(tiny(kind="notellm2"), fusion="late")
     prompt = PromptConfig(**NOTELLM2_PROMPT, max_tokens=48)
@@ -157,7 +170,7 @@ def test_the_tiny_preset_by_hand():
 def test_the_head_is_everything_beside_backbone_and_connector():
     from tgqformer.embedder.model import EmbedderModel, TowerShape
 
-    config = tiny()
+    config = tiny("trained")
     cost = count_cost(config)
     widths = TowerShape(visual=32, image_global=32, text=24, text_global=24, photo_tokens=16)
     model = EmbedderModel(config, widths)

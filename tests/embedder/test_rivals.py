@@ -1,4 +1,7 @@
-"""NoteLLM-2 in full, and text only, image only and CLIP-style sum: configurations of one model."""
+"""NoteLLM-2 in full, and text only, image only and CLIP-style sum: configurations of one model.
+
+Here as they are published: without a base.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ METHODS = {
     "image_only": ["connector.kind=image_only"],
     "clip_sum": ["connector.kind=clip_sum"],
 }
+METHODS = {name: ["base=none", *options] for name, options in METHODS.items()}
 TOLERANCE = 1e-5
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -63,7 +67,7 @@ def test_whatever_is_missing_the_vectors_are_finite_and_of_length_one(
     method, items, name, connector_only
 ):
     found = method(name).encode_views(items, connector_only=connector_only)
-    assert ("embedding" in found) != connector_only
+    assert ("embedding" in found) == (not connector_only or not method(name).model.aligns)
     for vectors in found.values():
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -103,7 +107,10 @@ def test_the_head_starts_centred(make, config, items, name):
     model = embedder.model
     with torch.no_grad():
         out = model.connector(**batch.towers.__dict__)
-        _, state = model._views(batch, out, model._heads(out), connector_only=False)
+        if model.head is None:
+            state = sum(head(out.streams[n]) for n, head in model.visual_head.items())
+        else:
+            state = model.head(model.read(batch, out)[1])
     spread = state.std(dim=0).mean()
     assert float(spread) > 0.1
     assert float(state.mean(dim=0).abs().max()) < 1e-3 * float(spread)
@@ -207,7 +214,7 @@ def test_nine_parts_of_one_loss_and_one_of_the_other(method, items):
 @pytest.mark.parametrize("left_out", ["fusion=none", "prompt"])
 def test_each_part_of_it_is_a_switch(make, config, items, left_out):
     options = METHODS["notellm2"]
-    options = options[:3] if left_out == "prompt" else [*options, left_out]
+    options = options[:4] if left_out == "prompt" else [*options, left_out]
     model = make(override(config, options)).model
     assert (model.fusion is None) == (left_out != "prompt")
     assert model.two_parts == (left_out != "prompt")
@@ -216,6 +223,19 @@ def test_each_part_of_it_is_a_switch(make, config, items, left_out):
 def test_fusion_needs_a_backbone(config):
     with pytest.raises(ConfigError, match=r"embedder.fusion 'late' .* 'clip_sum' has no backbone"):
         override(config, ["connector.kind=clip_sum", "fusion=late"])
+    with pytest.raises(ConfigError, match=r"fusion 'late' .* language.kind 'none' leaves it out"):
+        override(config, ["connector.kind=notellm2", "language.kind=none", "fusion=late"])
+
+
+@pytest.mark.parametrize("kind", ["text_only", "perceiver"])
+def test_a_connector_without_streams_needs_a_backbone_or_a_base(make, config, items, kind):
+    options = [f"connector.kind={kind}", "language.kind=none"]
+    streams = kind == "perceiver"
+    if not streams:
+        with pytest.raises(ConfigError, match=rf"connector.kind '{kind}' says nothing by itself"):
+            make(override(config, [*options, "base=none"]))
+    embedder = make(override(config, options))
+    assert embedder.encode(items).shape == (len(items), 32)
 
 
 # -- the simple ones ------------------------------------------------------------------------------
@@ -257,5 +277,5 @@ def test_the_sum_by_hand(method, items):
 
 def test_the_sum_loads_no_backbone(config, make, items):
     without = replace(config.language, kind="hf", name="./no/such/folder")
-    embedder = make(override(replace(config, language=without), ["connector.kind=clip_sum"]))
+    embedder = make(override(replace(config, language=without), METHODS["clip_sum"]))
     assert embedder.encode(items[:2]).shape == (2, 32)

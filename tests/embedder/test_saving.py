@@ -56,7 +56,8 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved, tmp_path):
     [
         ["language.train=full"],
         ["language.train=frozen"],
-        ["connector.anchoring=guide", "frozen_view=4", "matryoshka=8,16"],
+        ["connector.anchoring=guide", "base=frozen", "reliability=false", "matryoshka=8,16"],
+        ["base=none", "language.kind=none"],
         ["image_tower.name=shared", "text_tower.name=shared", "language.pooling=mean"],
     ],
 )
@@ -71,6 +72,7 @@ def test_other_configurations_come_back_too(make, config, items, tmp_path, chang
 def test_no_frozen_weight_and_no_pickle(saved, embedder):
     assert {path.name for path in saved.iterdir()} == FILES
     trained = {n: p for n, p in embedder.model.named_parameters() if p.requires_grad}
+    trained |= {f"base.{n}": x for n, x in embedder.model.base.named_buffers()}  # fitted
     frozen = {n for n, p in embedder.model.named_parameters() if not p.requires_grad}
     assert any("embed_tokens" in name for name in frozen)
     with safe_open(saved / "model.safetensors", framework="pt") as weights:

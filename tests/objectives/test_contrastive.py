@@ -24,10 +24,12 @@ def by_hand(
     negatives: Tensor | None = None,
     known: Tensor | None = None,
     both_sides: bool = False,
+    log_odds: Tensor | None = None,
 ) -> Tensor:
-    """One row at a time, one column at a time."""
+    """One row at a time, one column at a time; a column weighs by one over its odds."""
     b = len(query)
     everything = [*query, *target, *([] if negatives is None else negatives)]
+    odds = torch.ones(len(everything)) if log_odds is None else log_odds.exp()
     losses = []
     for row in range(2 * b):
         own = (row + b) % (2 * b)
@@ -38,8 +40,8 @@ def by_hand(
             if known is not None and bool(known[row, column]):
                 left_out = True
             if column == own or not left_out:
-                terms.append(torch.exp(scale * everything[row] @ other))
-        positive = torch.exp(scale * everything[row] @ everything[own])
+                terms.append(torch.exp(scale * everything[row] @ other) / odds[column])
+        positive = torch.exp(scale * everything[row] @ everything[own]) / odds[own]
         losses.append(-torch.log(positive / torch.stack(terms).sum()))
     return torch.stack(losses).mean()
 
@@ -69,6 +71,38 @@ def test_equals_the_loop(both_sides, hard, masked):
     known = some_known(10 + hard) if masked else None
     ours = info_nce(query, target, 9.0, negatives=negatives, known=known, both_sides=both_sides)
     torch.testing.assert_close(ours, by_hand(query, target, 9.0, negatives, known, both_sides))
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+@pytest.mark.parametrize("hard", [0, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_with_odds_it_equals_the_loop(both_sides, hard, masked):
+    query, target = unit(5, seed=1), unit(5, seed=2)
+    negatives = unit(hard, seed=4) if hard else None
+    known = some_known(10 + hard) if masked else None
+    odds = torch.randn(10 + hard, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    options = {"negatives": negatives, "known": known, "both_sides": both_sides, "log_odds": odds}
+    torch.testing.assert_close(
+        info_nce(query, target, 9.0, **options), by_hand(query, target, 9.0, **options)
+    )
+
+
+def test_odds_that_are_all_the_same_change_nothing():
+    query, target, negatives = unit(6, seed=1), unit(6, seed=2), unit(2, seed=3)
+    plain = info_nce(query, target, 7.0, negatives=negatives)
+    same = info_nce(query, target, 7.0, negatives=negatives, log_odds=torch.full((14,), 3.0))
+    torch.testing.assert_close(plain, same)
+
+
+def test_an_item_that_is_drawn_often_is_a_weaker_negative():
+    query, target, negatives = (x.requires_grad_() for x in (unit(6), unit(6, seed=1), unit(2)))
+    push = []
+    for odds in (0.0, 2.0):
+        log_odds = torch.zeros(14)
+        log_odds[12] = odds
+        loss = info_nce(query, target, 7.0, negatives=negatives, log_odds=log_odds)
+        push.append(float(torch.autograd.grad(loss, negatives)[0][0].norm()))
+    assert push[1] < 0.5 * push[0]
 
 
 @pytest.mark.parametrize("both_sides", [False, True])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tgqformer.config import override
 from tgqformer.embedder.model import MAX_LOG_SCALE
 from tgqformer.objectives import image_text_contrast, info_nce, redundancy
 from tgqformer.training.config import LossConfig
@@ -17,12 +18,14 @@ from tgqformer.training.optimizer import make_optimizer
 
 @pytest.fixture(scope="module")
 def batch(shop, config_of, embedder_of):
-    config = config_of()
+    """A step's facts, what a model says of it, and what one says without backbone and base."""
+    config = config_of(**{"noise.views": 0})
     embedder = embedder_of(config, shop)
+    plain = embedder_of(override(config, ["embedder.base=none"]), shop)
     step = StepDataset(embedder, shop, config.training)[0]
     with torch.no_grad():
         whole = embedder.model.eval()(step.chunks[0])
-        alone = embedder.model(step.chunks[0], connector_only=True)
+        alone = plain.model.eval()(step.chunks[0], connector_only=True)
     return step.facts, whole, alone
 
 
@@ -70,12 +73,24 @@ def test_a_weight_of_zero_removes_its_term_alone(batch, name):
     assert all(torch.equal(rest[n], every[n]) for n in rest)
 
 
-def test_the_alignment_stage_has_no_main_loss(batch):
+def test_the_alignment_stage_has_no_main_loss_without_a_base(batch):
     facts, _, output = batch
     config = LossConfig(visual=0.0, exploratory=0.0, redundancy=0.0, agreement=0.0)
     total, terms = batch_loss(per_item(output, config), facts, config)
     assert terms.keys() == {"visual"}  # at full weight, whatever the option says
     assert torch.equal(total, terms["visual"])
+
+
+def test_the_alignment_stage_has_a_main_loss_with_a_base(shop, config_of, embedder_of):
+    embedder = embedder_of(config_of(), shop)
+    step = StepDataset(embedder, shop, config_of().training)[0]
+    output, config = embedder.model(step.chunks[0], connector_only=True), LossConfig()
+    total, terms = batch_loss(per_item(output, config), step.facts, config)
+    assert {"main", "visual", "exploratory"} <= terms.keys()
+    total.backward()
+    reached = {n for n, p in embedder.model.named_parameters() if p.grad is not None}
+    assert {"adapt.weight", "strength"} <= reached
+    assert not any(n.startswith(("backbone", "head")) for n in reached)
 
 
 @pytest.mark.parametrize("aligning", [False, True])

@@ -28,7 +28,7 @@ def configs(config_of) -> dict[str, Any]:
     shared = [f"embedder.{tower}_tower.name=shared" for tower in ("image", "text")]
     options = {"steps": 6, "max_grad_norm": 0, "hard_negatives": 1, "mine_every": 2}
     return {
-        "whole": to_dict(config_of("embedder.fusion=streams", **options, alignment_steps=2)),
+        "whole": to_dict(config_of(**options, alignment_steps=2, popularity=0.5)),
         "chunked": to_dict(
             config_of(
                 "embedder.matryoshka=8,16",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.config import to_dict
+from tgqformer.embedder.saving import trained_weights
 from tgqformer.errors import ConfigError
 from tgqformer.training import RunConfig, is_finished, read_curve, train
 from tgqformer.training.checkpoints import COMPLETE, last_checkpoint
@@ -31,7 +32,6 @@ def configs(config_of: Callable[..., RunConfig]) -> dict[str, RunConfig]:
         "plain": config_of(LORA_DROPOUT, steps=8, eval_every=4),
         "rich": config_of(
             LORA_DROPOUT,
-            "embedder.frozen_view=8",
             steps=24,
             batch_size=4,
             eval_every=2,
@@ -41,6 +41,7 @@ def configs(config_of: Callable[..., RunConfig]) -> dict[str, RunConfig]:
             mine_every=2,
             chunk_size=5,
             patience=2,
+            popularity=0.5,
             learning_rate=0.0001,
             language_learning_rate=0.0001,
             **{"dropout.metadata": 0.2, "dropout.image": 0.1},
@@ -168,7 +169,8 @@ def test_a_finished_run_is_handed_back(shop: Catalog, configs, told, out, monkey
     assert result.summary == json.loads(before)
     assert (run / "summary.json").read_bytes() == before
     own = load_file(run / "model" / "model.safetensors")
-    model = dict(result.embedder.model.named_parameters())
+    model = trained_weights(result.embedder.model)
+    assert model.keys() == own.keys()
     assert all(torch.equal(model[name], x) for name, x in own.items())
 
 
@@ -180,7 +182,7 @@ def test_a_resumed_run_takes_its_start_from_the_checkpoint(
     def never(*args: object) -> None:
         raise AssertionError("prepared again")
 
-    monkeypatch.setattr("tgqformer.training.run.prepare_model", never)
+    monkeypatch.setattr("tgqformer.training.run.fit_base", never)
     run = unfinished(out / "rich", tmp_path / "run")
     with pytest.raises(AssertionError, match="prepared again"):
         train(shop, configs["rich"], tmp_path / "new", device="cpu", cache_dir=out / "cache")

@@ -13,12 +13,15 @@ from accelerate.state import AcceleratorState
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.config import override
+from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.training import is_finished, read_curve, train
 from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
-from tgqformer.training.validation import Validation
+from tgqformer.training.noise import NoiseViews
+from tgqformer.training.start import fit_base
+from tgqformer.training.validation import LEAST_PAIRS, Validation
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +42,22 @@ def result(shop, config, cache, tmp_path_factory):
     )
 
 
-def test_it_learns(shop, config, result, cache):
+@pytest.mark.parametrize("base", ["none", "trained"])
+def test_it_learns(shop, config, cache, tmp_path, base):
+    config = override(config, [f"embedder.base={base}", "training.noise.views=0"])
+    result = train(shop, config, tmp_path / "run", cache_dir=cache, device="cpu")
     judge = Validation(shop, config.training)
     untrained = ItemEmbedder.from_config(config.embedder, cache_dir=cache, device="cpu")
+    fit_base(untrained, shop, 0)
     before = judge.run(untrained, connector_only=False)
     after = judge.run(result.embedder, connector_only=False)
     assert after["hit@10"] > before["hit@10"] + 0.2
     losses = [entry["loss"] for entry in result.curve if "loss" in entry]
     assert losses[-1] < losses[0]
+    if base == "trained":  # which begins where the frozen towers are
+        assert after == pytest.approx(result.summary["validation"], abs=1e-6)
+        [start] = [entry for entry in result.curve if entry["step"] == 0]
+        assert {f"eval_{n}": x for n, x in before.items()}.items() <= start.items()
 
 
 def test_the_best_step_is_kept_and_told(shop, config, result):
@@ -55,12 +66,17 @@ def test_the_best_step_is_kept_and_told(shop, config, result):
     told = result.summary["validation"]
     assert told.keys() == figures.keys()
     assert {name: round(value, 6) for name, value in figures.items()} == told
-    judged = [e for e in result.curve if "eval_ndcg@10" in e and e["step"] >= 6]
-    best = max(judged, key=lambda entry: entry["eval_ndcg@10"])
+    judged = [e for e in result.curve if "eval_ndcg@10" in e]
+    floor = judged[0]["eval_ndcg@10"]
+    best = max(
+        (entry for entry in judged if entry["eval_ndcg@10"] >= floor),
+        key=lambda entry: entry["eval_ndcg@10"] + entry["eval_noisy_ndcg@10"],
+    )
     assert (result.summary["step"], told["ndcg@10"]) == (
         best["step"],
         round(best["eval_ndcg@10"], 6),
     )
+    assert result.summary["step"] > 0
 
 
 def test_what_the_folder_holds(result, config):
@@ -92,9 +108,10 @@ def test_what_the_curve_tells(result):
         assert all(np.isfinite(value) for value in entry.values())
         assert 0.01 <= entry["temperature"] < 1
     judged = [entry for entry in result.curve if "eval_hit@10" in entry]
-    assert [entry["step"] for entry in judged] == [6, 12, 18, 24]
+    assert [entry["step"] for entry in judged] == [0, 6, 12, 18, 24]
     for entry in judged:
-        assert {"eval_hit@1", "eval_mrr", "eval_visual_hit@10"} <= entry.keys()
+        names = {"eval_hit@1", "eval_mrr", "eval_visual_hit@10", "eval_noisy_hit@10"}
+        assert names <= entry.keys()
 
 
 def test_loading_the_run_gives_the_vectors_of_the_run(result, shop, cache):
@@ -103,9 +120,12 @@ def test_loading_the_run_gives_the_vectors_of_the_run(result, shop, cache):
 
 
 def test_no_tower_is_called_after_the_first_look(result, shop, config, tmp_path):
-    """Three epochs, four evaluations and the end: as many tower calls as one look at the shop."""
+    """Three epochs, four evaluations and the end: as many tower calls as one look at all."""
     fresh = ItemEmbedder.from_config(config.embedder, cache_dir=tmp_path / "cold", device="cpu")
-    fresh.features.fill(shop.items)
+    views = NoiseViews(shop.items, config.training.noise, config.training.seed).views[0]
+    noisy = Validation(shop, config.training).noisy
+    assert len(views) == len(shop)
+    fresh.features.fill([*shop.items, *views, *noisy])
     once = fresh.features.tower_calls
     assert once > 0
     options = [f"training.{name}=0.3" for name in ("dropout.metadata", "dropout.image")]
@@ -113,7 +133,7 @@ def test_no_tower_is_called_after_the_first_look(result, shop, config, tmp_path)
     assert cold.embedder.features.tower_calls == once
     warm = train(
         shop,
-        override(config, [*options, "training.seed=1"]),
+        override(config, [*options, "training.learning_rate=0.001"]),
         tmp_path / "warm",
         cache_dir=tmp_path / "run" / "cache",
         device="cpu",
@@ -133,14 +153,17 @@ def test_a_seed_gives_one_run(shop, config_of, cache, tmp_path):
 
 
 @pytest.mark.parametrize("keep_best", [True, False])
-def test_without_validation_pairs_the_last_step_counts(
-    shop_of, config_of, cache, tmp_path, keep_best
-):
-    config = config_of(steps=2, keep_best=keep_best)
-    made = train(shop_of(("train",)), config, tmp_path / "run", cache_dir=cache, device="cpu")
-    assert made.summary["steps"] == 2
-    assert "validation" not in made.summary
-    assert is_finished(made.out)
+def test_without_an_evaluation_the_last_step_counts(shop_of, config_of, cache, tmp_path, keep_best):
+    few = shop_of(("train",))
+    few = few.with_pairs(few.pair_table.head(LEAST_PAIRS - 1))
+    for name, shop, every in (("few", few, 3), ("never", shop_of(("train",)), 0)):
+        config = config_of(steps=2, keep_best=keep_best, eval_every=every)
+        made = train(shop, config, tmp_path / name, cache_dir=cache, device="cpu")
+        assert made.summary["steps"] == 2
+        assert "validation" not in made.summary
+        assert made.summary["plan"]["held_out"] == 0
+        assert made.summary["gain"] == {}
+        assert is_finished(made.out)
 
 
 @pytest.mark.parametrize("train_mode", ["frozen", "full"])
@@ -160,8 +183,8 @@ def test_early_stopping(shop, config_of, cache, tmp_path):
         steps=60, eval_every=2, patience=2, learning_rate=0, language_learning_rate=0
     )
     made = train(shop, config, tmp_path / "run", cache_dir=cache, device="cpu")
-    assert made.summary["steps"] == 6  # nothing is gained after the first of three evaluations
-    assert made.summary["step"] == 2
+    assert made.summary["steps"] == 4  # nothing is gained after the first of three evaluations
+    assert made.summary["step"] == 0
 
 
 # -- what is refused, before anything slow --------------------------------------------------------
@@ -181,13 +204,19 @@ def test_an_empty_catalog(config, tmp_path):
 
 
 @pytest.mark.parametrize("splits", [(), ("val",)])
-def test_a_catalog_without_training_pairs(shop_of, config, tmp_path, splits):
+def test_a_catalog_without_training_pairs_nor_noise_views(shop_of, config, tmp_path, splits):
+    config = override(config, ["training.noise.views=0"])
     refused(CatalogError, "train", shop_of(splits), config, tmp_path / "run")
 
 
 def test_a_batch_larger_than_the_shop(shop, config_of, tmp_path):
-    config = config_of(batch_size=40)
+    config = config_of(batch_size=40, **{"noise.views": 0})
     refused(CatalogError, "needs 80 different items", shop, config, tmp_path / "run")
+    config = config_of(batch_size=60)
+    match = "60 pairs needs 90 different items, and the catalog has 72; lower training.batch_size"
+    refused(CatalogError, match, shop, config, tmp_path / "run")
+    match = "3 items are too few to train on"
+    refused(CatalogError, match, Catalog(shop.items[:3]), config_of(steps=0), tmp_path / "run")
 
 
 def test_a_metric_that_is_not_measured(shop, config_of, tmp_path):
@@ -220,28 +249,45 @@ def test_an_unknown_option_names_the_nearest(config, key, nearest):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("steps", 0),
+        ("steps", -1),
         ("batch_size", 1),
         ("chunk_size", 0),
         ("learning_rate", -1.0),
         ("warmup", 1.5),
         ("alignment_steps", 301),
-        ("eval_every", -1),
+        ("popularity", -1.0),
+        ("eval_every", -2),
         ("mine_every", 0),
         ("patience", -1),
     ],
 )
 def test_a_wrong_option_is_named(option, value):
     with pytest.raises(ConfigError, match=rf"training\.{option} \({value}\)"):
-        replace(TrainingConfig(), **{option: value})
+        replace(TrainingConfig(steps=300), **{option: value})
 
 
 @pytest.mark.parametrize(
-    "name", ["loss.visual", "loss.exploratory", "loss.redundancy", "dropout.image"]
+    "name",
+    [
+        "loss.visual",
+        "loss.exploratory",
+        "loss.redundancy",
+        "dropout.image",
+        "noise.share",
+        "noise.appear",
+        "noise.metadata",
+        "noise.missing",
+    ],
 )
 def test_a_wrong_weight_or_share_is_named(config, name):
     with pytest.raises(ConfigError, match=rf"training\.{name} \(-1.0\)"):
         override(config, [f"training.{name}=-1"])
+
+
+@pytest.mark.parametrize("severity", ["0.8,0.2", "-0.1,0.5", "0.5,1.1"])
+def test_a_severity_that_is_no_range_is_named(config, severity):
+    with pytest.raises(ConfigError, match=r"training\.noise\.severity \(\[.*the lower one first"):
+        override(config, [f"training.noise.severity={severity}"])
 
 
 def test_hard_negatives_need_the_main_process():
@@ -273,12 +319,16 @@ def test_of_several_gpus_one_process_takes_the_one_asked_for(config, tmp_path, m
     monkeypatch.setattr(torch.cuda, "set_device", lambda it: current.append(torch.device(it)))
     asked = torch.device(device)
     try:
-        args = training_arguments(config.training, tmp_path, evaluates=False, device=asked)
+        auto = replace(config.training, precision="auto")
+        args = training_arguments(auto, tmp_path, evaluates=False, device=asked)
         on_gpu = asked.type == "cuda"
         assert args.device == asked
         assert args.n_gpu == int(on_gpu)  # with more of them transformers wraps in DataParallel
         assert current[-1:] == [asked] * on_gpu
-        assert args.bf16 == on_gpu
+        assert args.bf16 == (on_gpu or cpu_has_bfloat16())
+        assert not training_arguments(
+            config.training, tmp_path, evaluates=False, device=torch.device("cpu")
+        ).bf16
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -13,15 +13,17 @@ from tgqformer.training.data import StepDataset
 from tgqformer.training.losses import batch_loss, per_item
 from tgqformer.training.mining import NEIGHBOURS, SKIPPED, HardNegatives
 
+SHOP_ALONE = {"noise.views": 0}
+
 
 def test_a_step_knows_what_belongs_together(shop, config_of, embedder_of):
-    config = config_of()
+    config = config_of(**SHOP_ALONE)
     dataset = StepDataset(embedder_of(config, shop), shop, config.training)
     query, target, _ = shop.pair_indices("train")
     pairs = set(zip(query.tolist(), target.tolist()))
     step, (q, t) = dataset[1], dataset.batches.batch(1)
     rows = [*q.tolist(), *t.tolist()]
-    texts = [dataset.texts[r] for r in rows]
+    texts = [dataset.texts[0][r] for r in rows]
     for i, a in enumerate(rows):
         for j, b in enumerate(rows):
             told = bool(step.facts.known[i, j])
@@ -76,10 +78,10 @@ def test_prompt_dropout_leaves_the_connector_its_guide(shop, config_of, embedder
 def test_swapped_metadata_is_another_items_and_no_positive_of_the_agreement(
     shop, config_of, embedder_of
 ):
-    config = config_of(batch_size=16, **{"dropout.swap": 0.5})
+    config = config_of(batch_size=16, **SHOP_ALONE, **{"dropout.swap": 0.5})
     embedder = embedder_of(config, shop)
     swapped = StepDataset(embedder, shop, config.training)[0]
-    plain = StepDataset(embedder, shop, config_of(batch_size=16).training)[0]
+    plain = StepDataset(embedder, shop, config_of(batch_size=16, **SHOP_ALONE).training)[0]
     own = swapped.facts.own_text
     assert 4 < int((~own).sum()) < 28
     assert bool(plain.facts.own_text.all())
@@ -104,7 +106,7 @@ def test_swapped_metadata_is_another_items_and_no_positive_of_the_agreement(
 
 
 def test_swapped_metadata_is_that_of_training_items(shop, config_of, embedder_of):
-    config = config_of(batch_size=16, **{"dropout.swap": 0.9})
+    config = config_of(batch_size=16, **SHOP_ALONE, **{"dropout.swap": 0.9})
     dataset = StepDataset(embedder_of(config, shop), shop, config.training)
     rows = np.concatenate(dataset.batches.batch(0))
     query, target, _ = shop.pair_indices("train")
@@ -135,7 +137,7 @@ def test_a_batch_must_divide_among_the_processes(shop, config_of, embedder_of):
 
 
 def test_hard_negatives_are_unknown_and_new_to_the_batch(shop, config_of, embedder_of, monkeypatch):
-    config = config_of(hard_negatives=2, mine_every=3, alignment_steps=1)
+    config = config_of(hard_negatives=2, mine_every=3, alignment_steps=1, **SHOP_ALONE)
     embedder = embedder_of(config, shop)
     dataset = StepDataset(embedder, shop, config.training)
     mining = HardNegatives(embedder, dataset, config.training)

@@ -32,12 +32,18 @@ PHOTO_SHARE = 5 / 8
 LEAST = 1e-6
 """Share of the largest variance below which an axis is left out."""
 
+ROUNDING = 1e-12
+"""Share of the vectors' mean square below which a variance is rounding, and no axis."""
+
 STRETCH = 1.5
 """A weight of `Reliability` lies within exp(-STRETCH) and exp(STRETCH)."""
 
 
 class FrozenBase(nn.Module):
-    """Global vectors of photo and metadata -> [B, D] each, in dimensions of their own."""
+    """Global vectors of photo and metadata -> [B, D] each, in dimensions of their own.
+
+    Until it is fitted it takes the first entries of the vectors as they are.
+    """
 
     image_mean: Tensor
     image_axes: Tensor
@@ -47,9 +53,15 @@ class FrozenBase(nn.Module):
     def __init__(self, image_global: int, text_global: int, dims: int) -> None:
         super().__init__()
         self.dims = dims
-        for name, width in (("image", image_global), ("text", text_global)):
+        of_photo = self._of_photo(image_global, text_global)
+        for name, width, places in (
+            ("image", image_global, of_photo),
+            ("text", text_global, ~of_photo),
+        ):
+            axes = torch.zeros(width, dims, device="cpu")
+            axes[:, places] = torch.eye(width, int(places.sum()), device="cpu")
             self.register_buffer(f"{name}_mean", torch.zeros(width))
-            self.register_buffer(f"{name}_axes", torch.zeros(width, dims))
+            self.register_buffer(f"{name}_axes", torch.empty(width, dims).copy_(axes))
 
     def forward(self, towers: TowerBatch) -> tuple[Tensor, Tensor]:
         """The photo's part and the metadata's, [B, D] float32, of length sqrt(1/2) or zero."""
@@ -73,10 +85,7 @@ class FrozenBase(nn.Module):
             image: [N, Dg] global vectors of items that have a photo; N may be 0.
             text: [M, Dtg] of items that have metadata.
         """
-        photo_dims = self._photo_dims(min(image.shape), min(text.shape))
-        of_photo = torch.zeros(self.dims, dtype=torch.bool)
-        if photo_dims:  # evenly among the dimensions
-            of_photo[(torch.arange(photo_dims) * self.dims) // photo_dims] = True
+        of_photo = self._of_photo(min(image.shape), min(text.shape))
         for vectors, mean, axes, places in (
             (image, self.image_mean, self.image_axes, of_photo),
             (text, self.text_mean, self.text_axes, ~of_photo),
@@ -86,9 +95,18 @@ class FrozenBase(nn.Module):
             mean.zero_()
             if len(vectors) < 2:
                 continue
+            vectors = vectors.double()
             mean.copy_(vectors.mean(dim=0))
-            found = _half_whitened(vectors.double() - vectors.double().mean(dim=0), len(columns))
+            found = _half_whitened(vectors, len(columns))
             axes[:, columns[: found.shape[1]]] = found.to(axes)
+
+    def _of_photo(self, image_rank: int, text_rank: int) -> Tensor:
+        """[D] bool, the dimensions of the photo: evenly among all of them."""
+        count = self._photo_dims(image_rank, text_rank)
+        places = torch.zeros(self.dims, dtype=torch.bool, device="cpu")
+        if count:
+            places[torch.arange(count, device="cpu") * self.dims // count] = True
+        return places
 
     def _photo_dims(self, image_rank: int, text_rank: int) -> int:
         """How many of the dimensions the photo takes: its share, and what metadata cannot use."""
@@ -98,15 +116,17 @@ class FrozenBase(nn.Module):
         return min(max(wanted, self.dims - text_rank), max(image_rank, 1))
 
 
-def _half_whitened(centred: Tensor, count: int) -> Tensor:
+def _half_whitened(vectors: Tensor, count: int) -> Tensor:
     """The first axes of [N, W], each divided by the root of its singular value: [W, at most count].
 
     An axis has the sign that makes its largest entry positive: one catalog, one base.
     """
+    centred = vectors - vectors.mean(dim=0)
     covariance = centred.T @ centred / len(centred)
+    floor = ROUNDING * vectors.square().sum(dim=1).mean()
     values, axes = torch.linalg.eigh(covariance)
     values, axes = values.flip(0), axes.flip(1)
-    kept = min(count, int((values > LEAST * values[0].clamp(min=1e-30)).sum()))
+    kept = min(count, int((values > torch.maximum(LEAST * values[0], floor)).sum()))
     values, axes = values[:kept], axes[:, :kept]
     sign = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
     scaled: Tensor = axes * sign * values**-0.25  # a variance is a squared singular value

@@ -272,16 +272,18 @@ def _backbone(backbone: Backbone, length: int) -> tuple[int, int]:
 
 
 def _head(model: EmbedderModel) -> Part:
-    """Everything of the model that is neither backbone nor connector: linear layers, used once."""
-    own: dict[str, Tensor] = {
-        name: p
+    """Everything of the model that is neither backbone nor connector: linear maps, used once."""
+    own: list[Tensor] = [
+        p
         for name, p in model.named_parameters()
         if not name.startswith(("backbone.", "connector."))
-    }
-    cost = sum(p.numel() for p in own.values() if p.ndim == 2)
-    count = sum(p.numel() for p in own.values())
-    trained = sum(p.numel() for p in own.values() if p.requires_grad)
-    return Part("head", cost, count, trained, 1, sum(p.nbytes for p in own.values()))
+    ]
+    count = sum(p.numel() for p in own)
+    trained = sum(p.numel() for p in own if p.requires_grad)
+    if model.base is not None:  # its axes are fitted, and no parameters
+        own += model.base.buffers()
+    cost = sum(x.numel() for x in own if x.ndim == 2)
+    return Part("head", cost, count, trained, 1, sum(x.nbytes for x in own))
 
 
 def _parameters(module: nn.Module) -> tuple[int, int]:

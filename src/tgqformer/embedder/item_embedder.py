@@ -227,14 +227,14 @@ class ItemEmbedder:
         """The "embedding" and the "visual" view (see `ItemOutput`) of N items.
 
         Args:
-            connector_only: leave the backbone out; without a base there is no "embedding" then.
+            connector_only: leave the backbone out; see `EmbedderModel.forward`.
 
         Returns:
             Name to float32 [N, D] unit rows.
         """
         shape = (len(items), self.config.dims)
         views = {"visual": np.empty(shape, dtype=np.float32)}
-        if not connector_only or self.model.base is not None or self.model.backbone is None:
+        if not connector_only or self.model.base is not None or not self.model.aligns:
             views["embedding"] = np.empty(shape, dtype=np.float32)
         self.model.eval()
         self.features.fill(items, progress=progress)
@@ -248,7 +248,7 @@ class ItemEmbedder:
         return views
 
     @torch.inference_mode()
-    def encode_base(self, items: Sequence[Item], *, batch_size: int = 256) -> Vectors:
+    def encode_base(self, items: Sequence[Item], *, batch_size: int = 64) -> Vectors:
         """What the frozen base alone says of N items: [N, D] unit rows, zero without a base."""
         vectors = np.zeros((len(items), self.config.dims), dtype=np.float32)
         if self.model.base is None:

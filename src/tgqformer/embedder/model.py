@@ -102,8 +102,12 @@ MAX_LOG_SCALE = math.log(100.0)
 """Of 1 / temperature, which is clamped to 100, as in CLIP."""
 
 
-STRENGTH_UNIT = 10.0
+STRENGTH_UNIT = 30.0
 """The strength of the streams is this times a weight, which learns at the rate of all weights."""
+
+SHORTEST = 0.1
+"""A vector below this length is not stretched to length 1 but to its tenfold: what is said of an
+item of which nothing is known is zero at the start, and its gradient would have no bound."""
 
 
 class EmbedderModel(nn.Module):
@@ -141,12 +145,20 @@ class EmbedderModel(nn.Module):
             {name: torch.tensor(value).log() for name, value in INITIAL_SCALES.items()}
         )
 
+    @property
+    def aligns(self) -> bool:
+        """Whether `connector_only` leaves out something, and something is left then."""
+        return self.backbone is not None and len(self.visual_head) > 0
+
     def _build_base(self, shape: TowerShape) -> None:
         c = self.config
         self.base = FrozenBase(shape.image_global, shape.text_global, c.dims)
         if c.base == "trained":
             self.adapt = nn.Linear(c.dims, c.dims, bias=False)
             nn.init.zeros_(self.adapt.weight)
+        if self.head is not None:
+            for weight in self.head.parameters():
+                nn.init.zeros_(weight)
         if self.visual_head:
             self.strength = nn.Parameter(torch.zeros(()))
         if c.reliability:
@@ -159,9 +171,9 @@ class EmbedderModel(nn.Module):
         """Embed a batch.
 
         Args:
-            connector_only: leave the backbone out, for the alignment stage. A connector without
-                streams has nothing to align: its backbone is asked all the same, and `visual` is
-                what it says.
+            connector_only: leave the backbone out, for the alignment stage; without a base there is
+                no embedding then. A connector without streams has nothing to align: its backbone
+                is asked all the same, and `visual` is what it says.
             return_attention: fill `ConnectorOutput.attention`.
         """
         t = batch.towers
@@ -182,7 +194,7 @@ class EmbedderModel(nn.Module):
         complete = t.presence.all(dim=-1, keepdim=True).float()
         heads = {name: head(out.streams[name]) for name, head in self.visual_head.items()}
         streams = torch.stack(list(heads.values())).sum(dim=0) if heads else None
-        photo, state = self._read(batch, out, skip=connector_only and bool(heads))
+        photo, state = self._read(batch, out, skip=connector_only and self.aligns)
         weights: dict[str, Tensor] = {}
         if self.base is not None:
             around, weights = self._around(t, out, heads, streams)
@@ -274,7 +286,7 @@ class EmbedderModel(nn.Module):
 
 def _unit(vectors: Tensor) -> Tensor:
     """[B, D] of any precision -> float32 of length 1, which bfloat16 misses by up to 0.4 %."""
-    return F.normalize(vectors.float(), dim=-1)
+    return F.normalize(vectors.float(), dim=-1, eps=SHORTEST)
 
 
 @torch.no_grad()
@@ -286,12 +298,9 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
     initialisation, arXiv 1602.07868, section 3. A head without bias loses the mean's direction from
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
-    the part. Where there is a base, the head starts at zero: the embedding is the base then.
+    the part. With a base the head stays where it is, at zero: the embedding is the base then.
     """
     if model.head is not None and model.base is not None:
-        nn.init.zeros_(model.head.weight)
-        if model.head.bias is not None:
-            nn.init.zeros_(model.head.bias)
         return
     out = model.connector(**batch.towers.__dict__)
     if model.head is not None:

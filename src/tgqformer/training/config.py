@@ -127,8 +127,13 @@ class TrainingConfig:
             (weights and losses stay float32), "float32" is that everywhere.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
+<<<<<<< HEAD
             visual and agreement losses (ours, after BLIP-2's first stage); -1 is three eighths of
             the steps.
+=======
+            visual and agreement losses (ours, after BLIP-2's first stage); none, where there is no
+            backbone or the connector has no streams to align.
+>>>>>>> wt-tests
         loss: the weights of the losses.
         dropout: what is hidden in training.
         noise: views of items under drawn noise, as positives of their own.

@@ -61,7 +61,9 @@ class RunPlan:
         }
 
 
-def plan_run(config: TrainingConfig, catalog: Catalog, *, held_out: int = 0) -> RunPlan:
+def plan_run(
+    config: TrainingConfig, catalog: Catalog, *, held_out: int = 0, processes: int = 1
+) -> RunPlan:
     """Fill in what the options leave open (`steps` 0, `alignment_steps` and `eval_every` -1).
 
     Raises:
@@ -73,6 +75,7 @@ def plan_run(config: TrainingConfig, catalog: Catalog, *, held_out: int = 0) -> 
     if config.steps == 0:  # a batch that the catalog can fill; who sets the steps sets it too
         named = len(np.unique(np.concatenate([query, target]))) if len(query) else len(catalog)
         batch = min(batch, max(2, min(len(catalog) // 2, named // 2)))
+        batch = max(1, batch // processes) * processes
         if len(catalog) < 4:
             raise CatalogError(f"{len(catalog)} items are too few to train on; give 4 or more.")
     steps = config.steps or steps_for(len(catalog), len(query), config)
@@ -85,7 +88,7 @@ def plan_run(config: TrainingConfig, catalog: Catalog, *, held_out: int = 0) -> 
 
 
 def steps_for(items: int, pairs: int, config: TrainingConfig) -> int:
-    """Steps of a run: as the root of what there is to learn, 160 for 3,000 and 640 for 80,000."""
+    """Steps of a run: as the root of what there is to learn, 160 for 5,000 and 640 for 80,000."""
     known = max(items, pairs, 1)
     steps = 160 * math.sqrt(known / 5000)
     return int(min(max(steps, 80), 20_000) // 10 * 10)

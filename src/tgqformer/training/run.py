@@ -101,8 +101,10 @@ def train(
     if resume and is_finished(out):
         return _finished(out, cache_dir, device)
     started = time.time()
-    catalog, held_out = hold_out(catalog, config.training.seed)
-    plan = plan_run(config.training, catalog, held_out=held_out)
+    held_out = 0
+    if config.training.eval_every:
+        catalog, held_out = hold_out(catalog, config.training.seed)
+    plan = plan_run(config.training, catalog, held_out=held_out, processes=processes)
     training = plan.training
     if progress and rank == 0:
         print(plan, file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         config: TrainingConfig,
         out: Path,
     ) -> None:
+        if not embedder.model.aligns:
+            config = replace(config, alignment_steps=0)
         self.embedder, self.config, self.validation = embedder, config, validation
         self.out = out
         self.mining = HardNegatives(embedder, dataset, config)

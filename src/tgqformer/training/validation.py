@@ -41,8 +41,8 @@ def hold_out(catalog: Catalog, seed: int) -> tuple[Catalog, int]:
     The chosen queries are in no training pair any more, on either side.
 
     Returns:
-        The catalog, itself where it has validation pairs or too few pairs; and how many queries
-        were held out.
+        The catalog, itself where it has validation pairs or too few pairs, or where none would be
+        left to train on; and how many queries were held out.
     """
     query, target, _ = catalog.pair_indices("train")
     if len(catalog.pair_indices("val")[0]) or len(query) < LEAST_PAIRS:
@@ -53,6 +53,8 @@ def hold_out(catalog: Catalog, seed: int) -> tuple[Catalog, int]:
     asks, wanted = np.isin(query, chosen), np.isin(target, chosen)
     split = np.where(asks, "val", "train")
     kept = asks | ~wanted
+    if not (kept & ~asks).any():
+        return catalog, 0
     train = catalog.pair_table.filter(pl.col("split") == "train")
     train = train.with_columns(split=pl.Series(split.tolist(), dtype=pl.String)).filter(kept)
     rest = catalog.pair_table.filter(pl.col("split") != "train")
@@ -149,9 +151,9 @@ class Validation:
 
     def gain(self, embedder: ItemEmbedder, metric: str) -> dict[str, Gain]:
         """What the model adds to its base: "clean" and "noisy"; {} where it has no base."""
-        base = {"clean": embedder.encode_base(self.items)}
-        if not base["clean"].any():
+        if embedder.model.base is None:
             return {}
+        base = {"clean": embedder.encode_base(self.items)}
         model = {"clean": embedder.encode(self.items)}
         if self.noisy:
             base["noisy"] = embedder.encode_base(self.noisy)
