@@ -112,50 +112,45 @@ class NoiseConfig:
 class TrainingConfig:
     """Options of a training run.
 
-        Attributes:
-            steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for
-                (`plan.py`).
-            batch_size: pairs in a batch, over all processes.
-            chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
-                on, which gives the same gradient in less memory. None runs the batch at once.
-            learning_rate: peak rate of connector and heads.
-            language_learning_rate: peak rate of the backbone's trained weights.
-            weight_decay: AdamW's, on matrices only.
-            warmup: share of the steps with rising rate.
-            schedule: how the rate falls afterwards.
-            precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it
-                (weights and losses stay float32), "float32" is that everywhere.
-            max_grad_norm: gradients are clipped to it; 0 leaves them.
-            alignment_steps: first so many steps train the connector without the backbone, on the
-    <<<<<<< HEAD
-                visual and agreement losses (ours, after BLIP-2's first stage); -1 is three eighths of
-                the steps.
-    =======
-                visual and agreement losses (ours, after BLIP-2's first stage); none, where there is no
-                backbone or the connector has no streams to align.
-    >>>>>>> wt-tests
-            loss: the weights of the losses.
-            dropout: what is hidden in training.
-            noise: views of items under drawn noise, as positives of their own.
-            popularity: how far InfoNCE corrects for items that stand in many pairs (logQ, Yi et al.,
-                RecSys 2019): 0 not at all, 1 in full. Without it what is popular is pushed away, since
-                it is a negative more often than others are.
-            hard_negatives: mined negatives added for each pair; 0 is none.
-            mine_every: steps between minings from the current model.
-            mine_pool: items among which is mined, at most.
-            eval_every: steps between evaluations on the validation pairs; 0 never evaluates, -1 does
-                ten times in a run.
-            eval_queries: validation queries, at most.
-            eval_pool: items in the validation pool, at most: the targets and a random rest.
-            metric: what early stopping and the choice of the best step go by. A few hundred queries
-                tell models two points of H@10 apart at best; nDCG@10, which looks at every rank, tells
-                more.
-            patience: evaluations without gain before the run stops; 0 never stops early.
-            save_every: steps between checkpoints; 0 saves with each evaluation.
-            keep_best: end with the weights of the best evaluation, not with the last ones.
-            seed: of everything random.
-            workers: data-loading processes; 0 loads in the main one.
-            report_to: trackers, as in transformers: "none", "tensorboard", "wandb", "mlflow", ...
+    Attributes:
+        steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for
+            (`plan.py`).
+        batch_size: pairs in a batch, over all processes.
+        chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
+            on, which gives the same gradient in less memory. None runs the batch at once.
+        learning_rate: peak rate of connector and heads.
+        language_learning_rate: peak rate of the backbone's trained weights.
+        weight_decay: AdamW's, on matrices only.
+        warmup: share of the steps with rising rate.
+        schedule: how the rate falls afterwards.
+        precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it
+            (weights and losses stay float32), "float32" is that everywhere.
+        max_grad_norm: gradients are clipped to it; 0 leaves them.
+        alignment_steps: first so many steps train the connector without the backbone, on the
+            visual and agreement losses (ours, after BLIP-2's first stage); -1 is three eighths of
+            the steps. None, where there is no backbone or the connector has no streams to align.
+        loss: the weights of the losses.
+        dropout: what is hidden in training.
+        noise: views of items under drawn noise, as positives of their own.
+        popularity: how far InfoNCE corrects for items that stand in many pairs (logQ, Yi et al.,
+            RecSys 2019): 0 not at all, 1 in full. Without it what is popular is pushed away, since
+            it is a negative more often than others are.
+        hard_negatives: mined negatives added for each pair; 0 is none.
+        mine_every: steps between minings from the current model.
+        mine_pool: items among which is mined, at most.
+        eval_every: steps between evaluations on the validation pairs; 0 never evaluates, -1 does
+            ten times in a run.
+        eval_queries: validation queries, at most.
+        eval_pool: items in the validation pool, at most: the targets and a random rest.
+        metric: what early stopping and the choice of the best step go by. A few hundred queries
+            tell models two points of H@10 apart at best; nDCG@10, which looks at every rank, tells
+            more.
+        patience: evaluations without gain before the run stops; 0 never stops early.
+        save_every: steps between checkpoints; 0 saves with each evaluation.
+        keep_best: end with the weights of the best evaluation, not with the last ones.
+        seed: of everything random.
+        workers: data-loading processes; 0 loads in the main one.
+        report_to: trackers, as in transformers: "none", "tensorboard", "wandb", "mlflow", ...
     """
 
     steps: int = 0
