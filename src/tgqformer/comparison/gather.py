@@ -60,7 +60,7 @@ def gather(plan: Plan) -> r.Results:
         metric=plan.base.training.metric,
         catalogs={
             name: r.CatalogFacts(
-                *(facts[name][key] for key in ("items", "queries", "pool")),
+                **{key: facts[name][key] for key in ("items", "queries", "pool")},
                 digest=f"{facts[name]['digest']}-{facts[name].get('photos', '')}",
             )
             for name in plan.catalogs
