@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
-from tgqformer.cores import cpu_has_bfloat16
+from tgqformer.cores import cpuhas_bfloat16
 from tgqformer.training.config import TrainingConfig
 
 
@@ -39,7 +39,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=save_every,
         seed=config.seed,
-        bf16=config.precision == "auto" and _has_bfloat16(device),
+        bf16=config.precision == "auto" and has_bfloat16(device),
         report_to=config.report_to.split(","),
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -56,5 +56,6 @@ def training_arguments(
     return args
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    return cpu_has_bfloat16() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, and does not only emulate it."""
+    return cpuhas_bfloat16() if device.type == "cpu" else torch.cuda.is_bf16_supported()

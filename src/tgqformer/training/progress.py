@@ -82,3 +82,10 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
     def _speed(self, step: int) -> float:
         seconds = max(time.monotonic() - self.started, 1e-9)
         return (step - self.first) * 2 * self.config.batch_size / seconds
+
+
+def duration(seconds: float) -> str:
+    """ "40 seconds", "9 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -30,7 +30,7 @@ from tgqformer.training.plan import RunPlan, plan_run
 from tgqformer.training.start import fit_base
 
 if TYPE_CHECKING:
-    from tgqformer.training.trainer import TGQTrainer
+    from tgqformer.training.trainer import TGQTrainer, seconds_of_a_step
     from tgqformer.training.validation import Gain
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
@@ -128,9 +128,12 @@ def train(
         fit_base(embedder, catalog, training.seed)
     trainer = TGQTrainer(embedder, dataset, validation, training, checkpoints)
     if progress:
-        from tgqformer.training.progress import ProgressBar
+        from tgqformer.training.progress import ProgressBar, duration
 
         trainer.add_callback(ProgressBar(training))
+        if rank == 0 and processes == 1:
+            left = training.steps * seconds_of_a_step(embedder, dataset, training)
+            print(f"about {duration(left)} here, evaluations apart", file=sys.stderr)
     if last is not None and trainer.has_ended(last):
         trainer.restore(last)  # it was stopped between its last checkpoint and its summary
     else:
