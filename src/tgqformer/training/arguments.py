@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
-from tgqformer.cores import cpuhas_bfloat16
+from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.training.config import TrainingConfig
 
 
@@ -58,4 +58,4 @@ def training_arguments(
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16, and does not only emulate it."""
-    return cpuhas_bfloat16() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+    return cpu_has_bfloat16() if device.type == "cpu" else bool(torch.cuda.is_bf16_supported())
