@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgqformer.objectives import image_text_contrast, info_nce
+from tgqformer.objectives import image_text_contrast, info_nce, neighbourhood
 
 
 def unit(rows: int, width: int = 6, seed: int = 0) -> Tensor:
@@ -103,6 +103,38 @@ def test_an_item_that_is_drawn_often_is_a_weaker_negative():
         loss = info_nce(query, target, 7.0, negatives=negatives, log_odds=log_odds)
         push.append(float(torch.autograd.grad(loss, negatives)[0][0].norm()))
     assert push[1] < 0.5 * push[0]
+
+
+def test_pairs_that_do_not_count_are_negatives_alone():
+    """The mean over the others' rows: what they alone lose among all the columns."""
+    query, target, counted = unit(5, seed=1), unit(5, seed=2), torch.tensor([1, 0, 1, 1, 0]).bool()
+    found = info_nce(query, target, 9.0, counted=counted, both_sides=True)
+    rest = torch.cat([query[~counted], target[~counted]])
+    alone = info_nce(query[counted], target[counted], 9.0, negatives=rest, both_sides=True)
+    torch.testing.assert_close(found, alone)
+    every = info_nce(query, target, 9.0, counted=torch.ones(5).bool())
+    torch.testing.assert_close(every, info_nce(query, target, 9.0))
+
+
+def test_a_student_like_its_teacher_has_nothing_to_learn():
+    teacher = unit(6)
+    assert float(neighbourhood(teacher, teacher, 20.0)) == pytest.approx(0, abs=1e-12)
+    assert float(neighbourhood(unit(6, seed=1), teacher, 20.0)) > 0.1
+
+
+def test_neighbourhood_equals_the_loop_and_trains_the_student_alone():
+    student, teacher = unit(5, seed=1).requires_grad_(), unit(5, seed=2).requires_grad_()
+    found = neighbourhood(student, teacher, 7.0)
+    losses = []
+    for s, t in zip(student, teacher):
+        wanted = torch.stack([torch.exp(7.0 * t @ other) for other in teacher])
+        said = torch.stack([torch.exp(7.0 * s @ other) for other in teacher])
+        wanted, said = wanted / wanted.sum(), said / said.sum()
+        losses.append((wanted * (wanted / said).log()).sum())
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    found.backward()
+    assert bool(student.grad.any())
+    assert teacher.grad is None
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
