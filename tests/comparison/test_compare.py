@@ -7,9 +7,8 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from math import exp
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,19 +19,33 @@ from tgqformer.comparison import run, schedule
 from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
+from tgqformer.comparison.gates import faulty
 from tgqformer.comparison.gather import _correct, _curve, gather
 from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import PLAN, Cell, Plan
-from tgqformer.comparison.prepare import COSTS, prepare, query_items
+from tgqformer.comparison.prepare import prepare, query_items
 from tgqformer.comparison.results import FILE, CatalogResult, Gain, MethodResult, Results
 from tgqformer.comparison.show import gain, rich_table
-from tgqformer.comparison.state import CELL, cells, chosen_rate, jobs, read_cell, validation
+from tgqformer.comparison.state import (
+    CELL,
+    COSTS,
+    cells,
+    chosen_rate,
+    jobs,
+    read_cell,
+    steps,
+    validation,
+)
 from tgqformer.config import override
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ModelError, StorageError
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
+from tgqformer.training.plan import steps_for
+from tgqformer.training.validation import score
+
+FAULTS = ("no title", "advertising title", "no category", "another's category")
 
 
 def told(plan: Plan) -> dict[str, object]:
@@ -211,8 +224,12 @@ def test_gates_are_told_for_every_condition(results: Results) -> None:
         ("shuffled metadata", 0.0),
         ("no photo", 0.0),
         ("no metadata", 0.0),
+        *((fault, 0.0) for fault in FAULTS),
     }
     for gate in found.values():
+        assert list(gate.weights) == ["photo", "metadata", "anchored", "exploratory"]
+        for weight in gate.weights.values():
+            assert exp(-1.5) < weight.mean == weight.magnitude < exp(1.5)
         for figure in (gate.anchored, gate.exploratory):
             assert figure is not None
             assert abs(figure.mean) <= figure.magnitude < 1
@@ -222,8 +239,36 @@ def test_gates_are_told_for_every_condition(results: Results) -> None:
     assert results.methods["frozen_both"].gates == ()
 
 
+def test_a_fault_is_one_change_of_the_metadata_and_the_same_each_time(small_shop: Path) -> None:
+    items = [item for item in Catalog.load(small_shop).items if item.title]
+    found = faulty(items)
+    assert set(found) == set(FAULTS)
+    assert found == faulty(items)
+    for name, them in found.items():
+        for item in them:
+            own = next(each for each in items if each.item_id == item.item_id)
+            field = "category" if "category" in name else "title"
+            assert getattr(item, field) != getattr(own, field)
+            assert replace(item, **{field: getattr(own, field)}) == own  # type: ignore[arg-type]
+    bare = [replace(item, title="", category="") for item in items]
+    assert faulty(bare) == {}
+
+
+def test_the_frozen_base_is_where_a_run_starts(
+    plan_of: Callable[..., Plan], run_all: Callable[[Plan], None], tmp_path: Path
+) -> None:
+    plan = plan_of(tmp_path, methods=("base", "tgqformer"), seeds=(0,), sweep=(0.0,))
+    run_all(replace(plan, robustness=False))
+    found = gather(plan).methods
+    base, ours = (found[name].catalogs["small"].metrics for name in ("base", "tgqformer"))
+    assert base["mrr"].value == pytest.approx(ours["mrr"].value)
+    assert found["base"].trained_parameters == 0
+
+
 def test_gates_are_averaged_by_condition_where_a_cell_knows_fewer(copied: Plan) -> None:
-    path = copied.path(cells(copied, "tgqformer")[0]) / "gates.json"
+    rate = chosen_rate(copied, "tgqformer")
+    assert rate is not None
+    path = copied.path(Cell("tgqformer", rate, 0)) / "gates.json"
     told = json.loads(path.read_text())
     path.write_text(json.dumps([row for row in told if not row["severity"]]))
     gates = {(g.condition, g.severity): g for g in gather(copied).methods["tgqformer"].gates}
@@ -266,11 +311,30 @@ def test_a_comparison_of_before_there_were_unseen_kinds_is_of_the_seen(copied: P
 
 
 def test_figures_of_the_alignment_stage_are_another_models() -> None:
-    plan: Any = SimpleNamespace(
-        base=override(load_preset("tiny"), ["training.steps=160", "training.alignment_steps=60"])
-    )
     lines = [{"step": 30, "loss": 2.0}, {"step": 30, "hit@10": 0.9}, {"step": 60, "hit@10": 0.8}]
-    assert _curve(plan, {"curve": lines}) == (lines[0], lines[2])
+    assert _curve({"curve": lines, "alignment_steps": 60}) == (lines[0], lines[2])
+    assert _curve({"curve": lines}) == tuple(lines)
+
+
+def test_the_sweep_goes_by_what_the_run_goes_by(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan, cell = plan_of(tmp_path), Cell("tgqformer", 0.003, 0)
+    plan.path(cell).mkdir(parents=True)
+    figures = {"ndcg@10": 0.5, "noisy_ndcg@10": 0.25}
+    (plan.path(cell) / CELL).write_text(json.dumps({"validation": figures}))
+    assert validation(plan, cell) == score(figures, "ndcg@10") == 0.375
+
+
+def test_steps_that_the_catalog_decides_are_known_once_it_is_prepared(
+    plan_of: Callable[..., Plan], tmp_path: Path, small_shop: Path
+) -> None:
+    plan = plan_of(tmp_path, assignments=("training.steps=0",), methods=("frozen_both",))
+    assert steps(plan) == 0
+    plan = replace(plan, robustness=False)
+    prepare(plan)
+    assert steps(plan) == steps_for(40, 20, plan.base.training)
+    assert gather(plan).steps == steps(plan)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +361,7 @@ def test_runs_of_another_configuration_are_refused(
 def test_a_curve_ends_where_the_steps_do(finished: Plan) -> None:
     for cell in cells(finished, "tgqformer"):
         curve = read_cell(finished, cell)["curve"]
-        assert [line["step"] for line in curve if "hit@10" in line] == [1, 2]
+        assert [line["step"] for line in curve if "hit@10" in line] == [0, 1, 2]
 
 
 def test_the_table_names_every_method_with_its_figure_and_our_lead(results: Results) -> None:
@@ -331,30 +395,64 @@ def test_every_method_is_a_configuration_of_the_preset_at_its_budget(name: str) 
         assert config.embedder.connector.tokens == base.embedder.connector.tokens
 
 
-@pytest.mark.parametrize("grounding", ["auto", "anchored", "all"])
-def test_rivals_are_as_published_whatever_of_ours_the_preset_has(grounding: str) -> None:
-    ours = ["embedder.fusion=streams", f"embedder.connector.grounding={grounding}"]
-    base = override(load_preset("tiny"), ours)
-    for name, method in (METHODS | EXTRA).items():
-        if not method.frozen and name != "tgqformer":
-            embedder = method.configure(base).embedder
-            fusion = "streams" if name.endswith("_streams") else "none"
-            assert embedder.fusion == ("late" if name == "notellm2" else fusion), name
-            grounded = "all" if name.endswith("_grounded") else "none"
-            assert embedder.connector.steered == grounded, name
+RIVALS = {n: m for n, m in (METHODS | EXTRA).items() if m.group in ("rival", "simple")}
+OURS_ALONE = ("training.noise.views=2", "embedder.connector.grounding=all", "training.popularity=1")
+
+
+@pytest.mark.parametrize("preset", ["offline", "tiny", "paper"])
+def test_rivals_are_as_published_whatever_of_ours_the_preset_has(preset: str) -> None:
+    base = override(load_preset(preset), OURS_ALONE)
+    for name, method in RIVALS.items():
+        if name.endswith("_full"):
+            continue
+        config = method.configure(base)
+        embedder, training = config.embedder, config.training
+        assert (embedder.base, embedder.reliability) == ("none", False), name
+        assert (training.noise.views, training.popularity) == (0, 0), name
+        assert embedder.connector.steered == "none", name
+        assert embedder.fusion == ("late" if name == "notellm2" else "none"), name
+        assert embedder.has_backbone == (name != "clip_sum"), name
+        assert (training.alignment_steps == -1) == embedder.has_backbone, name
     assert METHODS["tgqformer"].configure(base) == base
 
 
-def test_a_grounded_rival_is_the_rival_but_for_its_grounding() -> None:
-    base = load_preset("offline")
-    known = METHODS | EXTRA
-    grounded = [name.removesuffix("_grounded") for name in EXTRA if name.endswith("_grounded")]
-    assert grounded == ["qformer", "qformer_text", "perceiver", "notellm2_connector"]
-    for name in grounded:
-        without = override(
-            known[f"{name}_grounded"].configure(base), ["embedder.connector.grounding=none"]
-        )
-        assert without == known[name].configure(base), name
+@pytest.mark.parametrize("preset", ["offline", "tiny", "paper"])
+def test_a_rival_with_everything_differs_from_ours_by_its_connector_alone(preset: str) -> None:
+    base = override(load_preset(preset), OURS_ALONE)
+    for name, method in RIVALS.items():
+        if not name.endswith("_full"):
+            continue
+        config = method.configure(base)
+        looks = METHODS.get(name.removesuffix("_full")) or EXTRA[name.removesuffix("_full")]
+        steered = "none" if name in ("clip_sum_full", "cabstractor_full") else "all"
+        assert config.embedder.connector.steered == steered, name
+        assert config.embedder.connector.kind == looks.configure(base).embedder.connector.kind
+        as_ours = ["kind=tgqformer", "cross_every=2", "grounding=all"]
+        again = override(config, [f"embedder.connector.{option}" for option in as_ours])
+        assert again == base, name
+
+
+def test_every_rival_stands_in_the_table_as_published_and_with_everything() -> None:
+    full = [name for name in METHODS if name.endswith("_full")]
+    assert [name.removesuffix("_full") for name in full] == [
+        *("qformer_text", "perceiver", "qformer", "notellm2", "clip_sum")
+    ]
+    for name in full:
+        published = METHODS[name.removesuffix("_full")]
+        assert METHODS[name].label == f"{published.label}, with everything"
+        assert METHODS[name].group == published.group
+
+
+@pytest.mark.parametrize("preset", ["offline", "paper"])
+def test_the_papers_own_has_nothing_of_ours(preset: str) -> None:
+    config = ABLATIONS["tgqformer_paper"].configure(load_preset(preset))
+    assert config.embedder.has_backbone
+    connector, loss = config.embedder.connector, config.training.loss
+    assert (config.embedder.base, connector.steered, connector.positions) == ("none", "none", False)
+    gates = connector.anchored_gate, connector.exploratory_gate, connector.agreement_input
+    assert all(gates)
+    assert (loss.visual, loss.exploratory, loss.redundancy) == (0, 0, 0.1)
+    assert (config.training.noise.views, config.training.alignment_steps) == (0, 0)
 
 
 def test_every_method_has_its_costs_whenever_it_is_added(

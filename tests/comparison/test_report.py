@@ -24,6 +24,7 @@ from tgqformer.comparison.report.readings import gains_reading, headline_reading
 from tgqformer.comparison.report.standing import strongest
 from tgqformer.comparison.report.words import duration, rate, short_count
 from tgqformer.comparison.results import (
+    VERSION,
     CatalogFacts,
     CatalogResult,
     CellResult,
@@ -93,6 +94,7 @@ def method(name: str, label: str, group: str) -> MethodResult:
             GateResult("clean", 0.0, gate, gate, None),
             GateResult("overlays+clutter", 0.75, replace(gate, mean=0.222), gate, None),
             GateResult("no photo", 0.0, None, replace(gate, mean=-0.333), None),
+            GateResult("no title", 0.0, weights={"photo": replace(gate, mean=1.777)}),
         )
         if name == "tgqformer"
         else (),
@@ -128,7 +130,7 @@ def whole() -> Results:
             name.replace("_", " "), "ablation", note="a switch", catalogs={"shop": found(share)}
         )
     return Results(
-        1,
+        VERSION,
         "today",
         "tgqformer compare shop",
         "tiny",
@@ -209,7 +211,7 @@ def test_every_figure_lands_on_the_page(text):
     assert "1e-3: 61.3" in words  # the sweep
     assert "500 (400–600)" in words  # steps to 90 %
     assert "-24.1 [-27.1, -21.1] *" in words  # an ablation, seen from the full method
-    for gate in ("+0.111", "+0.222", "-0.333"):
+    for gate in ("+0.111", "+0.222", "-0.333", "1.78"):
         assert gate in words
     assert "70 %" in words
     assert "1.23 M" in words

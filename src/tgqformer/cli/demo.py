@@ -61,9 +61,16 @@ def demo(
 
 
 def _print(stages: Demo, seconds: float) -> None:
+    from tgqformer.cli.evaluate import gain_line
     from tgqformer.evaluation.compare import compare
 
-    show(compare(stages.evaluations()).rich_table("The test queries over the full pool"))
+    for title, noisy in (
+        ("The test queries over the full pool", False),
+        ("The same, their photos under noise of kinds that training never draws", True),
+    ):
+        comparison = compare(stages.evaluations(noisy=noisy))
+        show(comparison.rich_table(title))
+        click.echo(gain_line(comparison))
     click.echo(f"Done in {seconds / 60:.1f} minutes. Look at {stages.report}")
     click.echo("Then try:")
     for command in stages.next_steps(_program()):

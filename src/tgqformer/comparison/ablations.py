@@ -8,13 +8,13 @@ nothing: the model of ours is judged with other metadata than it was trained wit
 from __future__ import annotations
 
 from tgqformer.comparison.metadata import Metadata
-from tgqformer.comparison.methods import Method
+from tgqformer.comparison.methods import NOTHING_OF_OURS, Method
 
 _C = "embedder.connector"
 _AGREEMENT = f"{_C}.agreement_input"
 _REGULARISER = "training.loss.redundancy"
 _EXPLORATORY = "training.loss.exploratory"
-_FUSION = "embedder.fusion"
+_NOISE = "training.noise"
 
 
 def _without(label: str, *overrides: str, note: str = "") -> Method:
@@ -68,6 +68,24 @@ CONDITIONS: dict[str, Metadata] = {
 }
 
 ABLATIONS: dict[str, Method] = {
+    "no_base": _without(
+        "no frozen base",
+        "embedder.base=none",
+        "embedder.reliability=false",
+        note="the embedding is what is learned and nothing else; nothing for reliability to weigh",
+    ),
+    "frozen_base": _without(
+        "base without a trained map", "embedder.base=frozen", note="the towers' vectors as they are"
+    ),
+    "no_reliability": _without(
+        "no reliability", "embedder.reliability=false", note="base and streams count alike for all"
+    ),
+    "no_noise": _without("no noise views", f"{_NOISE}.views=0", note="trained on pairs alone"),
+    "no_metadata_faults": _without(
+        "no faults of metadata",
+        f"{_NOISE}.metadata=0",
+        note="noise views have noisy photos, and metadata that is right",
+    ),
     "no_anchored": _without(
         "no anchored queries",
         f"{_C}.anchored=0",
@@ -112,16 +130,6 @@ ABLATIONS: dict[str, Method] = {
         f"{_EXPLORATORY}=0.5",
         note="the exploratory stream has to tell items apart by itself, which is ours",
     ),
-    "no_streams_path": _without(
-        "no path around the backbone",
-        f"{_FUSION}=none",
-        note="the embedding is what the backbone says and nothing else",
-    ),
-    "with_streams_path": _without(
-        "with a path around the backbone",
-        f"{_FUSION}=streams",
-        note="what the streams say is added to what the backbone says, which is ours",
-    ),
     "mixed_streams": _without(
         "streams mixed", f"{_C}.mixing=true", note="one self-attention over both streams"
     ),
@@ -133,17 +141,36 @@ ABLATIONS: dict[str, Method] = {
     "anchored_grounding": _without(
         "grounding of the anchored queries only", f"{_C}.grounding=anchored"
     ),
+    "no_abstain": _without(
+        "grounding that does not abstain",
+        f"{_C}.abstain=false",
+        note="it steers as much where photo and metadata do not agree",
+    ),
+    "reread": _without(
+        "metadata read again",
+        f"{_C}.reread=true",
+        note="by anchored queries, before each layer",
+    ),
+    "with_backbone": _without(
+        "with a backbone",
+        "embedder.language.kind={backbone}",
+        note="a language model reads the connector's tokens and the metadata",
+    ),
+    "no_backbone": _without("no backbone", "embedder.language.kind=none", "embedder.fusion=none"),
     "no_positions": _without("no positions", f"{_C}.positions=false"),
     "tgqformer_paper": _without(
         "TGQ-Former as the paper has it",
-        f"{_C}.grounding=none",
+        *NOTHING_OF_OURS,
         f"{_C}.positions=false",
         *_gates(True, True),
         f"{_AGREEMENT}=true",
         f"{_REGULARISER}=0.1",
         f"{_EXPLORATORY}=0",
-        f"{_FUSION}=none",
-        note="all that is in the paper and nothing of ours: no grounding, no positions",
+        "training.loss.visual=0",
+        "training.alignment_steps=0",
+        "embedder.fusion=none",
+        "embedder.language.kind={backbone}",
+        note="all that is in the paper and nothing of ours, a backbone behind it",
     ),
     "queries_2_2": _queries(2, 2),
     "queries_4_4": _queries(4, 4),

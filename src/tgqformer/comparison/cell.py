@@ -18,7 +18,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.protocols import Embedder, Vectors
 from tgqformer.comparison.corrupted import draw_queries
-from tgqformer.comparison.frozen import FrozenEmbedder
+from tgqformer.comparison.frozen import BaseEmbedder, FrozenEmbedder
 from tgqformer.comparison.gates import measure_gates
 from tgqformer.comparison.metadata import builder, with_metadata
 from tgqformer.comparison.plan import Cell, Plan
@@ -64,6 +64,12 @@ def run_cell(plan: Plan, cell: Cell, *, judge: bool) -> None:
 def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, Any]]:
     """The trained embedder, or the frozen towers, and what is known of the run."""
     method = plan.chosen[cell.method]
+    if method.fitted:
+        config = plan.config(cell)
+        embedder = ItemEmbedder.from_config(
+            config.embedder, cache_dir=plan.cache_dir, device=plan.device
+        )
+        return BaseEmbedder(method.label, embedder, catalog, seed=config.training.seed), {}
     if method.frozen:
         return FrozenEmbedder(method.label, load_features(plan), method.frozen), {}
     run, config = plan.path(cell) / RUN, plan.config(cell)
@@ -79,6 +85,7 @@ def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, 
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
     facts = {
         "seconds": result.summary["seconds"],
+        "alignment_steps": result.summary["plan"]["alignment_steps"],
         "validation": result.summary.get("validation", {}),
         "curve": _curve(result.curve, config.training.metric),
     }

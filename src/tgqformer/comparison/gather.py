@@ -14,9 +14,10 @@ from tgqformer.comparison import statistics
 from tgqformer.comparison.corrupted import KINDS
 from tgqformer.comparison.methods import OURS
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.prepare import COSTS, FACTS
 from tgqformer.comparison.state import (
+    COSTS,
     EVALUATION,
+    FACTS,
     GATES,
     ROBUSTNESS,
     cells,
@@ -26,6 +27,7 @@ from tgqformer.comparison.state import (
     is_trained,
     read_cell,
     read_json,
+    steps,
     validation,
 )
 from tgqformer.errors import ConfigError
@@ -52,7 +54,7 @@ def gather(plan: Plan) -> r.Results:
         command=plan.command(),
         preset=plan.preset,
         overrides=plan.assignments,
-        steps=plan.base.training.steps,
+        steps=steps(plan),
         seeds=plan.seeds,
         sweep=plan.sweep,
         metric=plan.base.training.metric,
@@ -81,7 +83,7 @@ def _cell(plan: Plan, cell: Cell) -> r.CellResult:
         seconds=known.get("seconds", 0.0),
         folder=cell.folder.as_posix(),
         chosen=chosen,
-        curve=_curve(plan, known),
+        curve=_curve(known),
         validation=known.get("validation", {}),
         command=plan.command(cell),
         error=why or "",
@@ -173,9 +175,9 @@ def _winners(plan: Plan, method: str) -> list[Cell]:
     return [] if rate is None else [c for c in cells(plan, method) if c.rate == rate]
 
 
-def _curve(plan: Plan, known: dict[str, Any]) -> tuple[dict[str, float], ...]:
+def _curve(known: dict[str, Any]) -> tuple[dict[str, float], ...]:
     """A run's log; of its alignment stage the losses alone, as its figures are another model's."""
-    whole = plan.base.training.alignment_steps
+    whole = known.get("alignment_steps", 0)
     return tuple(
         line if line["step"] >= whole else {name: line[name] for name in ("step", "loss")}
         for line in known.get("curve", [])
@@ -186,8 +188,8 @@ def _curve(plan: Plan, known: dict[str, Any]) -> tuple[dict[str, float], ...]:
 def _steps_to_90(plan: Plan, judged: Sequence[dict[str, Any]]) -> tuple[int, ...]:
     chosen_by = plan.base.training.metric
     metric = chosen_by if chosen_by in FIGURES else "hit@10"
-    steps = [statistics.steps_to(0.9, _curve(plan, known), metric) for known in judged]
-    return tuple(step for step in steps if step is not None)
+    found = [statistics.steps_to(0.9, _curve(known), metric) for known in judged]
+    return tuple(step for step in found if step is not None)
 
 
 # -- figures -------------------------------------------------------------------------------------
@@ -326,16 +328,19 @@ def _gates(plan: Plan, method: str) -> tuple[r.GateResult, ...]:
     for cell in _winners(plan, method):
         for row in read_json(plan.path(cell) / GATES) or ():
             told.setdefault((row["condition"], row["severity"]), []).append(row)
-    return tuple(
-        r.GateResult(
-            *condition,
-            *(
-                _mean([row[name] for row in rows])
-                for name in ("anchored", "exploratory", "agreement")
-            ),
-        )
-        for condition, rows in told.items()
-    )
+    return tuple(_gate(condition, rows) for condition, rows in told.items())
+
+
+def _gate(condition: tuple[str, float], rows: Sequence[dict[str, Any]]) -> r.GateResult:
+    anchored, exploratory, agreement = (_mean([row[name] for row in rows]) for name in PARTS)
+    weights = _weights([row.get("weights", {}) for row in rows])
+    return r.GateResult(*condition, anchored, exploratory, agreement, weights)
+
+
+def _weights(rows: Sequence[dict[str, dict[str, float]]]) -> dict[str, r.GateFigure]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: _mean([row.get(name) for row in rows]) for name in names}
+    return {name: mean for name, mean in found.items() if mean is not None}
 
 
 def _mean(found: Sequence[dict[str, float] | None]) -> r.GateFigure | None:

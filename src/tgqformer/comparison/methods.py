@@ -1,9 +1,15 @@
 """Which methods are compared: each a name and what it changes of the preset.
 
+Every rival stands in the table twice. As published: without the frozen base, reliability, noise
+views and grounding, which are ours, and with a backbone that reads its tokens, behind an alignment
+stage. With everything (`<name>_full`): with all of these that it can take, and a backbone only
+where the preset has one, so that its connector is all in which it differs from ours.
+
 An assignment may hold `{tokens}`, the number of visual tokens of the preset (K + L), so that every
-method hands on as many as ours. A Q-Former of two layers that looks at the photo in every second
-one, as published, looks once, while ours looks in every layer: the rivals here look in every layer
-too, the stronger reading; the published one is named beside them and not part of "all".
+method hands on as many as ours; and `{backbone}`, the preset's kind of backbone, "hf" where it has
+none. A Q-Former of two layers that looks at the photo in every second one, as in its paper, looks
+once, while ours looks in every layer: the rivals here look in every layer too, the stronger
+reading; the other one is named beside them and not part of "all".
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ class Method:
         note: one sentence on what it is.
         metadata: what its metadata is in training and in evaluation, where not the items' own.
         frozen: of a frozen method, the towers whose vectors stand side by side.
+        fitted: they do so as the frozen base has them, fitted to the catalog.
     """
 
     label: str
@@ -42,11 +49,16 @@ class Method:
     note: str = ""
     metadata: Metadata | None = None
     frozen: tuple[Literal["image", "text"], ...] = ()
+    fitted: bool = False
 
     def assignments(self, config: RunConfig) -> tuple[str, ...]:
-        """`overrides` with the preset's number of tokens put in."""
-        tokens = str(config.embedder.connector.tokens)
-        return tuple(a.replace("{tokens}", tokens) for a in self.overrides)
+        """`overrides` with the preset's number of tokens and kind of backbone put in."""
+        tokens, backbone = str(config.embedder.connector.tokens), config.embedder.language.kind
+        known = {"{tokens}": tokens, "{backbone}": "hf" if backbone == "none" else backbone}
+        found = self.overrides
+        for name, value in known.items():
+            found = tuple(assignment.replace(name, value) for assignment in found)
+        return found
 
     def configure(self, config: RunConfig) -> RunConfig:
         """The configuration of this method over a preset's.
@@ -61,62 +73,93 @@ def _kind(name: str, *more: str) -> tuple[str, ...]:
     return (f"embedder.connector.kind={name}", *more)
 
 
-def _rival(name: str, *more: str, fusion: str = "none", grounding: str = "none") -> tuple[str, ...]:
-    """As published: without our grounding and our path around the backbone, but where asked for."""
+def _published(kind: str, *more: str, fusion: str = "none") -> tuple[str, ...]:
+    """As its paper has it: nothing of ours, and a backbone behind an alignment stage."""
     return _kind(
-        name, f"embedder.connector.grounding={grounding}", f"embedder.fusion={fusion}", *more
+        kind,
+        *NOTHING_OF_OURS,
+        f"embedder.fusion={fusion}",
+        "embedder.language.kind={backbone}",
+        "training.alignment_steps=-1",
+        *more,
     )
 
 
-def _grounded(label: str, name: str, *more: str) -> Method:
+def _full(
+    label: str,
+    kind: str,
+    *more: str,
+    group: Group = "rival",
+    steered: bool = True,
+    note: str = "",
+) -> Method:
+    """With everything of ours that it can take; `steered` where there is attention to steer."""
+    grounding = "all" if steered else "none"
     return Method(
-        f"{label}, with grounding",
-        "rival",
-        _rival(name, *more, grounding="all"),
-        "token-level agreement of photo and metadata steers its attention, as in ours",
+        f"{label}, with everything",
+        group,
+        _kind(kind, f"{_C}.grounding={grounding}", "embedder.fusion=none", *more),
+        note + "with our base, reliability, noise views" + " and grounding" * steered,
     )
 
 
+_C = "embedder.connector"
+NOTHING_OF_OURS = (
+    "embedder.base=none",
+    "embedder.reliability=false",
+    "training.noise.views=0",
+    "training.popularity=0",
+    f"{_C}.grounding=none",
+)
 _TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
-_EVERY_LAYER = "embedder.connector.cross_every=1"
-_EVERY_SECOND = "embedder.connector.cross_every=2"
+_EVERY_LAYER = f"{_C}.cross_every=1"
+_EVERY_SECOND = f"{_C}.cross_every=2"
 
 METHODS: dict[str, Method] = {
     OURS: Method("TGQ-Former", "ours", _kind("tgqformer"), "anchored and exploratory, gated"),
-    "notellm2": Method(
-        "NoteLLM-2",
-        "rival",
-        _rival("notellm2", "training.loss.visual=0.111111", *_TWO_PARTS, fusion="late"),
-        "in full: a Q-Former of six layers with three looks, a prompt in two parts, late fusion, "
-        "9 : 1 loss",
-    ),
     "qformer_text": Method(
         "Q-Former + text",
         "rival",
-        _rival("qformer_text", _EVERY_LAYER),
+        _published("qformer_text", _EVERY_LAYER),
         "InstructBLIP's: queries and metadata share self-attention; a look in every layer",
     ),
+    "qformer_text_full": _full("Q-Former + text", "qformer_text", _EVERY_LAYER),
+    "perceiver": Method("Perceiver resampler", "rival", _published("perceiver"), "Flamingo's"),
+    "perceiver_full": _full("Perceiver resampler", "perceiver"),
     "qformer": Method(
         "Q-Former",
         "rival",
-        _rival("qformer", _EVERY_LAYER),
+        _published("qformer", _EVERY_LAYER),
         "BLIP-2's, without text; a look in every layer",
     ),
-    "perceiver": Method("Perceiver resampler", "rival", _rival("perceiver"), "Flamingo's"),
-    "cabstractor": Method("C-Abstractor", "rival", _rival("cabstractor"), "Honeybee's"),
-    "mlp": Method("MLP projector", "rival", _rival("mlp"), "LLaVA's, over pooled regions"),
-    "linear": Method("linear projector", "rival", _rival("linear"), "over pooled regions"),
-    "mean": Method("mean pooling", "simple", _rival("mean"), "the mean of the photo's tokens"),
+    "qformer_full": _full("Q-Former", "qformer", _EVERY_LAYER),
+    "notellm2": Method(
+        "NoteLLM-2",
+        "rival",
+        _published("notellm2", "training.loss.visual=0.111111", *_TWO_PARTS, fusion="late"),
+        "in full: a Q-Former of six layers with three looks, a prompt in two parts, late fusion, "
+        "9 : 1 loss",
+    ),
+    "notellm2_full": _full(
+        "NoteLLM-2", "notellm2", note="its connector, our base in the place of its late fusion; "
+    ),
+    "cabstractor": Method("C-Abstractor", "rival", _published("cabstractor"), "Honeybee's"),
+    "mlp": Method("MLP projector", "rival", _published("mlp"), "LLaVA's, over pooled regions"),
+    "linear": Method("linear projector", "rival", _published("linear"), "over pooled regions"),
+    "mean": Method("mean pooling", "simple", _published("mean"), "the mean of the photo's tokens"),
     "clip_sum": Method(
         "CLIP-style sum",
         "simple",
-        _rival("clip_sum"),
+        _kind("clip_sum", *NOTHING_OF_OURS, "embedder.fusion=none"),
         "the two frozen vectors, each projected, summed; no backbone",
     ),
+    "clip_sum_full": _full("CLIP-style sum", "clip_sum", group="simple", steered=False),
     "image_only": Method(
-        "photo only", "simple", _rival("image_only"), "the backbone reads no metadata"
+        "photo only", "simple", _published("image_only"), "the backbone reads no metadata"
     ),
-    "text_only": Method("text only", "simple", _rival("text_only"), "the backbone reads no photo"),
+    "text_only": Method(
+        "text only", "simple", _published("text_only"), "the backbone reads no photo"
+    ),
     "frozen_text": Method(
         "text (frozen)", "frozen", note="the text tower's vector", frozen=("text",)
     ),
@@ -126,6 +169,14 @@ METHODS: dict[str, Method] = {
     "frozen_both": Method(
         "photo + text (frozen)", "frozen", note="the two side by side", frozen=("image", "text")
     ),
+    "base": Method(
+        "frozen base",
+        "frozen",
+        _kind("clip_sum", "embedder.base=frozen", "embedder.fusion=none"),
+        "what a run of ours starts as: the two half whitened, in the embedding's width",
+        frozen=("image", "text"),
+        fitted=True,
+    ),
 }
 """What `--connectors all` compares, in the order of the tables."""
 
@@ -133,39 +184,20 @@ EXTRA: dict[str, Method] = {
     "notellm2_connector": Method(
         "NoteLLM-2's connector",
         "rival",
-        _rival("notellm2"),
-        "its Q-Former inside our pipeline: our prompt and losses, no fusion",
+        _published("notellm2"),
+        "its Q-Former alone: our prompt and losses, no fusion",
     ),
-    "qformer_published": Method(
-        "Q-Former, as published",
+    "qformer_every_second": Method(
+        "Q-Former, a look in every second layer", "rival", _published("qformer", _EVERY_SECOND)
+    ),
+    "qformer_text_every_second": Method(
+        "Q-Former + text, a look in every second layer",
         "rival",
-        _rival("qformer", _EVERY_SECOND),
-        "a look in every second layer",
+        _published("qformer_text", _EVERY_SECOND),
     ),
-    "qformer_text_published": Method(
-        "Q-Former + text, as published",
-        "rival",
-        _rival("qformer_text", _EVERY_SECOND),
-        "a look in every second layer",
-    ),
-    "perceiver_streams": Method(
-        "Perceiver resampler, with our path",
-        "rival",
-        _rival("perceiver", fusion="streams"),
-        "what its stream says is added behind the backbone, as in ours",
-    ),
-    "qformer_text_streams": Method(
-        "Q-Former + text, with our path",
-        "rival",
-        _rival("qformer_text", _EVERY_LAYER, fusion="streams"),
-        "what its stream says is added behind the backbone, as in ours",
-    ),
-    "qformer_grounded": _grounded("Q-Former", "qformer", _EVERY_LAYER),
-    "qformer_text_grounded": _grounded("Q-Former + text", "qformer_text", _EVERY_LAYER),
-    "perceiver_grounded": _grounded("Perceiver resampler", "perceiver"),
-    "notellm2_connector_grounded": _grounded("NoteLLM-2's connector", "notellm2"),
+    "cabstractor_full": _full("C-Abstractor", "cabstractor", steered=False),
 }
-"""Other readings of a rival than the one in METHODS; compared when named."""
+"""Other readings of a rival than those in METHODS; compared when named."""
 
 
 def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:

@@ -15,15 +15,15 @@ from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
 from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items, draw_queries
 from tgqformer.comparison.plan import Plan
-from tgqformer.comparison.state import read_json
+from tgqformer.comparison.state import COSTS, FACTS, read_json
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
 from tgqformer.towers.memory import keep_large_buffers
-
-COSTS, FACTS = "costs.json", "catalogs.json"
+from tgqformer.training.plan import plan_run
+from tgqformer.training.validation import hold_out
 
 
 def load_features(plan: Plan) -> ItemFeatures:
@@ -99,8 +99,12 @@ def _write_facts(plan: Plan, catalogs: dict[str, Catalog]) -> None:
             "digest": _digest(catalog),
             "photos": _photo_digest(catalog, plan.base.embedder.max_images),
         }
+        if name == plan.main:
+            training = plan.base.training
+            known, held_out = hold_out(catalog, training.seed)
+            found["steps"] = plan_run(training, known, held_out=held_out).training.steps
         before = facts.get(name, {})
-        if any(before[key] != found[key] for key in before.keys() & found.keys()):
+        if any(before[key] != found[key] for key in before.keys() & found.keys() - {"steps"}):
             raise ConfigError(
                 f"catalog '{name}' is not the one that the comparison in {plan.out} began with; "
                 "bring it back, or choose another --out."

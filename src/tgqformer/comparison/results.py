@@ -139,7 +139,7 @@ class RobustnessResult:
 
 @dataclass(frozen=True)
 class GateFigure:
-    """A gate, or the image-text agreement, over the items of one condition.
+    """A gate, the image-text agreement, or a part's weight, over the items of one condition.
 
     Attributes:
         mean: over items and channels.
@@ -154,14 +154,17 @@ class GateFigure:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gates say under one condition, averaged over seeds.
+    """What gates and reliability say under one condition, averaged over seeds.
 
     Attributes:
         condition: "clean"; "overlays", "clutter", "overlays+clutter" at their severities;
-            "shuffled metadata" (each item with another's), "no photo", "no metadata".
+            "shuffled metadata" (each item with another's), "no photo", "no metadata"; and each
+            fault of metadata (`training.noise.metadata_faults`), of the items that can have it.
         severity: of the corruption; 0 for the others.
         anchored, exploratory: values in (-1, 1); None where the method has no such gate.
         agreement: cosine in -1..1; None where the method tells none.
+        weights: part of the embedding ("photo", "metadata" and the streams) -> how much it counts,
+            1 before training (`embedder.base.Reliability`); empty where nothing weighs them.
     """
 
     condition: str
@@ -169,6 +172,7 @@ class GateResult:
     anchored: GateFigure | None = None
     exploratory: GateFigure | None = None
     agreement: GateFigure | None = None
+    weights: dict[str, GateFigure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ class MethodResult:
         steps_to_90: for each seed, the first step whose validation figure is 90 % of the last one.
         catalogs: name -> what it finds there; only what is evaluated already.
         robustness: by kind and severity, on the first catalog.
-        gates: by condition, on the first catalog; empty where it has no gates.
+        gates: by condition, on the first catalog; empty where nothing gates or weighs.
     """
 
     label: str
@@ -346,7 +350,8 @@ def _gate(data: dict[str, Any]) -> GateResult:
         name: GateFigure(**data[name]) if data[name] is not None else None
         for name in ("anchored", "exploratory", "agreement")
     }
-    return GateResult(data["condition"], data["severity"], **parts)
+    weights = {name: GateFigure(**each) for name, each in data.get("weights", {}).items()}
+    return GateResult(data["condition"], data["severity"], **parts, weights=weights)
 
 
 def _figures(data: dict[str, Any]) -> dict[str, Figure]:

@@ -9,7 +9,6 @@ from tgqformer.catalog.protocols import Vectors
 from tgqformer.comparison.gather import gather
 from tgqformer.comparison.methods import OURS
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.prepare import COSTS
 from tgqformer.comparison.report import (
     Disagreements,
     disagreements,
@@ -20,6 +19,7 @@ from tgqformer.comparison.results import Results
 from tgqformer.comparison.schedule import alone, run_cells, run_prepare
 from tgqformer.comparison.show import Progress
 from tgqformer.comparison.state import (
+    COSTS,
     RUN,
     VECTORS,
     cells,
@@ -31,9 +31,16 @@ from tgqformer.comparison.state import (
 from tgqformer.errors import ConfigError
 from tgqformer.training.run import changed_option
 
-QUICK_METHODS = ("tgqformer", "qformer", "qformer_text", "perceiver", "notellm2", "mlp")
+QUICK_METHODS = (
+    "tgqformer",
+    "qformer_text",
+    "qformer_text_full",
+    "perceiver",
+    "clip_sum",
+    "frozen_both",
+)
 QUICK_ITEMS = 600
-QUICK_STEPS = ("training.steps=60", "training.alignment_steps=30", "training.eval_every=15")
+QUICK_STEPS = ("training.steps=60", "training.eval_every=15")
 QUICK_QUERIES = 60
 
 

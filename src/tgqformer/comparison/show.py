@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.results import MARKS, CatalogResult, Gain, MethodResult, Results
-from tgqformer.comparison.state import cells, error, is_judged, steps_done, validation
+from tgqformer.comparison.state import cells, error, is_judged, steps, steps_done, validation
 from tgqformer.evaluation.compare import metric_label, percent
 from tgqformer.evaluation.intervals import Interval
 
@@ -95,7 +95,7 @@ class Progress:
     def _total(self) -> int:
         runs = len(self.plan.sweep) + len(self.plan.seeds) - 1
         methods = sum(not method.frozen for method in self.plan.chosen.values())
-        return methods * runs * self.plan.base.training.steps
+        return methods * runs * steps(self.plan)
 
     def _done(self) -> int:
         return sum(steps_done(self.plan, cell) for cell in self._trained())

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.training.validation import score
 
+COSTS, FACTS = "costs.json", "catalogs.json"
 CELL, ERROR, RUN = "cell.json", "error.txt", "run"
 ROBUSTNESS, GATES = "robustness.parquet", "gates.json"
 EVALUATION, VECTORS = "evaluation.json", "vectors.npy"
@@ -56,9 +58,10 @@ def chosen_rate(plan: Plan, method: str) -> float | None:
 
 
 def validation(plan: Plan, cell: Cell) -> float:
-    """The figure that the sweep goes by; minus infinity where the run has none."""
-    value = read_cell(plan, cell).get("validation", {}).get(plan.base.training.metric)
-    return value if isinstance(value, float) and math.isfinite(value) else -math.inf
+    """The figure that the sweep goes by, as a run chooses its step; minus infinity without one."""
+    figures, metric = read_cell(plan, cell).get("validation", {}), plan.base.training.metric
+    value = score(figures, metric) if metric in figures else math.nan
+    return value if math.isfinite(value) else -math.inf
 
 
 def jobs(plan: Plan) -> Iterator[Job]:
@@ -142,9 +145,15 @@ def forget_errors(plan: Plan) -> None:
         path.unlink()
 
 
+def steps(plan: Plan) -> int:
+    """Of every run; where the preset leaves them to the catalog's size, known once prepared."""
+    planned: int = read_json(plan.out / FACTS).get(plan.main, {}).get("steps", 0)
+    return plan.base.training.steps or planned
+
+
 def steps_done(plan: Plan, cell: Cell) -> int:
     """Steps of a run that are safe on disk."""
     if is_trained(plan, cell):
-        return plan.base.training.steps
+        return steps(plan)
     found = (plan.path(cell) / RUN / "checkpoints").glob("checkpoint-*/complete.json")
     return max((int(path.parent.name.split("-")[1]) for path in found), default=0)

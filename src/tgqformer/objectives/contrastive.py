@@ -66,23 +66,13 @@ def info_nce(
     return F.cross_entropy(logits, partner)
 
 
-def neighbourhood(student: Tensor, teacher: Tensor, scale: float) -> Tensor:
-    """How far a student's neighbours are from its teacher's: self-supervised distillation.
-
-    KL(p || q), p = softmax(scale t_i T), q = softmax(scale s_i T), T the teachers of all
-    (SEED, Fang et al., ICLR 2021, eq. 5, with the batch in place of a queue).
+def likeness(student: Tensor, teacher: Tensor) -> Tensor:
+    """How far students are from their teachers: the mean of 1 - cosine, in [0, 2].
 
     Args:
         student: [M, D] unit vectors. teacher: [M, D] unit vectors, not trained by this.
-        scale: 1 / temperature of both.
-
-    Returns:
-        The mean over the batch; zero where every student equals its teacher.
     """
-    teacher = teacher.detach()
-    wanted = (teacher @ teacher.T * scale).log_softmax(dim=-1)
-    found = (student @ teacher.T * scale).log_softmax(dim=-1)
-    return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
+    return (1 - (student * teacher.detach()).sum(dim=-1)).mean()
 
 
 def image_text_contrast(

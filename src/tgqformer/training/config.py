@@ -20,9 +20,9 @@ class LossConfig:
         exploratory: InfoNCE on the exploratory stream alone (ours): it has to tell apart what the
             metadata, and so the anchored stream, takes for one.
         redundancy: correlation between the two streams (the paper's R3).
-        base: an item and its noise view are to have the neighbours that the frozen base has for the
-            item as it is (ours). It takes the place of the main InfoNCE for pairs of an item with
-            its view, where `training.noise.teacher` says so.
+        base: an item and its noise view are to be what the frozen base says of the item as it is,
+            by cosine (ours). It takes the place of the main InfoNCE for pairs of an item with its
+            view, where `training.noise.teacher` says so.
         agreement: image-text contrast of the learned agreement (ours), where there is one.
     """
 
@@ -30,7 +30,7 @@ class LossConfig:
     visual: float = 0.5
     exploratory: float = 0.5
     redundancy: float = 0.1
-    base: float = 1.0
+    base: float = 10.0
     agreement: float = 0.3
 
     def __post_init__(self) -> None:
@@ -127,8 +127,8 @@ class TrainingConfig:
             (weights and losses stay float32), "float32" is that everywhere.
         max_grad_norm: gradients are clipped to it; 0 leaves them.
         alignment_steps: first so many steps train the connector without the backbone, on the
-            visual and agreement losses (ours, after BLIP-2's first stage); none, where there is no
-            backbone or the connector has no streams to align.
+            visual and agreement losses (ours, after BLIP-2's first stage); -1 is three eighths of
+            the steps. None, where there is no backbone or the connector has no streams to align.
         loss: the weights of the losses.
         dropout: what is hidden in training.
         noise: views of items under drawn noise, as positives of their own.
@@ -207,6 +207,11 @@ class TrainingConfig:
                 f"training.eval_every ({self.eval_every}) must be 1 or more, 0 for never, or -1 "
                 "for ten times in a run."
             )
+        if self.alignment_steps < -1:
+            raise ConfigError(
+                f"training.alignment_steps ({self.alignment_steps}) must be 1 or more, 0 for none, "
+                "or -1 for three eighths of the steps."
+            )
         if self.alignment_steps > self.steps > 0:
             raise ConfigError(
                 f"training.alignment_steps ({self.alignment_steps}) must not exceed "
@@ -220,7 +225,6 @@ _NOT_NEGATIVE = (
     "language_learning_rate",
     "weight_decay",
     "max_grad_norm",
-    "alignment_steps",
     "hard_negatives",
     "patience",
     "steps",

@@ -11,14 +11,11 @@ from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput
 from tgqformer.objectives import (
     image_text_contrast,
     info_nce,
+    likeness,
     matryoshka,
-    neighbourhood,
     redundancy,
 )
 from tgqformer.training.config import LossConfig
-
-TEACHING_SCALE = 20.0
-"""1 / temperature of what the base teaches: as INITIAL_SCALES of the contrastive losses."""
 
 PerItem = dict[str, Tensor]
 """Name to [M, D]: everything of a batch that a loss looks at, item by item."""
@@ -34,8 +31,8 @@ class BatchFacts:
         same_text: [M, M] bool, items whose metadata reads alike for the connector.
         own_text: [M] bool, items that were given their own metadata.
         log_odds: [M], how often each is drawn (see `info_nce`); None corrects for nothing.
-        own: [B] bool, pairs of an item with a view of itself, which are to have the neighbours that
-            the frozen base has for its clean form; None where such pairs count like any other.
+        own: [B] bool, pairs of an item with a view of itself, which are to be what the frozen base
+            says of its clean form; None where such pairs count like any other.
     """
 
     pairs: int
@@ -171,8 +168,8 @@ def _pair_loss(
 
 
 def _taught(items: PerItem, facts: BatchFacts, own: Tensor) -> Tensor:
-    """Items and their views have the neighbours that the base has for the items as they are."""
+    """Items and their views are what the base says of the items as they are."""
     b = facts.pairs
     teacher = items["base"][:b][own]
     sides = (items["embedding"][:b][own], items["embedding"][b : 2 * b][own])
-    return torch.stack([neighbourhood(side, teacher, TEACHING_SCALE) for side in sides]).mean()
+    return torch.stack([likeness(side, teacher) for side in sides]).mean()

@@ -102,23 +102,28 @@ class NoiseViews:
         return NoisyPhoto(photo, tuple(kinds), severity, int(rng.integers(2**32)))
 
     def _fault(self, item: Item, rng: np.random.Generator) -> Item:
-        """One field dropped, or another item's brand or category, or advertising for a title."""
         other = self.items[int(rng.integers(len(self.items)))]
-        advert = (
-            f"{PRAISE[int(rng.integers(len(PRAISE)))]} {CLAIMS[int(rng.integers(len(CLAIMS)))]}"
-        )
-        faults: list[dict[str, object]] = []
-        for field in ("title", "brand", "category"):
-            if getattr(item, field):
-                faults.append({field: ""})
-                swapped = advert if field == "title" else getattr(other, field)
-                if swapped:
-                    faults.append({field: swapped})
-        if item.attributes:
-            faults.append({"attributes": {}})
-        if not faults:
-            return item
-        return replace(item, **faults[int(rng.integers(len(faults)))])  # type: ignore[arg-type]
+        known = list(metadata_faults(item, other, rng).values())
+        return known[int(rng.integers(len(known)))] if known else item
+
+
+def metadata_faults(item: Item, other: Item, rng: np.random.Generator) -> dict[str, Item]:
+    """Name of a fault -> the item with it, for each that it can have.
+
+    A field is dropped, brand or category is that of the `other` item, or the title is advertising.
+    """
+    advert = f"{PRAISE[int(rng.integers(len(PRAISE)))]} {CLAIMS[int(rng.integers(len(CLAIMS)))]}"
+    found: dict[str, Item] = {}
+    for field in ("title", "brand", "category"):
+        if getattr(item, field):
+            found[f"no {field}"] = replace(item, **{field: ""})  # type: ignore[arg-type]
+            swapped = advert if field == "title" else getattr(other, field)
+            if swapped:
+                name = "advertising title" if field == "title" else f"another's {field}"
+                found[name] = replace(item, **{field: swapped})  # type: ignore[arg-type]
+    if item.attributes:
+        found["no attributes"] = replace(item, attributes={})
+    return found
 
 
 def _has_metadata(item: Item) -> bool:

@@ -15,6 +15,9 @@ from tgqformer.training.config import TrainingConfig
 EVALUATIONS = 10
 """In a run, where nothing else is said."""
 
+ALIGNMENT = 3 / 8
+"""Of the steps, where `alignment_steps` is -1."""
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -52,6 +55,7 @@ class RunPlan:
             "pairs": self.pairs,
             "held_out": self.held_out,
             "steps": self.training.steps,
+            "alignment_steps": self.training.alignment_steps,
             "batch_size": self.training.batch_size,
             "eval_every": self.training.eval_every,
         }
@@ -60,7 +64,7 @@ class RunPlan:
 def plan_run(
     config: TrainingConfig, catalog: Catalog, *, held_out: int = 0, processes: int = 1
 ) -> RunPlan:
-    """Fill in what the options leave open (`steps` 0, `eval_every` -1).
+    """Fill in what the options leave open (`steps` 0, `alignment_steps` and `eval_every` -1).
 
     Raises:
         CatalogError: the catalog is too small for a batch of two pairs.
@@ -76,7 +80,10 @@ def plan_run(
             raise CatalogError(f"{len(catalog)} items are too few to train on; give 4 or more.")
     steps = config.steps or steps_for(len(catalog), len(query), config)
     every = config.eval_every if config.eval_every >= 0 else max(1, round(steps / EVALUATIONS))
-    training = replace(config, steps=steps, eval_every=every, batch_size=batch)
+    aligned = config.alignment_steps if config.alignment_steps >= 0 else round(ALIGNMENT * steps)
+    training = replace(
+        config, steps=steps, alignment_steps=aligned, eval_every=every, batch_size=batch
+    )
     return RunPlan(training, len(catalog), len(query), held_out, validation)
 
 

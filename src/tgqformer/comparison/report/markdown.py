@@ -15,6 +15,7 @@ from tgqformer.comparison.report.tables import (
     headline_rows,
     kept_rows,
     tuning_rows,
+    weight_table,
 )
 from tgqformer.comparison.report.words import rate
 from tgqformer.comparison.results import MARKS, Results
@@ -69,6 +70,12 @@ def write_markdown(results: Results) -> str:
         parts += [
             "### Gates",
             _table(["photos and metadata", "anchored", "exploratory", "agreement"], rows),
+        ]
+    if weights := weight_table(results):
+        rows = [[r["condition"], *(_pair(cell) for cell in r["cells"])] for r in weights["rows"]]
+        parts += [
+            "### What each part counts",
+            _table(["photos and metadata", *weights["parts"]], rows),
         ]
     for catalog in results.catalogs:
         if ablations := ablation_rows(results, catalog, metric):

@@ -45,6 +45,7 @@ from tgqformer.comparison.report.tables import (
     headline_rows,
     kept_rows,
     tuning_rows,
+    weight_table,
 )
 from tgqformer.comparison.report.words import (
     duration,
@@ -210,6 +211,7 @@ def _gates(results: Results) -> dict[str, Any]:
     return {
         "figures": [figure for part in GATE_PARTS if (figure := gate_figure(results, part))],
         "rows": gate_rows(results),
+        "weights": weight_table(results),
         "reading": gates_reading(results),
     }
 

@@ -168,6 +168,28 @@ def gate_rows(results: Results) -> list[dict[str, Any]]:
     ]
 
 
+def weight_table(results: Results) -> dict[str, Any]:
+    """How much each part of ours counts, by condition; {} where nothing weighs them."""
+    method = results.methods.get(results.ours)
+    gates = [gate for gate in (method.gates if method else ()) if gate.weights]
+    if not gates:
+        return {}
+    worst = {gate.condition: gate.severity for gate in sorted(gates, key=lambda g: g.severity)}
+    parts = list(gates[0].weights)
+    rows = [
+        {
+            "condition": _condition(gate),
+            "cells": [
+                (f"{one.mean:.2f}", f"± {one.spread:.2f}")
+                for one in (gate.weights[part] for part in parts)
+            ],
+        }
+        for gate in gates
+        if gate.severity == worst[gate.condition]
+    ]
+    return {"parts": parts, "rows": rows}
+
+
 def _condition(gate: GateResult) -> str:
     name = CORRUPTIONS.get(gate.condition, gate.condition)
     return f"{name}, severity {gate.severity:g}" if gate.severity else name
