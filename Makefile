@@ -7,6 +7,7 @@
 #   make lint       style, types and the table of rooms
 #   make format     put the code in order
 #   make docs       the documentation site (build/site), every warning an error
+#   make results    docs/results.md and its figures, out of docs/results/
 #   make bench      benchmarks, into docs/benchmarks.md, and a quick comparison (runs/quick)
 #
 # PYTHON=python3.12 picks an interpreter, PYTEST_ARGS="-k ranks -x" narrows the tests, JOBS=4 runs them
@@ -28,7 +29,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
   --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format docs bench setup-offline setup-dev clean
+.PHONY: help demo test test-slow lint format docs results bench setup-offline setup-dev clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -55,6 +56,9 @@ format: setup-dev
 # The tests build it too.
 docs: setup-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+results: setup-dev
+	@PYTHONPATH=src $(BIN)/python tools/results_page.py
 
 bench: setup-offline setup-dev
 	@$(BIN)/python benchmarks/speed.py

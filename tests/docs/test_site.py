@@ -128,6 +128,19 @@ def test_every_image_of_the_site_has_a_text_in_its_place(site: Path) -> None:
     assert not reader.bare
 
 
+def test_the_page_of_results_is_what_its_comparisons_make() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools/results_page.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (DOCS / "results.md").read_text(encoding="utf-8").splitlines()
+    assert len(page) <= 250
+    assert max(len(line) for line in page if not line.startswith("|")) <= 110
+
+
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     reference = "".join(p.read_text("utf-8") for p in (site / "reference").rglob("*.html"))
     for name in tgqformer.__all__:

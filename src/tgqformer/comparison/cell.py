@@ -21,6 +21,7 @@ from tgqformer.comparison.corrupted import draw_queries
 from tgqformer.comparison.frozen import BaseEmbedder, FrozenEmbedder
 from tgqformer.comparison.gates import measure_gates
 from tgqformer.comparison.metadata import builder, with_metadata
+from tgqformer.comparison.origin import origin
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.prepare import corrupted_queries, load_features, query_items
 from tgqformer.comparison.state import (
@@ -57,6 +58,7 @@ def run_cell(plan: Plan, cell: Cell, *, judge: bool) -> None:
         _make(plan, cell, catalog, embedder, part)
     before = read_cell(plan, cell).get("judged_seconds", 0.0)
     judged = round(before + time.monotonic() - started, 1)
+    facts["origin"] = read_cell(plan, cell).get("origin") or origin()
     facts |= {"judged_seconds": judged, "seconds": round(facts.get("seconds", 0.0) + judged, 1)}
     write_text(folder / CELL, json.dumps(facts, indent=1))
 

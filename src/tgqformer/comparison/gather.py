@@ -59,7 +59,10 @@ def gather(plan: Plan) -> r.Results:
         sweep=plan.sweep,
         metric=plan.base.training.metric,
         catalogs={
-            name: r.CatalogFacts(*(facts[name][key] for key in ("items", "queries", "pool")))
+            name: r.CatalogFacts(
+                **{key: facts[name][key] for key in ("items", "queries", "pool")},
+                digest=f"{facts[name]['digest']}-{facts[name].get('photos', '')}",
+            )
             for name in plan.catalogs
             if name in facts
         },
@@ -87,6 +90,7 @@ def _cell(plan: Plan, cell: Cell) -> r.CellResult:
         validation=known.get("validation", {}),
         command=plan.command(cell),
         error=why or "",
+        origin=known.get("origin", {}),
     )
 
 

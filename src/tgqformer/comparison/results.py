@@ -32,11 +32,13 @@ class CatalogFacts:
         items: in the catalog.
         queries: of the test split, each with one target at least.
         pool: items that each query is ranked against.
+        digest: of ids, metadata and pairs, and of the photos.
     """
 
     items: int
     queries: int
     pool: int
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ class CellResult:
         validation: the figures of the kept weights.
         command: reproduces it.
         error: one sentence, "" where there is none.
+        origin: "version", "commit" and "machine" that it was made by (`origin.py`).
     """
 
     method: str
@@ -241,6 +244,7 @@ class CellResult:
     validation: dict[str, float] = field(default_factory=dict)
     command: str = ""
     error: str = ""
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ MAX_LOG_SCALE = math.log(100.0)
 """Of 1 / temperature, which is clamped to 100, as in CLIP."""
 
 
-STRENGTH_UNIT = 30.0
+STRENGTH_UNIT = 10.0
 """The strength of the streams is this times a weight, which learns at the rate of all weights."""
 
 SHORTEST = 0.1
