@@ -13,6 +13,7 @@ from tgqformer.catalog.items import Item
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.base import LEAST, PHOTO_SHARE, FrozenBase, Reliability
+from tgqformer.embedder.model import STRENGTH_UNIT
 from tgqformer.language import NOTELLM2_PROMPT
 from tgqformer.towers.base import TowerBatch
 
@@ -228,7 +229,7 @@ def test_the_embedding_by_hand(make, config, items):
         base = sum(weights[:, i : i + 1] * part for i, part in enumerate(parts))
         streams = [head(out.connector.streams[n]) for n, head in model.visual_head.items()]
         said = sum(weights[:, 2 + i : 3 + i] * stream for i, stream in enumerate(streams))
-        said = 10 * model.strength * said / sum(streams).norm(dim=1, keepdim=True)
+        said = STRENGTH_UNIT * model.strength * said / sum(streams).norm(dim=1, keepdim=True)
         backbone = model.head(model.backbone(batch.prompt, out.connector.tokens))
         state = base + base @ model.adapt.weight.T + said + backbone
     expected = state / state.norm(dim=1, keepdim=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgqformer.objectives import image_text_contrast, info_nce
+from tgqformer.objectives import image_text_contrast, info_nce, likeness
 
 
 def unit(rows: int, width: int = 6, seed: int = 0) -> Tensor:
@@ -103,6 +103,29 @@ def test_an_item_that_is_drawn_often_is_a_weaker_negative():
         loss = info_nce(query, target, 7.0, negatives=negatives, log_odds=log_odds)
         push.append(float(torch.autograd.grad(loss, negatives)[0][0].norm()))
     assert push[1] < 0.5 * push[0]
+
+
+def test_pairs_that_do_not_count_are_negatives_alone():
+    """The mean over the others' rows: what they alone lose among all the columns."""
+    query, target, counted = unit(5, seed=1), unit(5, seed=2), torch.tensor([1, 0, 1, 1, 0]).bool()
+    found = info_nce(query, target, 9.0, counted=counted, both_sides=True)
+    rest = torch.cat([query[~counted], target[~counted]])
+    alone = info_nce(query[counted], target[counted], 9.0, negatives=rest, both_sides=True)
+    torch.testing.assert_close(found, alone)
+    every = info_nce(query, target, 9.0, counted=torch.ones(5).bool())
+    torch.testing.assert_close(every, info_nce(query, target, 9.0))
+
+
+def test_likeness_is_one_less_the_mean_cosine_and_trains_the_student_alone():
+    student, teacher = unit(5, seed=1).requires_grad_(), unit(5, seed=2).requires_grad_()
+    found = likeness(student, teacher)
+    cosines = torch.stack([s @ t for s, t in zip(student, teacher)])
+    torch.testing.assert_close(found, 1 - cosines.mean())
+    found.backward()
+    assert bool(student.grad.any())
+    assert teacher.grad is None
+    assert likeness(teacher, teacher).item() == pytest.approx(0)
+    assert likeness(-teacher, teacher).item() == pytest.approx(2)
 
 
 @pytest.mark.parametrize("both_sides", [False, True])

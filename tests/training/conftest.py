@@ -49,6 +49,22 @@ def make_shop(splits: tuple[str, ...] = ("train", "val")) -> Catalog:
     return Catalog(items, pairs)
 
 
+def make_ring(items: int, *splits: str) -> Catalog:
+    """Each item wants the next one, in the first split; the one after it, in the second; ..."""
+    made = [Item(f"i{n}", title=f"item {n}") for n in range(items)]
+    pairs = [
+        Pair(f"i{n}", f"i{(n + step) % items}", split=split)
+        for n in range(items)
+        for step, split in zip((1, 2, 3, 4), splits)
+    ]
+    return Catalog(made, pairs)
+
+
+@pytest.fixture(scope="session")
+def ring() -> Callable[..., Catalog]:
+    return make_ring
+
+
 @pytest.fixture(scope="session")
 def shop() -> Catalog:
     return make_shop()

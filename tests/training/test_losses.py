@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tgqformer.catalog.catalog import Catalog
 from tgqformer.config import override
 from tgqformer.embedder.model import MAX_LOG_SCALE
-from tgqformer.objectives import image_text_contrast, info_nce, redundancy
+from tgqformer.objectives import image_text_contrast, info_nce, likeness, redundancy
 from tgqformer.training.config import LossConfig
 from tgqformer.training.data import StepDataset
 from tgqformer.training.losses import batch_loss, per_item
@@ -114,6 +115,38 @@ def test_the_exploratory_loss_reaches_its_own_stream_alone(shop, config_of, embe
     assert [n for n in reached if n.startswith(("connector.anchored", "backbone", "head"))] == []
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_the_base_teaches_view_pairs_and_the_shops_keep_their_loss(
+    shop, config_of, embedder_of, share
+):
+    config = config_of(**{"noise.teacher": "base", "noise.share": share})
+    embedder = embedder_of(config, shop)
+    step, loss = StepDataset(embedder, shop, config.training)[0], config.training.loss
+    own = step.facts.own
+    assert own.tolist() == [False] * (8 - int(8 * share)) + [True] * int(8 * share)
+    output = embedder.model(step.chunks[0])
+    _, terms = batch_loss(per_item(output, loss), step.facts, loss)
+    x, teacher = output.embedding, output.base[:8][own]
+    taught = [likeness(side[own], teacher) for side in (x[:8], x[8:])]
+    torch.testing.assert_close(terms["base"], sum(taught) / 2)
+    assert ("main" in terms) == (share < 1)
+    if share < 1:
+        scale = output.scales["embedding"].mean()
+        options = {"known": step.facts.known, "both_sides": True, "counted": ~own}
+        torch.testing.assert_close(terms["main"], info_nce(x[:8], x[8:], scale, **options))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "pairs", "taught"),
+    [("auto", True, False), ("auto", False, True), ("base", True, True), ("item", False, False)],
+)
+def test_who_teaches_a_view(shop, config_of, embedder_of, teacher, pairs, taught):
+    config = config_of(**{"noise.teacher": teacher})
+    catalog = shop if pairs else Catalog(shop.items, [])
+    step = StepDataset(embedder_of(config, shop), catalog, config.training)[0]
+    assert (step.facts.own is not None) == taught
+
+
 def test_a_connector_without_the_stream_has_no_exploratory_loss(shop, config_of, embedder_of):
     config = config_of("embedder.connector.kind=perceiver")
     embedder = embedder_of(config, shop)
@@ -144,7 +177,8 @@ def test_the_losses_are_handed_what_they_use_and_no_more(batch, aligning, off):
     items = per_item(alone if aligning else whole, config)
     leaves = {n: x.clone().requires_grad_() for n, x in items.items()}
     batch_loss(leaves, facts, config)[0].backward()
-    assert [n for n, x in leaves.items() if x.grad is None] == ["complete"] * ("complete" in items)
+    untrained = {"base", "complete"}  # no weight stands behind these
+    assert {n for n, x in leaves.items() if x.grad is None} == untrained & items.keys()
 
 
 def test_a_temperature_that_reaches_its_limit_comes_back(shop, config_of, embedder_of):

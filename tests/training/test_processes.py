@@ -19,6 +19,7 @@ from tgqformer.training.checkpoints import last_checkpoint
 
 pytestmark = pytest.mark.timeout(1200)  # other processes, on a machine that may be busy
 
+every_run = pytest.mark.parametrize("name", ["whole", "chunked", "taught"])
 SCRIPT = Path(__file__).with_name("processes.py")
 
 
@@ -38,6 +39,7 @@ def configs(config_of) -> dict[str, Any]:
                 **{"loss.visual": 0, "dropout.image": 0.2},
             )
         ),
+        "taught": to_dict(config_of(**options, **{"noise.teacher": "base", "noise.share": 1.0})),
     }
 
 
@@ -60,7 +62,7 @@ def runs(
     return folder / "one", folder / "two"
 
 
-@pytest.mark.parametrize("name", ["whole", "chunked"])
+@every_run
 def test_the_gradient_of_the_first_step_is_that_of_one_process(runs, name):
     one, two = (load_file(run / name / "gradient-0.safetensors") for run in runs)
     assert one.keys() == two.keys()  # weights out of use have no gradient in either
@@ -69,7 +71,7 @@ def test_the_gradient_of_the_first_step_is_that_of_one_process(runs, name):
         assert (two[n] - expected).abs().max().item() <= bound, n
 
 
-@pytest.mark.parametrize("name", ["whole", "chunked"])
+@every_run
 def test_later_gradients_stay_beside_those_of_one_process(runs, name):
     """Across the end of the alignment stage and with hard negatives of each one's own model."""
     for step in range(6):
@@ -78,7 +80,7 @@ def test_later_gradients_stay_beside_those_of_one_process(runs, name):
         assert np.linalg.norm(joined[0] - joined[1]) <= 1e-3 * np.linalg.norm(joined[0]), step
 
 
-@pytest.mark.parametrize("name", ["whole", "chunked"])
+@every_run
 def test_the_run_ends_in_the_same_model(runs, name, shop):
     one, two = (ItemEmbedder.from_pretrained(run / name, device="cpu") for run in runs)
     sample = shop.items[:20]

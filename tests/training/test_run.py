@@ -166,6 +166,20 @@ def test_without_an_evaluation_the_last_step_counts(shop_of, config_of, cache, t
         assert is_finished(made.out)
 
 
+@pytest.mark.parametrize("base", ["none", "trained"])
+def test_without_a_backbone_there_is_no_alignment_stage(shop, config_of, cache, tmp_path, base):
+    options = ["embedder.language.kind=none", f"embedder.base={base}"]
+    runs = []
+    for steps in (0, 4):
+        config = config_of(*options, steps=4, eval_every=2, alignment_steps=steps)
+        out = tmp_path / str(steps)
+        runs.append(train(shop, config, out, cache_dir=cache, device="cpu"))
+    with_stage, without = ((run.out / "model" / "model.safetensors").read_bytes() for run in runs)
+    assert with_stage == without
+    assert len({run.summary["step"] for run in runs}) == 1
+    assert all("validation" in run.summary for run in runs)
+
+
 @pytest.mark.parametrize("train_mode", ["frozen", "full"])
 def test_other_ways_to_train_the_backbone(shop, config_of, cache, tmp_path, train_mode):
     config = config_of(f"embedder.language.train={train_mode}", steps=2, eval_every=0)

@@ -11,9 +11,7 @@ from tgqformer.config import override
 from tgqformer.evaluation.metrics import per_query
 from tgqformer.evaluation.ranks import rank_targets
 from tgqformer.training import train
-from tgqformer.training.config import TrainingConfig
 from tgqformer.training.noise import NoiseViews
-from tgqformer.training.plan import plan_run, steps_for
 from tgqformer.training.start import fit_base
 from tgqformer.training.trainer import judge
 from tgqformer.training.validation import LEAST_PAIRS, MOST_HELD_OUT, Validation, hold_out, score
@@ -24,22 +22,11 @@ def pairs_of(catalog: Catalog, split: str) -> set[tuple[int, int]]:
     return set(zip(query.tolist(), target.tolist()))
 
 
-def ring(items: int, *splits: str) -> Catalog:
-    """Each item wants the next one, and the one after it."""
-    made = [Item(f"i{n}", title=f"item {n}") for n in range(items)]
-    pairs = [
-        Pair(f"i{n}", f"i{(n + step) % items}", split=split)
-        for n in range(items)
-        for step, split in zip((1, 2, 3, 4), splits)
-    ]
-    return Catalog(made, pairs)
-
-
 # -- what is held out -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_held_out_queries_are_in_no_training_pair(seed):
+def test_held_out_queries_are_in_no_training_pair(seed, ring):
     catalog = ring(200, "train", "train", "test")
     held, count = hold_out(catalog, seed)
     before, train_pairs, val = (
@@ -55,17 +42,17 @@ def test_held_out_queries_are_in_no_training_pair(seed):
     assert held.items == catalog.items
 
 
-def test_a_seed_holds_out_the_same_queries_and_another_others():
+def test_a_seed_holds_out_the_same_queries_and_another_others(ring):
     catalog = ring(200, "train")
     one, same, other = (pairs_of(hold_out(catalog, seed)[0], "val") for seed in (0, 0, 1))
     assert one == same != other
 
 
-def test_no_more_are_held_out_than_validation_needs():
+def test_no_more_are_held_out_than_validation_needs(ring):
     assert hold_out(ring(12 * MOST_HELD_OUT, "train"), 0)[1] == MOST_HELD_OUT
 
 
-def test_nothing_is_held_out_where_there_is_something_or_too_little():
+def test_nothing_is_held_out_where_there_is_something_or_too_little(ring):
     star = Catalog([Item(f"i{n}") for n in range(60)], [Pair("i0", f"i{n}") for n in range(1, 60)])
     for catalog in (ring(200, "train", "val"), ring(LEAST_PAIRS - 1, "train"), ring(9), star):
         held, count = hold_out(catalog, 0)
@@ -79,47 +66,6 @@ def test_a_run_without_validation_pairs_holds_some_out(shop_of, config_of, tmp_p
     assert plan["held_out"] == 5
     assert plan["pairs"] < 48 - 5 + 1
     assert {"ndcg@10", "noisy_ndcg@10"} <= made.summary["validation"].keys()
-
-
-# -- the plan -------------------------------------------------------------------------------------
-
-
-def test_the_plan_grows_as_the_root_of_what_there_is():
-    config = TrainingConfig()
-    assert steps_for(5000, 100, config) == steps_for(100, 5000, config) == 160
-    assert steps_for(80_000, 0, config) == 640
-    assert steps_for(10, 0, config) == 80
-    assert steps_for(10, 10**12, config) == 20_000
-    sizes = [steps_for(n, 0, config) for n in (1000, 10_000, 100_000, 10**6)]
-    assert sizes == sorted(sizes)
-    assert all(steps % 10 == 0 for steps in sizes)
-
-
-def test_the_plan_fills_in_what_is_left_open_and_nothing_else():
-    catalog = ring(300, "train", "val")
-    open_plan = plan_run(TrainingConfig(), catalog)
-    assert open_plan.training.steps == steps_for(300, 300, TrainingConfig())
-    assert open_plan.training.eval_every == open_plan.training.steps // 10
-    assert (open_plan.items, open_plan.pairs, open_plan.validation) == (300, 300, 300)
-    asked = TrainingConfig(steps=7, eval_every=0, batch_size=200)
-    assert plan_run(asked, catalog).training == asked
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3])
-@pytest.mark.parametrize("items", [8, 25, 50, 300])
-def test_a_planned_batch_can_be_filled_and_shared(items, processes):
-    catalog = ring(items, "train")
-    batch = plan_run(TrainingConfig(), catalog, processes=processes).training.batch_size
-    assert batch % processes == 0
-    assert 2 <= batch <= 64
-    assert 2 * batch <= items
-
-
-def test_the_plan_is_told_in_words():
-    told = str(plan_run(TrainingConfig(), ring(300, "train"), held_out=30))
-    assert told.startswith("300 items, 300 pairs: 80 steps of 64 pairs\n")
-    assert "30 queries are held out" in told
-    assert "no pairs (noise views alone)" in str(plan_run(TrainingConfig(), ring(300)))
 
 
 # -- the figures ----------------------------------------------------------------------------------
