@@ -30,7 +30,7 @@ from tgqformer.training.plan import RunPlan, plan_run
 from tgqformer.training.start import fit_base
 
 if TYPE_CHECKING:
-    from tgqformer.training.trainer import TGQTrainer, seconds_of_a_step
+    from tgqformer.training.trainer import TGQTrainer
     from tgqformer.training.validation import Gain
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
@@ -87,7 +87,7 @@ def train(
     """
     from tgqformer.training.checkpoints import last_checkpoint
     from tgqformer.training.data import StepDataset
-    from tgqformer.training.trainer import TGQTrainer
+    from tgqformer.training.trainer import TGQTrainer, seconds_of_a_step
     from tgqformer.training.validation import Validation, hold_out
 
     out = Path(out)
