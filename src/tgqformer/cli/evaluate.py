@@ -125,7 +125,7 @@ def gain_line(comparison: Comparison) -> str:
     metric = "hit@10" if "hit@10" in comparison.metrics else comparison.metrics[0]
     best = max(others, key=lambda name: comparison.values[name][metric].value)
     gap = points(comparison.differences[best][metric])
-    return f"Training gained {metric_label(metric)} {gap} over {best}, the better reference point"
+    return f"Gain over {best}, the better reference point: {metric_label(metric)} {gap}"
 
 
 def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:

@@ -66,10 +66,15 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
             return
         self.hit = f"{100 * value:.1f} %"
         if self.bar is None and state.is_world_process_zero:
-            visual = metrics.get(f"eval_visual_{self.config.metric}", float("nan"))
+            others = [
+                f"{name} {100 * metrics[f'eval_{key}_{self.config.metric}']:.1f} %"
+                for key, name in (("noisy", "under noise"), ("visual", "streams alone"))
+                if f"eval_{key}_{self.config.metric}" in metrics
+            ]
+            told = f"({', '.join(others)})  " if others else ""
             self.console.print(
                 f"step {state.global_step}/{state.max_steps}  loss {self.loss}  "
-                f"{self.config.metric} {self.hit}  (photo alone {100 * visual:.1f} %)  "
+                f"{self.config.metric} {self.hit}  {told}"
                 f"{self._speed(state.global_step):,.0f} items/s",
                 highlight=False,
                 soft_wrap=True,
