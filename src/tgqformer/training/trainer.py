@@ -224,18 +224,24 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         self._load_from_checkpoint(str(checkpoint))
 
 
+FLOOR = 0.98
+"""Share of the base's figure on clean photos that a step must keep; a sample of a few hundred queries
+tells no closer."""
+
+
 def judge(
     log: list[dict[str, Any]], metric: str, is_candidate: Callable[[int], bool]
 ) -> list[tuple[dict[str, Any], float]]:
     """The evaluations of a run that it may end with, and what each came to.
 
     That is the metric, with noise views its mean over items as they are and as views; -1 where
-    the metric of the items as they are lies below the frozen base's, the evaluation of step 0.
+    the metric of the items as they are lies below FLOOR of the frozen base's, step 0's: what is
+    gained under noise may not be paid for with clean photos.
     """
     found = [entry for entry in log if f"eval_{metric}" in entry and is_candidate(entry["step"])]
-    floor = next((entry[f"eval_{metric}"] for entry in found if entry["step"] == 0), 0.0)
+    base = next((entry[f"eval_{metric}"] for entry in found if entry["step"] == 0), 0.0)
     return [
-        (entry, score(entry, metric, "eval_") if entry[f"eval_{metric}"] >= floor else -1.0)
+        (entry, score(entry, metric, "eval_") if entry[f"eval_{metric}"] >= FLOOR * base else -1.0)
         for entry in found
     ]
 
