@@ -225,8 +225,8 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
 
 
 FLOOR = 0.98
-"""Share of the base's figure on clean photos that a step must keep; a sample of a few hundred queries
-tells no closer."""
+"""Share of the base's figure on clean photos that a step must keep; a few hundred queries tell no
+closer."""
 
 
 def judge(
