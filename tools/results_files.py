@@ -120,6 +120,23 @@ def portable(command: str) -> str:
     return shlex.join(words)
 
 
+def folded(command: str, width: int) -> str:
+    """A command over several lines, none far beyond `width` where commas let it be cut."""
+    lines: list[str] = []
+    for words in re.split(r" (?=--)", command):
+        if lines and len(lines[-1]) + len(words) < width:
+            lines[-1] += f" {words}"
+        else:
+            lines.append(words)
+    cut = []
+    for line in lines:
+        while len(line) > width and (comma := line.rfind(",", 0, width)) > 0:
+            cut.append(f"{line[: comma + 1]}\\\n")
+            line = line[comma + 1 :]
+        cut.append(f"{line} \\\n    ")
+    return "".join(cut).removesuffix(" \\\n    ")
+
+
 def _bare(word: str, folder: str = "") -> str:
     key, equals, path = word.rpartition("=")
     return f"{key}{equals}{folder}{Path(path).name}" if path.startswith("/") else word

@@ -11,14 +11,13 @@ where it comes from. Nobody types a figure: every number of the page is computed
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
 
 from results_figure import draw, same_figure
-from results_files import METRIC, Comparison, add, read
+from results_files import METRIC, Comparison, add, folded, read
 
 from tgqformer.comparison.origin import commit, machine
 from tgqformer.comparison.report.curves import CORRUPTIONS
@@ -65,18 +64,14 @@ def page(found: Sequence[Comparison]) -> str:
     for each in found:
         blocks += _section(each)
     blocks.append((0, _about_the_figures()))
-    dropped = False
-    while sum(_lines(text) for _, text in blocks) > MOST_LINES - 3 and any(n for n, _ in blocks):
-        least = max(number for number, _ in blocks)
-        blocks.remove(next(block for block in reversed(blocks) if block[0] == least))
-        dropped = True
-    if dropped:
+    whole = len(blocks)
+    size = [text.count("\n") + 2 for _, text in blocks]
+    while sum(size) > MOST_LINES - 3 and (least := max(number for number, _ in blocks)):
+        place = max(i for i, (number, _) in enumerate(blocks) if number == least)
+        del blocks[place], size[place]
+    if len(blocks) < whole:
         blocks.append((0, "Tables that would make this page too long are in `docs/results/`."))
     return "\n\n".join(text for _, text in blocks) + "\n"
-
-
-def _lines(text: str) -> int:
-    return text.count("\n") + 2
 
 
 def _opening(found: Sequence[Comparison]) -> str:
@@ -338,24 +333,7 @@ def _provenance(each: Comparison) -> str:
         f"Data: {', '.join(digests)}." if digests else "",
     ]
     parts = [_wrapped(line) for line in lines if line]
-    return "\n\n".join([*parts, f"```bash\n{_folded(results.command)}\n```"])
-
-
-def _folded(command: str) -> str:
-    """A command over several lines, none longer than the width where commas let it be cut."""
-    lines: list[str] = []
-    for words in re.split(r" (?=--)", command):
-        if lines and len(lines[-1]) + len(words) < WIDTH - 8:
-            lines[-1] += f" {words}"
-        else:
-            lines.append(words)
-    cut = []
-    for line in lines:
-        while len(line) > WIDTH - 8 and (comma := line.rfind(",", 0, WIDTH - 8)) > 0:
-            cut.append(f"{line[: comma + 1]}\\\n")
-            line = line[comma + 1 :]
-        cut.append(f"{line} \\\n    ")
-    return "".join(cut).removesuffix(" \\\n    ")
+    return "\n\n".join([*parts, f"```bash\n{folded(results.command, WIDTH - 8)}\n```"])
 
 
 def _about_the_figures() -> str:
