@@ -223,19 +223,23 @@ class ItemEmbedder:
         batch_size: int = 64,
         progress: bool = False,
         connector_only: bool = False,
+        parts: bool = False,
     ) -> dict[str, Vectors]:
         """The "embedding" and the "visual" view (see `ItemOutput`) of N items.
 
         Args:
             connector_only: leave the backbone out; see `EmbedderModel.forward`.
+            parts: "said" and "rest" too, where the streams are added to a base.
 
         Returns:
-            Name to float32 [N, D] unit rows.
+            Name to float32 [N, D], unit rows but for the parts.
         """
         shape = (len(items), self.config.dims)
         views = {"visual": np.empty(shape, dtype=np.float32)}
         if not connector_only or self.model.base is not None or not self.model.aligns:
             views["embedding"] = np.empty(shape, dtype=np.float32)
+        if parts and self.model.strength is not None:
+            views |= {name: np.empty(shape, dtype=np.float32) for name in ("said", "rest")}
         self.model.eval()
         self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)

@@ -20,6 +20,8 @@ does not see and the clipping of gradients does. The two losses have a temperatu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -67,6 +69,8 @@ class ItemOutput:
         connector: everything that the connector says.
         complete: [B, 1] float, 1 where the item has photo and metadata.
         base: [B, D] unit vectors, what the frozen base alone says; None without one.
+        said: [B, D], what the streams add to the embedding before it is scaled to unit length, and
+        rest: [B, D], all else of it; None without a base or without streams.
         weights: name to [B, 1], how much each part counts (`Reliability`); empty without.
         scales: name to [B, 1], the learned 1 / temperature of each contrastive loss, repeated for
             each item: so every gradient of a loss flows through per-item outputs, and a gradient
@@ -80,6 +84,8 @@ class ItemOutput:
     complete: Tensor
     scales: dict[str, Tensor]
     base: Tensor | None = None
+    said: Tensor | None = None
+    rest: Tensor | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -133,6 +139,7 @@ class EmbedderModel(nn.Module):
         self.fusion = LateFusion(shape.image_global, width) if late else None
         self.base: FrozenBase | None = None
         self.adapt: nn.Linear | None = None
+        self.strength: nn.Parameter | None = None
         self.reliability: Reliability | None = None
         if config.base != "none":
             self._build_base(shape)
@@ -196,9 +203,11 @@ class EmbedderModel(nn.Module):
         streams = torch.stack(list(heads.values())).sum(dim=0) if heads else None
         photo, state = self._read(batch, out, skip=connector_only and self.aligns)
         weights: dict[str, Tensor] = {}
+        said = rest = None
         if self.base is not None:
-            around, weights = self._around(t, out, heads, streams)
-            state = around if state is None else state.float() + around
+            rest, said, weights = self._around(t, out, heads, streams)
+            rest = rest if state is None else state.float() + rest
+            state = rest if said is None else rest + said
         elif state is None and self.backbone is None:
             state = streams
         visual = next(x for x in (photo, streams, state) if x is not None)
@@ -210,6 +219,8 @@ class EmbedderModel(nn.Module):
             complete,
             scales,
             None if self.base is None else self.base_alone(t),
+            said,
+            None if said is None else rest,
             weights,
         )
 
@@ -228,8 +239,8 @@ class EmbedderModel(nn.Module):
         out: ConnectorOutput,
         heads: dict[str, Tensor],
         streams: Tensor | None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """All of the embedding but what the backbone says [B, D], and the weights of its parts."""
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """The base as it is weighed and trained [B, D], what the streams add, and the weights."""
         assert self.base is not None
         photo, metadata = self.base(towers)
         weights: dict[str, Tensor] = {}
@@ -241,16 +252,28 @@ class EmbedderModel(nn.Module):
         state: Tensor = photo + metadata
         if self.adapt is not None:
             state = state + self.adapt(state).float()
-        if streams is None:
-            return state, weights
+        if streams is None or self.strength is None:
+            return state, None, weights
         length = streams.float().norm(dim=-1, keepdim=True).clamp(min=1e-6)
         said = sum(weights.get(name, 1.0) * x.float() for name, x in heads.items())
-        return state + STRENGTH_UNIT * self.strength * said / length, weights
+        return state, STRENGTH_UNIT * self.strength * said / length, weights
 
     def base_alone(self, towers: TowerBatch) -> Tensor:
         """[B, D] unit vectors of the frozen base: what the model says before it is trained."""
         assert self.base is not None
         return _unit(torch.stack(self.base(towers)).sum(dim=0))
+
+    @contextmanager
+    def strengthened(self, factor: float) -> Iterator[None]:
+        """Inside this block the streams count `factor` times as much beside the base."""
+        before = None if self.strength is None else self.strength.detach().clone()
+        try:
+            if self.strength is not None:
+                self.strength.data.mul_(factor)
+            yield
+        finally:
+            if self.strength is not None and before is not None:
+                self.strength.data.copy_(before)
 
     @torch.no_grad()
     def clamp_scales(self) -> None:

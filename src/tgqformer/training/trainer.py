@@ -158,7 +158,8 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         judged = self.judged()
         if self._is_candidate(self.state.global_step):
             if self.args.should_save and judged[-1][1] > best:
-                checkpoints.save_best(self.embedder.model, self.out)
+                with self.embedder.model.strengthened(figures.get("factor", 1.0)):
+                    checkpoints.save_best(self.embedder.model, self.out)
             if self._stalled(judged):
                 self.control.should_training_stop = True
         return metrics
