@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,7 +77,7 @@ def plan_run(
         batch = max(1, batch // processes) * processes
         if len(catalog) < 4:
             raise CatalogError(f"{len(catalog)} items are too few to train on; give 4 or more.")
-    steps = config.steps or steps_for(len(catalog), len(query), config)
+    steps = config.steps or steps_for(len(catalog), len(query))
     every = config.eval_every if config.eval_every >= 0 else max(1, round(steps / EVALUATIONS))
     aligned = config.alignment_steps if config.alignment_steps >= 0 else round(ALIGNMENT * steps)
     training = replace(
@@ -87,8 +86,12 @@ def plan_run(
     return RunPlan(training, len(catalog), len(query), held_out, validation)
 
 
-def steps_for(items: int, pairs: int, config: TrainingConfig) -> int:
-    """Steps of a run: as the root of what there is to learn, 160 for 5,000 and 640 for 80,000."""
-    known = max(items, pairs, 1)
-    steps = 160 * math.sqrt(known / 5000)
+def steps_for(items: int, pairs: int) -> int:
+    """Steps of a run: as the cube root of what there is to learn, some 250 for 9,000 items.
+
+    Ten times as much to learn takes twice the steps: on real purchases (12,000 items, 70,000 pairs)
+    validation gains nothing beyond 300 to 400 steps, and on a drawn shop of 5,000 items little.
+    """
+    known = max(items, pairs / 2, 1)
+    steps = 320 * (known / 20_000) ** (1 / 3)
     return int(min(max(steps, 80), 20_000) // 10 * 10)
