@@ -333,7 +333,7 @@ def test_steps_that_the_catalog_decides_are_known_once_it_is_prepared(
     assert steps(plan) == 0
     plan = replace(plan, robustness=False)
     prepare(plan)
-    assert steps(plan) == steps_for(40, 20, plan.base.training)
+    assert steps(plan) == steps_for(40, 20)
     assert gather(plan).steps == steps(plan)
 
 
