@@ -25,8 +25,8 @@ def test_an_alignment_stage_below_minus_one_is_refused():
 
 
 def test_the_plan_grows_with_what_there_is_twofold_for_eight_times_as_much():
-    assert steps_for(20_000, 100) == steps_for(100, 40_000) == 320
-    assert steps_for(160_000, 0) == 640
+    assert steps_for(20_000, 100) == steps_for(100, 40_000) == 400
+    assert steps_for(160_000, 0) == 800
     assert steps_for(10, 0) == 80
     assert steps_for(10, 10**14) == 20_000
     sizes = [steps_for(n, 0) for n in (1000, 10_000, 100_000, 10**6)]

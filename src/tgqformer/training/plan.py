@@ -87,11 +87,11 @@ def plan_run(
 
 
 def steps_for(items: int, pairs: int) -> int:
-    """Steps of a run: as the cube root of what there is to learn, some 250 for 9,000 items.
+    """Steps of a run: as the cube root of what there is to learn, some 300 for 9,000 items.
 
     Ten times as much to learn takes twice the steps: on real purchases (12,000 items, 70,000 pairs)
-    validation gains nothing beyond 300 to 400 steps, and on a drawn shop of 5,000 items little.
+    validation gains little beyond 300 of them, and on a drawn shop of 5,000 items as well.
     """
     known = max(items, pairs / 2, 1)
-    steps = 320 * (known / 20_000) ** (1 / 3)
+    steps = 400 * (known / 20_000) ** (1 / 3)
     return int(min(max(steps, 80), 20_000) // 10 * 10)
