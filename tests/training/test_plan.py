@@ -56,6 +56,6 @@ def test_a_planned_batch_can_be_filled_and_shared(items, processes, ring):
 
 def test_the_plan_is_told_in_words(ring):
     told = str(plan_run(TrainingConfig(), ring(300, "train"), held_out=30))
-    assert told.startswith("300 items, 300 pairs: 80 steps of 64 pairs\n")
+    assert told.startswith(f"300 items, 300 pairs: {steps_for(300, 300)} steps of 64 pairs\n")
     assert "30 queries are held out" in told
     assert "no pairs (noise views alone)" in str(plan_run(TrainingConfig(), ring(300)))
