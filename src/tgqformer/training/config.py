@@ -120,7 +120,7 @@ class TrainingConfig:
             on, which gives the same gradient in less memory. None runs the batch at once.
         learning_rate: peak rate of connector and heads.
         language_learning_rate: peak rate of the backbone's trained weights.
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: AdamW's, on the matrices of linear layers only.
         warmup: share of the steps with rising rate.
         schedule: how the rate falls afterwards.
         precision: of matrix products: "auto" is bfloat16 on GPUs and CPUs that compute in it

@@ -10,14 +10,15 @@ from tgqformer.training.config import TrainingConfig
 
 
 def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW over what is trained: the backbone at its own rate, no decay on vectors and scalars.
+    """AdamW over what is trained: the backbone at its own rate, decay on linear layers alone.
 
-    After each step the temperatures are brought back to their limit.
+    Learned queries, null tokens, strengths, norms and biases do not decay. After each step the temperatures are brought back to their limit.
     """
+    matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            kind = (name.startswith("backbone."), parameter.ndim > 1)
+            kind = (name.startswith("backbone."), id(parameter) in matrices)
             groups.setdefault(kind, []).append(parameter)
     optimizer = torch.optim.AdamW(
         [
