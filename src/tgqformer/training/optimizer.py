@@ -12,7 +12,8 @@ from tgqformer.training.config import TrainingConfig
 def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW over what is trained: the backbone at its own rate, decay on linear layers alone.
 
-    Learned queries, null tokens, strengths, norms and biases do not decay. After each step the temperatures are brought back to their limit.
+    Learned queries, null tokens, strengths, norms and biases do not decay. After each step the
+    temperatures are brought back to their limit.
     """
     matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
