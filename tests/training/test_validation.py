@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
@@ -11,10 +12,19 @@ from tgqformer.config import override
 from tgqformer.evaluation.metrics import per_query
 from tgqformer.evaluation.ranks import rank_targets
 from tgqformer.training import train
+from tgqformer.training.data import StepDataset
 from tgqformer.training.noise import NoiseViews
+from tgqformer.training.progress import duration
 from tgqformer.training.start import fit_base
-from tgqformer.training.trainer import judge
-from tgqformer.training.validation import LEAST_PAIRS, MOST_HELD_OUT, Validation, hold_out, score
+from tgqformer.training.trainer import judge, seconds_of_a_step
+from tgqformer.training.validation import (
+    FACTORS,
+    LEAST_PAIRS,
+    MOST_HELD_OUT,
+    Validation,
+    hold_out,
+    score,
+)
 
 
 def pairs_of(catalog: Catalog, split: str) -> set[tuple[int, int]]:
@@ -179,3 +189,59 @@ def test_the_gain_is_the_models_less_the_bases_over_the_same_queries(shop, confi
 def test_without_a_base_there_is_no_gain(shop, config_of, embedder_of):
     config = config_of("embedder.base=none")
     assert Validation(shop, config.training).gain(embedder_of(config, shop), "mrr") == {}
+
+
+# -- how much the streams count -------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_the_model_at_its_best_strength(shop, config_of, embedder_of):
+    config = config_of()
+    embedder, judge_of = embedder_of(config, shop), Validation(shop, config.training)
+    fit_base(embedder, shop, 0)
+    with torch.no_grad():
+        embedder.model.strength.fill_(0.05)
+    told = judge_of.run(embedder, connector_only=False)
+    tried = {}
+    for factor in FACTORS:
+        with embedder.model.strengthened(factor):
+            vectors = [embedder.encode(items) for items in (judge_of.items, judge_of.noisy)]
+        tried[factor] = [judge_of.figures(x)[config.training.metric] for x in vectors]
+    best = max(FACTORS, key=lambda factor: sum(tried[factor]))
+    assert sum(tried[told["factor"]]) == pytest.approx(sum(tried[best]), abs=1e-6)
+    assert told[config.training.metric] == pytest.approx(tried[told["factor"]][0], abs=1e-6)
+    assert embedder.model.strength.item() == pytest.approx(0.05)
+
+
+def test_a_strength_of_zero_is_multiplied_by_nothing(shop, config_of, embedder_of):
+    config = config_of()
+    embedder = embedder_of(config, shop)
+    fit_base(embedder, shop, 0)
+    with torch.no_grad():
+        embedder.model.strength.zero_()
+    assert Validation(shop, config.training).run(embedder, connector_only=False)["factor"] == 1
+
+
+# -- how long it takes ----------------------------------------------------------------------------
+
+
+def test_timing_a_step_changes_nothing(shop, config_of, embedder_of):
+    config = config_of()
+    embedder = embedder_of(config, shop)
+    before = {name: x.clone() for name, x in embedder.model.state_dict().items()}
+    random = torch.get_rng_state()
+    seconds = seconds_of_a_step(
+        embedder, StepDataset(embedder, shop, config.training), config.training
+    )
+    assert seconds > 0
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(x, before[name]) for name, x in embedder.model.state_dict().items())
+    assert all(p.grad is None for p in embedder.model.parameters())
+    assert not embedder.model.training
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "1 seconds"), (89, "89 seconds"), (540, "9 minutes"), (9000, "2.5 hours")],
+)
+def test_a_duration_is_told_in_the_unit_that_fits(seconds, told):
+    assert duration(seconds) == told

@@ -21,8 +21,8 @@ class LossConfig:
             metadata, and so the anchored stream, takes for one.
         redundancy: correlation between the two streams (the paper's R3).
         base: an item and its noise view are to be what the frozen base says of the item as it is,
-            by cosine (ours). It takes the place of the main InfoNCE for pairs of an item with its
-            view, where `training.noise.teacher` says so.
+            by cosine, in the embedding and in the streams' own views (ours). It takes the place of
+            InfoNCE for pairs of an item with its view, where `training.noise.teacher` says so.
         agreement: image-text contrast of the learned agreement (ours), where there is one.
     """
 

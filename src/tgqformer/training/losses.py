@@ -105,21 +105,22 @@ def batch_loss(
     scales = {
         name.removeprefix("scale_"): x.mean() for name, x in items.items() if "scale_" in name
     }
-    if "embedding" in items:
-        taught = facts.own if "base" in items else None
+    views = (
+        ("main", "embedding", "embedding", 1.0),
+        ("visual", "visual", "visual", config.visual if "embedding" in items else 1.0),
+        ("exploratory", "exploratory", "visual", config.exploratory),
+    )
+    taught = facts.own if "base" in items else None
+    for term, name, scale, weight in views:
+        if name not in items:
+            continue
         if taught is None or not taught.all():
-            main = _pair_loss(
-                items["embedding"], facts, scales["embedding"], config, dims, own=taught
-            )
-            terms["main"] = (1.0, main)
+            prefixes = dims if term == "main" else ()
+            told = _pair_loss(items[name], facts, scales[scale], config, prefixes, own=taught)
+            terms[term] = (weight, told)
         if taught is not None and taught.any():
-            terms["base"] = (config.base, _taught(items, facts, taught))
-    if "visual" in items:
-        visual = _pair_loss(items["visual"], facts, scales["visual"], config)
-        terms["visual"] = (config.visual if "embedding" in items else 1.0, visual)
-    if "exploratory" in items:
-        exploratory = _pair_loss(items["exploratory"], facts, scales["visual"], config)
-        terms["exploratory"] = (config.exploratory, exploratory)
+            told = _taught(items[name], items["base"], facts, taught)
+            terms[f"base_{term}"] = (weight * config.base, told)
     if "stream_anchored" in items:
         r3 = redundancy(items["stream_anchored"], items["stream_exploratory"])
         terms["redundancy"] = (config.redundancy, r3)
@@ -167,9 +168,9 @@ def _pair_loss(
     return matryoshka(lambda v: loss(list(v)), parts, widths)
 
 
-def _taught(items: PerItem, facts: BatchFacts, own: Tensor) -> Tensor:
+def _taught(vectors: Tensor, base: Tensor, facts: BatchFacts, own: Tensor) -> Tensor:
     """Items and their views are what the base says of the items as they are."""
     b = facts.pairs
-    teacher = items["base"][:b][own]
-    sides = (items["embedding"][:b][own], items["embedding"][b : 2 * b][own])
+    teacher = base[:b][own]
+    sides = (vectors[:b][own], vectors[b : 2 * b][own])
     return torch.stack([likeness(side, teacher) for side in sides]).mean()
