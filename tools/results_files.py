@@ -16,7 +16,7 @@ from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_text
 
 METRIC = "hit@10"
-KEPT = ("hit@1", METRIC, "mrr", "map@r")
+KEPT = ("hit@1", METRIC, "hit@100", "mrr", "map@r")
 SEVERITIES = (0.5, 1.0)
 FOLDERS = {"--out": "runs/", "--preset": "recipes/", "--cache": "", "--set": ""}
 """Where a page says that an option's path is, in place of this machine's."""

@@ -272,7 +272,7 @@ def _all_figures(each: Comparison) -> str:
     results = each.results
     head = ["method", "rate", "trained weights"]
     for catalog in results.catalogs:
-        head += [f"{catalog}: H@1", "H@10", "mAP@R", "ours ahead, H@10"]
+        head += [f"{catalog}: H@1", "H@10", "H@100", "mAP@R", "ours ahead, H@10"]
     order = ranked(results, next(iter(results.catalogs)), METRIC, (*COMPARED, *VARIANTS))
     rows = []
     for name in [*order, *(n for n in results.methods if n not in order)]:
@@ -287,6 +287,7 @@ def _all_figures(each: Comparison) -> str:
             row += [
                 _value(figure_of(results, name, catalog, "hit@1")),
                 _shown(figure_of(results, name, catalog, METRIC)),
+                _shown(figure_of(results, name, catalog, "hit@100")),
                 _value(figure_of(results, name, catalog, "map@r")),
                 "" if name == results.ours else _gain(results, name, catalog),
             ]

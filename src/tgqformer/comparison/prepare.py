@@ -50,7 +50,9 @@ def prepare(plan: Plan) -> None:
         ModelError, CacheError, StorageError: the towers, or the disk.
     """
     catalogs = {name: Catalog.load(path) for name, path in plan.catalogs.items()}
-    catalogs[plan.main].require_pairs("train")
+    trained = [method.configure(plan.base) for method in plan.chosen.values() if not method.frozen]
+    if not all(config.training.noise.views for config in trained):
+        catalogs[plan.main].require_pairs("train")  # some method has nothing else to learn from
     for catalog in catalogs.values():
         catalog.require_pairs("test")
     _write_facts(plan, catalogs)
