@@ -49,6 +49,7 @@ class PairBatches:
         self.query, self.target = query, target
         self.full_size, self.batch_size, self.seed = batch_size, batch_size - own, seed
         self.own, self.own_items = own, items
+        self._turn, self._order = -1, np.empty(0, dtype=np.int64)
         if items < batch_size + self.batch_size and own:
             raise CatalogError(
                 f"A batch of {batch_size} pairs needs {batch_size + self.batch_size} different "
@@ -88,8 +89,10 @@ class PairBatches:
         wide = self.full_size + self.batch_size  # enough for any overlap with the shop's pairs
         turns = self.own_items // wide
         turn, place = divmod(step, max(turns, 1))
-        order = np.random.default_rng([self.seed, 6, turn]).permutation(self.own_items)
-        some: Index = order[place * wide : (place + 1) * wide]
+        if self._turn != turn:  # one order serves many steps, and may hold millions of items
+            rng = np.random.default_rng([self.seed, 6, turn])
+            self._turn, self._order = turn, rng.permutation(self.own_items)
+        some: Index = self._order[place * wide : (place + 1) * wide]
         return some[~np.isin(some, taken)][: self.own]
 
     def _plan_epoch(self) -> None:
