@@ -36,9 +36,15 @@ def vectors(count: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, width, generator=generator) * scale + 3.0
 
 
-def towers(image: torch.Tensor, text: torch.Tensor, presence: torch.Tensor) -> TowerBatch:
+def towers(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    presence: torch.Tensor,
+    words: torch.Tensor | None = None,
+) -> TowerBatch:
     nothing, mask = torch.zeros(len(image), 1, 1), torch.ones(len(image), 1, dtype=torch.bool)
-    return TowerBatch(nothing, mask, image, nothing, mask, text, presence)
+    words = torch.zeros(len(image), 0) if words is None else words
+    return TowerBatch(nothing, mask, image, nothing, mask, text, presence, words)
 
 
 def both(count: int) -> torch.Tensor:
@@ -58,8 +64,9 @@ def used(axes: torch.Tensor) -> torch.Tensor:
 
 def fit(embedder: ItemEmbedder, items: list[Item]) -> ItemEmbedder:
     found = embedder.features.globals(items)
-    image, text = found.image[found.presence[:, 0]], found.text[found.presence[:, 1]]
-    embedder.model.base.fit(torch.from_numpy(image), torch.from_numpy(text))
+    has_image, has_text = found.presence.T
+    parts = (found.image[has_image], found.text[has_text], found.words[has_text])
+    embedder.model.base.fit(*map(torch.from_numpy, parts))
     return embedder
 
 
@@ -163,6 +170,41 @@ def test_until_it_is_fitted_it_takes_the_vectors_as_they_are():
         expected = math.sqrt(0.5) * first / first.norm(dim=1, keepdim=True)
         torch.testing.assert_close(own, expected)
     assert bool((used(base.image_axes) ^ used(base.text_axes)).all())
+
+
+def test_words_stand_beside_the_vector_of_the_text():
+    """Half of a metadata part's cosine is the vectors', half the words', before axes are cut."""
+    text, words = vectors(300, TEXT, 1), vectors(300, 9, 2)
+    base = FrozenBase(IMAGE, TEXT, 64, words=9)
+    base.fit(vectors(300, IMAGE), text, words)
+    only_text = torch.tensor([[0, 1]]).bool().expand(300, -1)
+    _, part = base(towers(vectors(300, IMAGE), text, only_text, words))
+    centred = [(x - x.mean(dim=0)).double() for x in (text, words)]
+    joined = torch.cat([x / x.norm(dim=1, keepdim=True) for x in centred], dim=1)
+    centred_values = torch.linalg.svd(joined - joined.mean(dim=0), full_matrices=False)
+    values, axes = centred_values[1], centred_values[2]
+    expected = joined @ axes.T / (values / math.sqrt(300)).sqrt()
+    expected = math.sqrt(0.5) * expected / expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(part @ part.T, (expected @ expected.T).float(), rtol=1e-3, atol=1e-4)
+
+
+def test_other_words_are_another_item():
+    text, words = vectors(60, TEXT, 1), vectors(60, 9, 2)
+    base = FrozenBase(IMAGE, TEXT, DIMS, words=9)
+    base.fit(vectors(60, IMAGE), text, words)
+    _, one = base(towers(vectors(1, IMAGE), text[:1], both(1), words[:1]))
+    _, other = base(towers(vectors(1, IMAGE), text[:1], both(1), words[1:2]))
+    assert not torch.allclose(one, other, atol=1e-2)
+
+
+@pytest.mark.parametrize("photo", [0.5, 1.0, 2.0])
+def test_the_balance_is_the_ratio_of_the_parts_and_keeps_their_sum(photo):
+    base = fitted(vectors(60, IMAGE), vectors(60, TEXT, 1))
+    base.balance(photo)
+    one, other = base(towers(vectors(5, IMAGE), vectors(5, TEXT, 1), both(5)))
+    lengths = one.norm(dim=1), other.norm(dim=1)
+    torch.testing.assert_close(lengths[0] / lengths[1], torch.full((5,), photo))
+    torch.testing.assert_close(lengths[0] ** 2 + lengths[1] ** 2, torch.ones(5))
 
 
 # -- the reliability ------------------------------------------------------------------------------

@@ -123,13 +123,14 @@ def test_the_base_by_hand():
     without, frozen, trained = (
         count_cost(tiny(base, kind="linear")).part("head") for base in ("none", "frozen", "trained")
     )
-    axes, weigh = (32 + 24) * 32, (32 + 24 + 3) * 128 + 128 * 3  # photo, metadata, one stream
+    metadata = 24 + EmbedderConfig().words
+    axes, weigh = (32 + metadata) * 32, (32 + 24 + 3) * 128 + 128 * 3  # photo, metadata, one stream
     assert frozen.multiply_adds - without.multiply_adds == axes + weigh
     assert trained.multiply_adds - frozen.multiply_adds == 32 * 32
     norms, biases, strength = 2 * (32 + 24), 128 + 3, 1
     assert frozen.parameters - without.parameters == weigh + norms + biases + strength
     assert trained.parameters - frozen.parameters == trained.trained - frozen.trained == 32 * 32
-    assert trained.weights == 4 * (trained.parameters + axes + 32 + 24)
+    assert trained.weights == 4 * (trained.parameters + axes + 32 + metadata + 2)
 
 
 def test_notellm2_in_full_is_counted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.items import Item, Pair
 from tgqformer.config import override
 from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder import ItemEmbedder
@@ -367,3 +370,41 @@ def test_the_tiny_preset_learns_on_a_storefront(config_of, tmp_path):
     untrained = ItemEmbedder.from_config(config.embedder, device="cpu")
     before = judge.run(untrained, connector_only=False)["hit@10"]
     assert made.summary["validation"]["hit@10"] > before + 0.05
+
+
+def balanced(config, *, photos: bool) -> float:
+    """How much the photo counts against the metadata where only one of them tells partners."""
+    rng = np.random.default_rng(0)
+    names = [f"{n}" for n in range(240)]
+    colours = rng.integers(0, 255, (60, 3))
+
+    def photo(group: int) -> bytes:
+        out = io.BytesIO()
+        Image.new("RGB", (24, 24), tuple(map(int, colours[group]))).save(out, "PNG")
+        return out.getvalue()
+
+    order = rng.permutation(240)
+    items = [
+        Item(
+            name,
+            title=f"word{(order[n] if photos else n) // 4}",
+            images=(photo((n if photos else order[n]) // 4),),
+        )
+        for n, name in enumerate(names)
+    ]
+    pairs = [Pair(names[n], names[n ^ 1]) for n in range(240)]
+    embedder = ItemEmbedder.from_config(config.embedder, device="cpu")
+    fit_base(embedder, Catalog(items, pairs), 0)
+    photo_counts, metadata_counts = embedder.model.base.counts.tolist()
+    return photo_counts / metadata_counts
+
+
+def test_the_base_counts_what_finds_the_partners_of_training_pairs(config):
+    assert balanced(config, photos=True) > 1
+    assert balanced(config, photos=False) < 1
+
+
+def test_too_few_pairs_balance_nothing(shop, config):
+    embedder = ItemEmbedder.from_config(config.embedder, device="cpu")
+    fit_base(embedder, shop, 0)
+    assert embedder.model.base.counts.tolist() == [1, 1]

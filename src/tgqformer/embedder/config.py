@@ -25,6 +25,8 @@ class EmbedderConfig:
         base: what the embedding starts from (`base.py`, ours). "trained": the frozen towers'
             vectors, and a linear map of them that starts at zero; "frozen": without that map;
             "none": only what is learned, as the paper and its rivals have it.
+        words: width of the hashed words that the base's metadata part has beside the text tower's
+            vector (ours); 0 leaves them out.
         reliability: weigh the parts of the base and the streams item by item (ours).
         fusion: what joins the backbone's state: "none", or "late": the tower's global image vector,
             before the head, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.
@@ -38,6 +40,7 @@ class EmbedderConfig:
     dims: int = 256
     matryoshka: tuple[int, ...] = ()
     base: Literal["none", "frozen", "trained"] = "trained"
+    words: int = 512
     reliability: bool = True
     fusion: Literal["none", "late"] = "none"
     max_images: int = 1
@@ -53,6 +56,8 @@ class EmbedderConfig:
                 f"embedder.fusion 'late' joins the backbone's state, and {reason}; set "
                 "embedder.fusion=none."
             )
+        if self.words < 0:
+            raise ConfigError(f"embedder.words ({self.words}) must not be negative.")
         if self.dims < 1:
             raise ConfigError(f"embedder.dims ({self.dims}) must be 1 or more.")
         if any(not 0 < d <= self.dims for d in self.matryoshka):

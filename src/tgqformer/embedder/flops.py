@@ -145,6 +145,7 @@ def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cos
         text_global=text.global_dim,
         shared_space=image.space is not None and image.space == text.space,
         photo_tokens=image.num_tokens,
+        words=config.words if config.base != "none" else 0,
     )
     with torch.device("meta"):
         model = EmbedderModel(_random(config), widths)

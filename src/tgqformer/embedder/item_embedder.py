@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,6 +19,7 @@ from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.tokenizer import byte_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
+from tgqformer.towers.base import TowerBatch
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
 from tgqformer.towers.memory import keep_large_buffers
@@ -77,6 +78,7 @@ class ItemEmbedder:
             load_text_tower(config.text_tower, device=device),
             Path(cache_dir) if cache_dir is not None else None,
             max_images=config.max_images,
+            words=config.words if config.base != "none" else 0,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -257,12 +259,33 @@ class ItemEmbedder:
         vectors = np.zeros((len(items), self.config.dims), dtype=np.float32)
         if self.model.base is None:
             return vectors
-        self.features.fill(items)
-        for start in range(0, len(items), batch_size):
-            part = items[start : start + batch_size]
-            said = self.model.base_alone(self.features.batch(part).to(self.device))
-            vectors[start : start + len(part)] = said.cpu().numpy()
+        for start, towers in self._globals(items, batch_size):
+            vectors[start : start + len(towers)] = self.model.base_alone(towers).cpu().numpy()
         return vectors
+
+    @torch.inference_mode()
+    def base_parts(self, items: Sequence[Item]) -> tuple[Vectors, Vectors]:
+        """The photo's and the metadata's part of the frozen base, [N, D] each.
+
+        Raises:
+            ConfigError: there is no base.
+        """
+        if self.model.base is None:
+            raise ConfigError("embedder.base is 'none'; a model without a base has no parts of it.")
+        found = [self.model.base(towers) for _, towers in self._globals(items, 1024)]
+        photo, metadata = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+        return photo, metadata
+
+    def _globals(self, items: Sequence[Item], size: int) -> Iterator[tuple[int, TowerBatch]]:
+        """Starts and batches of `size` items, global vectors and words without any token."""
+        self.features.fill(items)
+        for start in range(0, len(items), size):
+            found = self.features.globals(items[start : start + size])
+            image, text, words, presence = map(torch.from_numpy, found)
+            nothing = torch.zeros(len(found.presence), 0, 0)
+            mask = torch.zeros(len(found.presence), 0, dtype=torch.bool)
+            towers = TowerBatch(nothing, mask, image, nothing, mask, text, presence, words)
+            yield start, towers.to(self.device)
 
 
 def tower_shape(features: ItemFeatures) -> TowerShape:
@@ -275,4 +298,5 @@ def tower_shape(features: ItemFeatures) -> TowerShape:
         text_global=text.global_dim,
         shared_space=features.shared_space,
         photo_tokens=image.num_tokens,
+        words=features.words,
     )

@@ -99,6 +99,7 @@ class TowerShape:
     text_global: int
     shared_space: bool = False
     photo_tokens: int | None = None
+    words: int = 0
 
 
 INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
@@ -126,7 +127,9 @@ class EmbedderModel(nn.Module):
             load_backbone(config.language) if config.has_backbone else None
         )
         width = config.connector.width if self.backbone is None else self.backbone.width
-        self.connector_shape = ConnectorShape(**asdict(shape), output=width)
+        widths = asdict(shape)
+        del widths["words"]  # they are for the base alone
+        self.connector_shape = ConnectorShape(**widths, output=width)
         self.connector = build_connector(config.connector, self.connector_shape)
         late = config.fusion == "late"
         self.head: nn.Linear | None = (
@@ -159,7 +162,7 @@ class EmbedderModel(nn.Module):
 
     def _build_base(self, shape: TowerShape) -> None:
         c = self.config
-        self.base = FrozenBase(shape.image_global, shape.text_global, c.dims)
+        self.base = FrozenBase(shape.image_global, shape.text_global, c.dims, words=shape.words)
         if c.base == "trained":
             self.adapt = nn.Linear(c.dims, c.dims, bias=False)
             nn.init.zeros_(self.adapt.weight)
@@ -184,16 +187,7 @@ class EmbedderModel(nn.Module):
             return_attention: fill `ConnectorOutput.attention`.
         """
         t = batch.towers
-        out = self.connector(
-            t.visual,
-            t.visual_mask,
-            t.image_global,
-            t.text,
-            t.text_mask,
-            t.text_global,
-            t.presence,
-            return_attention=return_attention,
-        )
+        out = self.connector(**t.for_connector, return_attention=return_attention)
         scales = {
             name: log.clamp(max=MAX_LOG_SCALE).exp().expand(len(t), 1)
             for name, log in self.log_scales.items()
@@ -325,7 +319,7 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     """
     if model.head is not None and model.base is not None:
         return
-    out = model.connector(**batch.towers.__dict__)
+    out = model.connector(**batch.towers.for_connector)
     if model.head is not None:
         _standardise(model.head, model.read(batch, out)[1])
         return

@@ -90,7 +90,9 @@ def connector_output(embedder: ItemEmbedder, items: Sequence[Item]) -> Connector
     embedder.model.eval()
     towers = embedder.features.batch(items).to(embedder.device)
     with torch.inference_mode():
-        output: ConnectorOutput = embedder.model.connector(**towers.__dict__, return_attention=True)
+        output: ConnectorOutput = embedder.model.connector(
+            **towers.for_connector, return_attention=True
+        )
     return output
 
 

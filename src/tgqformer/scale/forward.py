@@ -20,6 +20,7 @@ from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ModelError
 from tgqformer.towers.base import TowerBatch, TowerOutput
+from tgqformer.towers.hashing import hashed_words
 
 if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder
@@ -121,35 +122,36 @@ class BatchEncoder:
             image = self.embedder.features.image_tower
             _keep(staged.fresh, image.encode(staged.pixels), image.num_tokens)
             self.photos_encoded += len(staged.pixels)
-        texts = self._texts(staged.texts)
-        towers = self._batch(staged.photos, texts)
+        towers = self._batch(staged.photos, staged.texts)
         prompt = self.embedder.prompts.build(staged.texts, [bool(own) for own in staged.photos])
         with self._precision():
             out = self.embedder.model(ItemBatch(towers, prompt).to(self.device))
         return out.embedding.float()  # type: ignore[no-any-return]
 
-    def _texts(self, texts: Sequence[str]) -> list[list[States]]:
+    def _states(self, texts: Sequence[str]) -> list[list[States]]:
         tower = self.embedder.features.text_tower
-        texts = [tower.limit.fit(text) for text in texts]
         distinct = {text: States() for text in texts if text}
         if distinct:
             _keep(list(distinct.values()), tower.encode(list(distinct)), tower.num_tokens)
         return [[distinct[text]] if text else [] for text in texts]
 
-    def _batch(self, photos: list[list[States]], texts: list[list[States]]) -> TowerBatch:
+    def _batch(self, photos: list[list[States]], given: Sequence[str]) -> TowerBatch:
         features = self.embedder.features
         image, text = features.image_tower, features.text_tower
+        read = [text.limit.fit(one) for one in given]
+        texts = self._states(read)
         visual, visual_mask = self._pad(photos, image.dim, image.num_tokens or 1)
-        words, text_mask = self._pad(texts, text.dim, 1)
+        tokens, text_mask = self._pad(texts, text.dim, 1)
         flags = [[bool(p), bool(t)] for p, t in zip(photos, texts, strict=True)]
         return TowerBatch(
             visual=visual,
             visual_mask=visual_mask,
             image_global=self._pool(photos, image.global_dim),
-            text=words,
+            text=tokens,
             text_mask=text_mask,
             text_global=self._pool(texts, text.global_dim),
             presence=torch.tensor(flags, dtype=torch.bool, device=self.device),
+            words=torch.from_numpy(hashed_words(read, features.words)).to(self.device),
         )
 
     def _pad(self, states: list[list[States]], dim: int, at_least: int) -> tuple[Tensor, Tensor]:

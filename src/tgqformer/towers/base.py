@@ -58,6 +58,8 @@ class TowerBatch:
         text_mask: [B, T] bool.
         text_global: [B, Dtg] pooled text vector.
         presence: [B, 2] bool: has an image, has text.
+        words: [B, W] the text's words, hashed (`hashing.hashed_words`), for the frozen base; W may
+            be 0.
     """
 
     visual: Tensor
@@ -67,6 +69,12 @@ class TowerBatch:
     text_mask: Tensor
     text_global: Tensor
     presence: Tensor
+    words: Tensor
+
+    @property
+    def for_connector(self) -> dict[str, Tensor]:
+        """What a connector reads: all but the words."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "words"}
 
     def __len__(self) -> int:
         return int(self.presence.shape[0])

@@ -20,15 +20,17 @@ from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.cache import Row, Single, TokenCache
 from tgqformer.towers.encoding import PhotoEncoder, TextEncoder
 from tgqformer.towers.filling import FillReport, store
+from tgqformer.towers.hashing import hashed_words
 from tgqformer.towers.photos import BrokenImage, PhotoBook
 from tgqformer.towers.rows import pad, pool, presence, text_key
 
 
 class Globals(NamedTuple):
-    """Pooled vectors of N items: image [N, Dg], text [N, Dtg] (float32) and presence [N, 2]."""
+    """Pooled vectors of N items: image [N, Dg], text [N, Dtg], words [N, W], presence [N, 2]."""
 
     image: Single
     text: Single
+    words: Single
     presence: npt.NDArray[np.bool_]
 
 
@@ -45,6 +47,7 @@ class ItemFeatures:
             towers at every call, which suits one pass over a catalog too large to keep.
         max_images: photos of an item to look at.
         text_fields: of which fields the text is made.
+        words: W, the width of the hashed words; 0 makes none.
         workers: threads that decode; None is one for each core, at most 16.
     """
 
@@ -56,12 +59,13 @@ class ItemFeatures:
         *,
         max_images: int = 1,
         text_fields: Sequence[str] = TEXT_FIELDS,
+        words: int = 0,
         workers: int | None = None,
     ) -> None:
         if max_images < 1:
             raise ConfigError(f"max_images is {max_images}; look at one photo or more.")
         self.image_tower, self.text_tower = image_tower, text_tower
-        self.text_fields = tuple(text_fields)
+        self.text_fields, self.words = tuple(text_fields), words
         self.image_cache = _open_cache(cache_dir, image_tower)
         self.text_cache = _open_cache(cache_dir, text_tower)
         self._book = PhotoBook(max_images)
@@ -167,7 +171,8 @@ class ItemFeatures:
             dtype: of the tokens and global vectors; tokens are kept as float16, so that dtype
                 costs least on the way to a GPU.
         """
-        photo_rows, text_rows = self._rows(items, texts)
+        read = self._read(items, texts)
+        photo_rows, text_rows = self._photo_rows(items, False), self._text_rows(read, False)
         visual, visual_mask = pad(
             photo_rows, self.image_tower.dim, self.image_tower.num_tokens or 1
         )
@@ -180,6 +185,7 @@ class ItemFeatures:
             text_mask=text_mask,
             text_global=torch.from_numpy(pool(text_rows, self.text_tower.global_dim)).to(dtype),
             presence=presence(photo_rows, text_rows),
+            words=torch.from_numpy(hashed_words(read, self.words)).to(dtype),
         )
 
     def batches(
@@ -208,26 +214,24 @@ class ItemFeatures:
 
     def globals(self, items: Sequence[Item], *, texts: Sequence[str] | None = None) -> Globals:
         """Only the pooled vectors: the frozen towers' embedding of each item, zero where absent."""
-        photo_rows, text_rows = self._rows(items, texts, pooled_only=True)
+        read = self._read(items, texts)
+        photo_rows, text_rows = self._photo_rows(items, True), self._text_rows(read, True)
         return Globals(
             pool(photo_rows, self.image_tower.global_dim),
             pool(text_rows, self.text_tower.global_dim),
+            hashed_words(read, self.words),
             presence(photo_rows, text_rows).numpy(),
         )
 
-    def _rows(
-        self, items: Sequence[Item], texts: Sequence[str] | None, *, pooled_only: bool = False
-    ) -> tuple[list[list[Row]], list[list[Row]]]:
-        """The cached or fresh rows of each item: its photos', and its text's."""
+    def _read(self, items: Sequence[Item], texts: Sequence[str] | None) -> list[str]:
+        """What the text tower reads of each item."""
         if texts is not None and len(texts) != len(items):
             raise ConfigError(
                 f"{len(texts)} texts were given for {len(items)} items; give one for each."
             )
         if texts is None:
-            own = [self.text_of(item) for item in items]
-        else:
-            own = [self.text_tower.limit.fit(text) for text in texts]
-        return self._photo_rows(items, pooled_only), self._text_rows(own, pooled_only)
+            return [self.text_of(item) for item in items]
+        return [self.text_tower.limit.fit(text) for text in texts]
 
     def _text_rows(self, texts: Sequence[str], pooled_only: bool) -> list[list[Row]]:
         keys = [text_key(text) if text else b"" for text in texts]

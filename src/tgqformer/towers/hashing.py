@@ -1,17 +1,63 @@
-"""A tokenizer without a vocabulary, for networks without trained weights.
+"""Words by their hash, where there is no vocabulary.
 
-It stands in where `random_weights=True` and no model hub is reached: the tokens have the right
-number and range, and mean nothing. Trained weights never meet it.
+`hashed_words` counts an item's words for the frozen base. `HashTokenizer` stands in for a tokenizer
+where `random_weights=True` and no model hub is reached: its tokens have the right number and range,
+and mean nothing. Trained weights never meet it.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+# Scripts that put no space between words: their words are taken as pairs of signs.
+_WORDS = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f]+|[^\W_]+")
+_UNSPACED = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f]")
+
+
+def hashed_words(texts: Sequence[str], width: int) -> npt.NDArray[np.float32]:
+    """Which words each text has: feature hashing (Weinberger et al., ICML 2009).
+
+    A word adds +1 or -1 to one of `width` places, both chosen by its CRC-32; places are damped by
+    log(1 + |count|), rows scaled to unit length. No vocabulary is kept, so that a word that no
+    catalog had before counts like any other. Upper and lower case are one.
+
+    Returns:
+        [N, width]; zero for a text without words.
+    """
+    counts = np.zeros((len(texts), width), dtype=np.float32)
+    for row, text in enumerate(texts if width else ()):
+        for word in _words(text):
+            place, sign = _place(word, width)
+            counts[row, place] += sign
+    damped = np.sign(counts) * np.log1p(np.abs(counts))
+    lengths = np.linalg.norm(damped, axis=1, keepdims=True)
+    np.divide(damped, lengths, out=damped, where=lengths > 0)
+    return damped
+
+
+def _words(text: str) -> list[str]:
+    found: list[str] = []
+    for word in _WORDS.findall(text.casefold()):
+        if _UNSPACED.match(word) and len(word) > 1:
+            found += [word[i : i + 2] for i in range(len(word) - 1)]
+        else:
+            found.append(word)
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _place(word: str, width: int) -> tuple[int, float]:
+    code = zlib.crc32(word.encode("utf-8", "replace"))
+    return (code >> 1) % width, 1.0 if code & 1 else -1.0
 
 
 class HashTokenizer:
