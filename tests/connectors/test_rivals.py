@@ -188,10 +188,20 @@ def test_c_abstractor_asks_for_a_square_grid(states):
 
 def test_c_abstractor_takes_no_four_photos_for_a_grid(states):
     known = connector("cabstractor", replace(SHAPE, photo_tokens=9))
-    one = states(visual=9)
-    assert torch.equal(known(**one).tokens, connector("cabstractor")(**one).tokens)
+    assert known(**states(visual=9)).tokens.isfinite().all()
     with pytest.raises(ConfigError, match=r"there are 36; set embedder.max_images=1"):
         known(**states(visual=36))
+
+
+def test_c_abstractor_knows_where_a_token_lies(states):
+    known = connector("cabstractor", replace(SHAPE, photo_tokens=9))
+    without = connector("cabstractor")
+    without.load_state_dict({k: x for k, x in known.state_dict().items() if k != "positions"})
+    one = states(visual=9)
+    assert not torch.allclose(known(**one).tokens, without(**one).tokens)
+    with torch.no_grad():
+        known.positions.zero_()
+    close(known(**one).tokens, without(**one).tokens)
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])

@@ -173,7 +173,7 @@ METHODS: dict[str, Method] = {
         "frozen base",
         "frozen",
         _kind("clip_sum", "embedder.base=frozen", "embedder.fusion=none"),
-        "what a run of ours starts as: the two half whitened, in the embedding's width",
+        "what a run of ours starts as: photo, text and words, half whitened, as wide as it",
         frozen=("image", "text"),
         fitted=True,
     ),

@@ -5,10 +5,9 @@ projection. As in its public code a block is RegNet's bottleneck (1 x 1, depthwi
 and excitation, 1 x 1, SiLU), and the norm is a layer norm over the channels, not RegNet's batch
 norm: so an item's tokens depend on no other item of its batch, and there are no running means.
 
-Departures: Q need not be a square (8 is 2 x 4 cells); no learned positions on the input, because
-the grid's size is known only with the first photo (the zero padding of the 3 x 3 convolutions tells
-the border); the projection is Linear-SiLU-Linear, its default there. Three blocks on each side are
-published; here `config.layers`.
+As there, learned positions are added to the input, where every photo has as many tokens.
+Departures: Q need not be a square (8 is 2 x 4 cells); the projection is Linear-SiLU-Linear, its
+default there. Three blocks on each side are published; here `config.layers`.
 """
 
 from __future__ import annotations
@@ -65,6 +64,11 @@ class CAbstractor(Rival):
         width, depth = config.width, config.layers
         self.photo_tokens = shape.photo_tokens
         self.input_norm = nn.LayerNorm(shape.visual)
+        found = grid_side(shape.photo_tokens) if shape.photo_tokens else None
+        self.positions: nn.Parameter | None = None
+        if found is not None:
+            side = found[0]
+            self.positions = nn.Parameter(torch.randn(side, side, shape.visual) * 0.02)
         inputs = [shape.visual, *[width] * (depth - 1)]
         self.before = nn.Sequential(*(RegNetBlock(w, width) for w in inputs))
         self.after = nn.Sequential(*(RegNetBlock(width, width) for _ in range(depth)))
@@ -93,6 +97,7 @@ class CAbstractor(Rival):
         side, leading = found
         normed = self.input_norm(visual) * visual_mask[..., None]
         grid = normed[:, leading:].unflatten(1, (side, side))  # [B, P, Dv] -> [B, H, W, Dv]
+        grid = grid if self.positions is None else grid + self.positions
         seen = self.before(grid).flatten(1, 2)  # [B, H * W, D']
         every = torch.ones(1, side * side, dtype=torch.bool, device=seen.device)
         cells = pooling_weights(every, self.num_tokens).to(seen.dtype)
