@@ -17,6 +17,7 @@ from tgqformer.catalog.columns import (
     require_columns,
     text_column,
 )
+from tgqformer.catalog.delimited import MAX_FIELD_CHARS
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
@@ -24,10 +25,6 @@ from tgqformer.catalog.tables import Table
 
 MAX_ID_CHARS = 512
 """Ids become keys of stores and parts of URLs, which have such limits."""
-
-MAX_FIELD_CHARS = 100_000
-"""A longer text is no product text but a broken row (an unclosed quote in a CSV file, a page pasted
-into a cell), so the row is dropped, not cut: its other fields cannot be trusted either."""
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
