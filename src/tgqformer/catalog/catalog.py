@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import align_labels, in_pool
@@ -199,14 +201,7 @@ class Catalog:
         pairs = pl.DataFrame(schema=PAIR_SCHEMA)
         if "pairs" in tables:
             pairs = check_pairs(tables["pairs"], index, quarantine)
-        labels = tables["labels"].frame(quarantine) if "labels" in tables else None
-        if labels is not None and not labels.columns:
-            labels = None
-        if labels is not None and "item_id" in labels.columns:
-            # The item's own rejection tells enough; its labels need no second one.
-            gone = [e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED]
-            lost = pl.col("item_id").cast(pl.String).is_in([i for i in gone if i not in index])
-            labels = labels.filter(~lost.fill_null(False))
+        labels = _labels(tables["labels"], index, quarantine) if "labels" in tables else None
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
         if strict:
             quarantine.raise_first(str(root) if root is not None else "The rows")
@@ -296,6 +291,23 @@ class Catalog:
 
     def _name(self) -> str:
         return "in memory" if self.root is None else str(self.root)
+
+
+def _labels(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> pl.DataFrame | None:
+    """Return a table of labels in the order of the items; None where it has no column."""
+    if "item_id" in table.columns:
+        ids = id_column(table, "item_id", quarantine)
+        table = replace(table, columns={**table.columns, "item_id": ids})
+    labels = table.frame(quarantine)
+    if not labels.columns:
+        return None
+    rows = table.rows
+    if "item_id" in labels.columns:
+        # The item's own rejection tells enough; its labels need no second one.
+        gone = {e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED}
+        lost = labels["item_id"].is_in(list(gone - index.keys()))
+        labels, rows = labels.filter(~lost), rows[~lost.to_numpy()]
+    return align_labels(labels, index, quarantine, rows=rows.tolist())
 
 
 def _known(split: str) -> str:

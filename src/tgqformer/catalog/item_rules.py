@@ -18,6 +18,7 @@ from tgqformer.catalog.columns import (
     text_column,
 )
 from tgqformer.catalog.delimited import MAX_FIELD_CHARS
+from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
@@ -73,7 +74,8 @@ def check_items(
     frame = pl.DataFrame(
         {
             "row": table.rows,
-            **{name: text_column(table, name, quarantine) for name in ("item_id", *_TEXTS)},
+            "item_id": id_column(table, "item_id", quarantine),
+            **{name: text_column(table, name, quarantine) for name in _TEXTS},
             "price": number_column(table, "price", quarantine),
         }
     )

@@ -93,6 +93,10 @@ class Quarantine:
         )
         self._entries.append(frame.select(list(_SCHEMA)))
 
+    def extend(self, other: Quarantine) -> None:
+        """Take in the rejections of another quarantine."""
+        self._entries.extend(other._entries)
+
     def __len__(self) -> int:
         return sum(e.height if isinstance(e, pl.DataFrame) else 1 for e in self._entries)
 
