@@ -19,7 +19,7 @@ from tgqformer.catalog.labels import align_labels, in_pool
 from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
-from tgqformer.catalog.summary import describe, summarise
+from tgqformer.catalog.summary import UnreadColumn, describe, summarise, unread_columns
 from tgqformer.catalog.tables import Table, find_table, read_table, rows_table
 from tgqformer.errors import CatalogError
 
@@ -42,6 +42,7 @@ class Catalog:
         labels: what is known of items but never shown to a model: column item_id and any others,
             row i for items[i]; None where nothing is.
         quarantine: what was left out on the way in.
+        unread: the columns of items and pairs that nothing reads; none where it was built of parts.
         root: the folder it was read from or written to, None for one in memory.
     """
 
@@ -68,6 +69,7 @@ class Catalog:
         """
         self.items = list(items)
         self.quarantine = Quarantine() if quarantine is None else quarantine
+        self.unread: list[UnreadColumn] = []
         self.root = root
         self.index = {item.item_id: position for position, item in enumerate(self.items)}
         if len(self.index) < len(self.items):
@@ -203,6 +205,9 @@ class Catalog:
             pairs = check_pairs(tables["pairs"], index, quarantine)
         labels = _labels(tables["labels"], index, quarantine) if "labels" in tables else None
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
+        for name in ("items", "pairs"):
+            if name in tables:
+                catalog.unread += unread_columns(name, tables[name].columns)
         if strict:
             quarantine.raise_first(str(root) if root is not None else "The rows")
         return catalog
@@ -265,10 +270,11 @@ class Catalog:
     def require_items(self) -> None:
         """Raise CatalogError where the catalog is empty."""
         if not self.items:
-            left = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
-            raise CatalogError(
-                f"The catalog {self._name()} has no items{left}; add rows to its items table."
-            )
+            first = next((e for e in self.quarantine if e.action == DROPPED), None)
+            why = "; add rows to its items table."
+            if first is not None:
+                why = f": {self.quarantine.summary()}; {first}"
+            raise CatalogError(f"The catalog {self._name()} has no items{why}")
 
     def require_pairs(self, split: str) -> None:
         """Raise CatalogError where the catalog has no pairs in a split."""
