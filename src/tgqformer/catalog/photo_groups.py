@@ -91,7 +91,7 @@ def photo_groups(
 def _carriers(
     items: Sequence[Item], often: int, workers: int | None, progress: bool
 ) -> dict[bytes, list[int]]:
-    """Return the items that carry each photo, by its key; of sizes that occur over `often` times."""
+    """Return the items that carry each photo, by its key, of sizes found over `often` times."""
     refs = [(position, ref) for position, item in enumerate(items) for ref in item.images]
     sizes = [_size(ref) for _, ref in refs]
     seen = Counter(sizes)

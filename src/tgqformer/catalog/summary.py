@@ -20,7 +20,8 @@ ITEM_COLUMNS = ("item_id", "title", "brand", "category", "price", "attributes", 
 PAIR_COLUMNS = ("query_id", "target_id", "weight", "split")
 
 _MEANT = {
-    "item_id": "id sku product_id productid article_id asin parent_asin handle gtin ean code itemid",
+    "item_id": "id sku product_id productid article_id asin parent_asin handle gtin ean code "
+    "itemid",
     "title": "name product_name productname prod_name product_title item_name display_name "
     "productdisplayname heading label",
     "brand": "vendor manufacturer maker brand_name store",
@@ -28,8 +29,8 @@ _MEANT = {
     "category_name category_path breadcrumb breadcrumbs group",
     "price": "cost amount regular_price list_price unit_price sale_price variant_price",
     "attributes": "attrs properties features specs specifications details",
-    "images": "image_path image_paths image_url image_urls image_link image_src img imgs photo photos "
-    "picture pictures pic thumbnail thumb file filename file_name path",
+    "images": "image_path image_paths image_url image_urls image_link image_src img imgs photo "
+    "photos picture pictures pic thumbnail thumb file filename file_name path",
     "query_id": "query source source_id from item item_id item_a id_a left",
     "target_id": "target destination to other related related_id item_b id_b right",
     "weight": "score strength count n value similarity",

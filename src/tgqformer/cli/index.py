@@ -264,8 +264,8 @@ def _metadata(ids: list[str], catalog_path: Path | None) -> list[Metadata] | Non
     catalog = Catalog.load(catalog_path)
     if ids and not any(item_id in catalog.index for item_id in ids):
         raise StorageError(
-            f"item {ids[0]!r} has a vector and is not in {catalog_path}, nor is any other; name the "
-            "catalog that was embedded."
+            f"item {ids[0]!r} has a vector and is not in {catalog_path}, nor is any other; name "
+            "the catalog that was embedded."
         )
     known = []
     for item_id in ids:

@@ -126,7 +126,8 @@ def pairs(
     made, tied = _split(catalog, known, split, val, test, seed, options)
     frame = pairs_frame(made)
     if frame.is_empty():
-        raise CatalogError(_untied(log_path, method, int(options["min_users"]), log, gap))
+        told = _untied(log_path, method, int(options["min_users"]), log, gap)
+        raise CatalogError(told + _first_of(left_out))
     target = catalog_path / "pairs.parquet"
     write_table(frame, target)
     for path in old:
@@ -168,8 +169,8 @@ def pairs(
 
 def _left_out(log: Log) -> str:
     return (
-        f"{log.rows - log.events.height:,} of {log.rows:,} rows lack a user, an item or a time that "
-        "can be read"
+        f"{log.rows - log.events.height:,} of {log.rows:,} rows lack a user, an item or a time "
+        "that can be read"
     )
 
 
@@ -184,9 +185,12 @@ def _no_event(log_path: Path, catalog_path: Path, log: Log, left_out: Quarantine
     told = f"{log_path} has no event to make pairs of: {_left_out(log)}"
     if log.events.height:
         told += f", and {log.events.height:,} name no item of {catalog_path}: {meet}"
-    elif (first := next(iter(left_out), None)) is not None:
-        told += f"; {first}".rstrip(".")
-    return told
+    return told + _first_of(left_out)
+
+
+def _first_of(left_out: Quarantine) -> str:
+    first = next(iter(left_out), None)
+    return "" if first is None else f"; {left_out.summary()}, the first: {first}".rstrip(".")
 
 
 def _untied(log_path: Path, method: str, min_users: int, log: Log, gap: float | None) -> str:
