@@ -91,6 +91,28 @@ def test_an_open_quote_takes_in_no_more_than_a_field_may_hold(tmp_path: Path) ->
     assert "over more than 100,000 characters" in entry.reason
 
 
+def test_a_text_over_lines_is_no_row_for_having_commas(tmp_path: Path) -> None:
+    texts = {
+        "item_id,title\nA1,{}\nA2,Mug\n": "Table lamp\nwith shade, tall",
+        "item_id,title\nA3,{}\n": "Table lamp\nwood, and glass",
+        "item_id,title\nlamp,{}\nmug,Mug\ncup,Cup\n": "Table lamp\nwood, and glass",
+        "item_id,title,price\nA1,{},5\nA2,Mug,3\n": "A lamp, wood\nand glass, tall",
+        "item_id,body\nA1,{}\nA2,Mug\n": "<p>a,b</p>\n\n<ul>\n<li>x, y</li>\n</ul>",
+    }
+    for text, title in texts.items():
+        found, quarantine = read(written(tmp_path, text.format(f'"{title}"')))
+        assert found[0][1] == title
+        assert not len(quarantine)
+
+
+def test_lines_without_anything_are_no_rows(tmp_path: Path) -> None:
+    path = written(tmp_path, "\n\n item_id , title \n\nA1,x\n   \nA2,y\n\x1a")
+    found, quarantine = read(path)
+    assert (found, len(quarantine)) == ([("A1", "x"), ("A2", "y")], 0)
+    with pytest.raises(CatalogError, match=r"items\.csv holds no text"):
+        read(written(tmp_path, " \n"))
+
+
 SOUND = {
     "a text over lines": ('A1,"Soft.\nWash cold, always.",5\n', "Soft.\nWash cold, always."),
     "in the last column": ('A1,5,"Soft\nlinen"\n', "5"),
@@ -311,6 +333,8 @@ def test_a_list_that_breaks_off_is_read_so_far_and_told(tmp_path: Path) -> None:
     [
         ('{"count": 2,\n "products": [{"id": 1}, {"id": 2}]}', "'products' holds 2 rows"),
         ('{"item_id": {"0": "A1"},\n "title": {"0": "Lamp"}}', "one JSON object of columns"),
+        ('{"item_id": {"0": "A1"}, "title": {"0": "Lamp"}}\n', "one JSON object of columns"),
+        ('{"products": [{"id": 1}, {"id": 2}]}', "'products' holds 2 rows"),
     ],
 )
 def test_json_that_nests_its_table_says_so(tmp_path: Path, text: str, told: str) -> None:

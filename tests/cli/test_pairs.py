@@ -98,8 +98,12 @@ def test_pairs_tells_first_reasons_and_writes_them_all(
 def test_a_gap_is_in_seconds_whatever_the_times_count(tmp_path: Path, tgqformer_json) -> None:
     made = {}
     for factor in (1, 1000, 10**6):
-        rows = [(user, item, 1433221332 + visit * 86_400 + n * 60) for user in "uvw"
-                for visit, pair in enumerate(("AB", "CA")) for n, item in enumerate(pair)]  # fmt: skip
+        rows = [
+            (user, item, 1433221332 + visit * 86_400 + n * 60)
+            for user in "uvw"
+            for visit, pair in enumerate(("AB", "CA"))
+            for n, item in enumerate(pair)
+        ]
         text = "".join(f"{user},{item},{time * factor}\n" for user, item, time in rows)
         log = log_in(tmp_path, "user,item,time\n" + text)
         told = tgqformer_json("pairs", log, tmp_path, "--gap", 1800, "--force", "-q")

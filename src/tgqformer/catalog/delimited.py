@@ -51,12 +51,8 @@ _NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
 @dataclass(slots=True)
 class DelimitedRows:
-    """The rows of a file of delimited text.
-
-    Attributes:
-        rows: int64 [N], the number of each row from 1, without the header; those left out count.
-        columns: name to N texts, null where a field is empty and has no quotes.
-    """
+    """Of N rows the numbers, from 1, where those left out count; and the columns, name to N texts,
+    null where a field is empty and has no quotes."""
 
     rows: np.ndarray[tuple[int], np.dtype[np.int64]]
     columns: dict[str, pl.Series]
@@ -207,6 +203,10 @@ class _Reader:
             else:
                 fields = self._split.lenient(text)[0]
         names = [" ".join(mended(part or "")[0].split()) for part in _trimmed(fields)]
+        if names == [""]:
+            raise CatalogError(
+                f"{self._file.path} holds no text; its first line names the columns."
+            )
         names = [known or f"column {i}" for i, known in enumerate(names, start=1)]
         if len(set(names)) < len(names):
             told = ", ".join(names)
@@ -288,7 +288,7 @@ class _Reader:
         number = 0
         while (raw := self._lines.take()) is not None:
             line = raw.rstrip(_END)
-            if not line:
+            if not line or (self._width > 1 and self._is_blank(line)):
                 continue
             number += 1
             fields, clean = self._split(line)
@@ -302,6 +302,9 @@ class _Reader:
             else:
                 self._wrong_number(number, len(fields), self._lines.number)
                 yield None
+
+    def _is_blank(self, line: str) -> bool:
+        return self._split.delimiter not in line and not line.strip(" \t\x1a")  # DOS ends with it
 
     def _quoted(self, number: int, raw: str) -> Fields | None:
         """Read a row that begins with a line in which a quote opens that does not close there."""
@@ -324,7 +327,7 @@ class _Reader:
             found = following.count('"') % 2 == 1
             if found or size > MAX_FIELD_CHARS:
                 break
-        if found and not self._swallows(text, len(literal) == self._width):
+        if found and not self._swallows(text, literal, field):
             whole = "".join(text).rstrip(_END)
             fields, clean = self._split(whole)
             if not clean:
@@ -343,36 +346,47 @@ class _Reader:
         literal[field] = (literal[field] or "").lstrip(" ")[1:] or None
         return literal
 
-    def _swallows(self, text: Sequence[str], whole: bool) -> bool:
+    def _swallows(self, text: Sequence[str], first: Fields, field: int) -> bool:
         """Return whether the lines that a quote takes in are rows by themselves.
 
         Args:
             text: the line in which it opens, and those up to the one with the next quote.
-            whole: the first line has a row's number of fields.
+            first: the first line's fields as they stand.
+            field: the number of the one that begins with the quote.
         """
-        if len(text) == 2 and not whole:
+        if len(text) == 2 and len(first) != self._width:
             return False
+        kinds = [  # where no row shows what a column holds, this one does
+            known or _Kind.of([part] if part and i != field else [])
+            for i, (known, part) in enumerate(zip(self._kinds, [*first, *[None] * self._width]))
+        ]
         judged = [*text[1:-1][:_JUDGED_LINES], text[-1]]
         judged = [line.rstrip(_END) for line in judged if line.strip()]
-        return 2 * sum(self._is_row(line) for line in judged) >= len(judged)
+        return 2 * sum(self._is_row(line, kinds) for line in judged) >= len(judged)
 
-    def _is_row(self, line: str) -> bool:
+    def _is_row(self, line: str, kinds: Sequence[_Kind]) -> bool:
         fields, clean = self._split(line)
         if not clean and len(fields) != self._width:
             fields = self._split.lenient(line)[0]
         return len(fields) == self._width and all(
-            kind.fits(part) for kind, part in zip(self._kinds, fields)
+            kind.fits(part) for kind, part in zip(kinds, fields)
         )
 
-    def _column_kinds(self) -> list[_Kind]:
+    def _column_kinds(self) -> list[_Kind | None]:
+        """Return what each column holds by the first rows, None where they do not show it."""
         values: list[list[str]] = [[] for _ in self.header]
+        inside = False  # a text that a quote opened
         for line in islice(self._lines.ahead(), _SAMPLE_LINES):
+            if inside:
+                inside = line.count('"') % 2 == 0
+                continue
             fields, clean = self._split(line.rstrip(_END))
+            inside = not clean
             if clean and len(fields) == self._width:
                 for known, part in zip(values, fields):
                     if part:
                         known.append(part)
-        return [_Kind.of(known) for known in values]
+        return [_Kind.of(known) if known else None for known in values]
 
     def _mend(self, number: int, fields: Fields) -> Fields:
         """Put U+FFFD in the place of bytes that are no UTF-8, and report them."""
@@ -431,8 +445,10 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What nine of ten values of a column are."""
+    """What nine of ten values of a column are: `tight` have no blank at either end, as prose has
+    behind a comma."""
 
+    tight: bool
     number: bool
     word: bool
     digit: bool
@@ -441,8 +457,9 @@ class _Kind:
     def of(cls, values: Sequence[str]) -> _Kind:
         least = 0.9 * len(values)
         if not values:
-            return cls(False, False, False)
+            return cls(True, False, False, False)
         return cls(
+            sum(value == value.strip() for value in values) >= least,
             sum(_NUMBER.fullmatch(value) is not None for value in values) >= least,
             sum(len(value.split()) < 2 for value in values) >= least,
             sum(any(map(str.isdigit, value)) for value in values) >= least,
@@ -453,7 +470,8 @@ class _Kind:
             return True
         value = value.replace('"', "")
         return (
-            (not self.number or _NUMBER.fullmatch(value) is not None)
+            (not self.tight or value == value.strip())
+            and (not self.number or _NUMBER.fullmatch(value) is not None)
             and (not self.word or len(value.split()) < 2)
             and (not self.digit or any(map(str.isdigit, value)))
         )

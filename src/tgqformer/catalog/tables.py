@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ _PACKED = (".gz", ".zst")
 
 MAX_COLUMNS = 1_000
 """Of a table whose rows name their own columns: each column takes a value for every row."""
+
+MAX_JSON_BYTES = 1_000_000_000
+"""Of a file that is one JSON list, which is read whole."""
 
 MAX_DEPTH = 16
 """Of a value in a table of labels: to find a column's type takes 20 seconds and more at 300."""
@@ -268,7 +272,9 @@ def json_lines(
                 report_bytes(name, number, quarantine)
         if first is None:
             first = number, text
-            whole = _json_whole(path, text, encoding, name, quarantine)
+            whole = None
+            if parse is json.loads:
+                whole = _json_whole(path, text, encoding, name, quarantine)
             if whole is not None:
                 yield from enumerate(whole, start=1)
                 return
@@ -316,13 +322,29 @@ def _json_whole(
     Args:
         first: its first line that is not blank. None where that is an object.
     """
-    start = first.lstrip()[:1]
+    start = first.strip()[:1]
     if start not in ("[", "{"):
         return None
-    with suppress(ValueError, RecursionError):
-        if start == "{" and isinstance(json.loads(first.strip().rstrip(",")), dict):
+    if start == "{":
+        with suppress(ValueError, RecursionError):
+            value = json.loads(first.strip().rstrip(","))
+            if not any(line.strip() for line in islice(byte_lines(path), 1, 9)):
+                _refuse_nested(path, value)
             return None
-    text = b"".join(byte_lines(path)).decode(encoding, "replace").lstrip("\ufeff")
+        if first.strip().endswith("}"):  # a broken line of JSONL
+            return None
+    lines, size = [], 0
+    for line in byte_lines(path):
+        lines.append(line)
+        size += len(line)
+        if size > MAX_JSON_BYTES:
+            if start == "{":
+                return None
+            raise CatalogError(
+                f"{path} is one JSON list of over {MAX_JSON_BYTES:,} bytes; write one object a "
+                "line."
+            )
+    text = b"".join(lines).decode(encoding, "replace").lstrip("\ufeff")
     decoder = json.JSONDecoder()
     if start == "[":
         values, rest = _list_values(text, decoder, name, quarantine)
@@ -376,7 +398,12 @@ def _list_values(
 
 def _refuse_nested(path: Path, value: Any) -> None:
     """Raise CatalogError where the one object of a file holds a table and is no row of one."""
-    if not isinstance(value, Mapping) or not value:
+    if (
+        not isinstance(value, Mapping)
+        or not value
+        or {"item_id", "id", "user"}
+        & {key for key, part in value.items() if not isinstance(part, (list, Mapping))}
+    ):
         return
     for key, rows in value.items():
         if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and len(value) < 4:

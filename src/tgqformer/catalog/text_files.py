@@ -62,7 +62,7 @@ _MARKUP = (
         "an HTML page, as a site answers where it wants a login or has an error",
         _AGAIN,
     ),
-    (re.compile(rb"\s*<(\?xml|rss|feed|!doctype|[a-zA-Z][\w:-]*[\s>])"), "an XML file",
+    (re.compile(rb"\s*<(\?xml|rss|feed|!doctype|[a-zA-Z][^<>]*>\s*[\r\n<])"), "an XML file",
      "export the table as CSV, or use an importer that reads XML"),
 )  # fmt: skip
 

@@ -126,8 +126,8 @@ def pairs(
     made, tied = _split(catalog, known, split, val, test, seed, options)
     frame = pairs_frame(made)
     if frame.is_empty():
-        told = _untied(log_path, method, int(options["min_users"]), log, gap)
-        raise CatalogError(told + _first_of(left_out))
+        untied = _untied(log_path, method, int(options["min_users"]), log, gap)
+        raise CatalogError(untied + _first_of(left_out))
     target = catalog_path / "pairs.parquet"
     write_table(frame, target)
     for path in old:
