@@ -95,6 +95,13 @@ def test_pairs_tells_first_reasons_and_writes_them_all(
     assert (told["rows left out"], len(told["rejections"])) == (3, 3)
 
 
+def test_the_likely_columns_of_a_log_are_named(tmp_path: Path, tgqformer) -> None:
+    log = log_in(tmp_path, "timestamp,visitorid,event,itemid\n1,u,view,A\n")
+    code, _, err = tgqformer("pairs", log, tmp_path, "-q")
+    assert code == 2
+    assert "(--user visitorid, --item itemid, --time timestamp?)" in err
+
+
 def test_a_gap_is_in_seconds_whatever_the_times_count(tmp_path: Path, tgqformer_json) -> None:
     made = {}
     for factor in (1, 1000, 10**6):

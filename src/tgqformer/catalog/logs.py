@@ -20,6 +20,7 @@ import polars as pl
 from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.quarantine import DROPPED, Quarantine
 from tgqformer.catalog.splits import time_cuts
+from tgqformer.catalog.summary import likely_meant
 from tgqformer.catalog.tables import Table, read_table
 from tgqformer.errors import CatalogError, ConfigError
 
@@ -139,7 +140,7 @@ def read_events(
         if name not in table.columns and (table.columns or len(table.rows)):
             raise CatalogError(
                 f"{source} has no column {name!r} (found: {', '.join(table.columns) or 'none'}); "
-                "say what the columns for user, item and time are called."
+                f"say what the columns for user, item and time are called{_likely(table)}."
             )
     table = Table("log", table.rows, {name: _flat_series(table, name) for name in wanted})
     kinds = {name: pl.Series(values).dtype for name, values in table.columns.items()}
@@ -177,6 +178,16 @@ def read_events(
         quarantine.add_rows("log", frame["row"].filter(bad), time, "no time", reasons)
     events = frame.filter(~bad).select("user", "item", "time")
     return Log(events, len(table.rows) + lost, unit)
+
+
+def _likely(table: Table) -> str:
+    """Return options for the columns that a log likely means by user, item and time."""
+    wanted = ["user", "item", "time"]
+    meant: dict[str, str] = {}
+    for name in table.columns:
+        meant.setdefault(likely_meant(name, [w for w in wanted if w not in meant]), name)
+    told = ", ".join(f"--{name} {meant[name]}" for name in wanted if meant.get(name, name) != name)
+    return f" ({told}?)" if told else ""
 
 
 def _flat_series(table: Table, name: str) -> pl.Series:

@@ -35,6 +35,10 @@ _MEANT = {
     "target_id": "target destination to other related related_id item_b id_b right",
     "weight": "score strength count n value similarity",
     "split": "set fold part subset",
+    "user": "user_id userid customer customer_id customerid visitor visitor_id visitorid session "
+    "session_id sessionid client client_id account_id uid reviewerid",
+    "item": "item_id itemid product product_id productid article article_id sku asin parent_asin id",
+    "time": "timestamp ts datetime date t_dat event_time created_at unixreviewtime when at",
 }
 """What people call the columns, beside our names."""
 
