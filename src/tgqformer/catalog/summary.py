@@ -37,7 +37,8 @@ _MEANT = {
     "split": "set fold part subset",
     "user": "user_id userid customer customer_id customerid visitor visitor_id visitorid session "
     "session_id sessionid client client_id account_id uid reviewerid",
-    "item": "item_id itemid product product_id productid article article_id sku asin parent_asin id",
+    "item": "item_id itemid product product_id productid article article_id sku asin "
+    "parent_asin id",
     "time": "timestamp ts datetime date t_dat event_time created_at unixreviewtime when at",
 }
 """What people call the columns, beside our names."""
