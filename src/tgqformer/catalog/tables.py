@@ -280,16 +280,15 @@ def json_lines(
                 return
         try:
             value = _parsed(text, parse)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             bad += 1
-            told = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
             quarantine.add(
                 name,
                 number,
                 None,
                 "row",
                 "not JSON",
-                f"the line is no JSON ({told}); write one object a line",
+                f"the line {shown(text.strip())} is no JSON; write one object a line",
             )
             continue
         good += 1
