@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.retrieval.local import LocalIndex
-from tgqformer.retrieval.protocols import VectorStore
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.protocols import Filter, Metadata, VectorStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 
 DIMS = 8
 BRANDS = ("Acme", 'O\'Hara "x" %', "' OR 1=1 --", "")
@@ -20,7 +19,7 @@ CATEGORIES = ("Home", "Home > Light", "Homeware", "Ünï > ко", "")
 
 
 def lance(folder: Path) -> VectorStore:
-    LanceStore.build(folder / "lance", [], dims=DIMS)
+    Store.build(folder / "lance", [], dims=DIMS)
     return LocalIndex(folder / "lance")
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-
 from tgqformer.retrieval.columns import MetadataColumns
+
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.retrieval.scores import Vectors
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.store import Store
 
 
 @pytest.fixture
 def exact(store: Path) -> ExactIndex:
-    rows = LanceStore(store).changes().rows
+    rows = Store(store).changes().rows
     ids = [name for part in rows for name in part.ids]
     return ExactIndex(ids, np.concatenate([part.vectors for part in rows]))
 
@@ -84,7 +84,7 @@ def test_weights_that_cancel_are_refused(client) -> None:
     ],
 )
 def test_filters_admit_what_their_definition_admits(client, store, where) -> None:
-    known = LanceStore(store).metadata([f"i{row}" for row in range(20)])
+    known = Store(store).metadata([f"i{row}" for row in range(20)])
     told = {k: tuple(v) if isinstance(v, list) else v for k, v in where.items()}
     passing = {name for name, entry in known.items() if Filter(**told).matches(entry)}
     assert set(ask(client, id="i0", k=100, filter=where)) == passing - {"i0"}
