@@ -108,16 +108,18 @@ class LocalIndex:
         metadata: Sequence[Metadata] | None = None,
         details: Sequence[Details | None] | None = None,
     ) -> None:
-        """See `Store.upsert`; the next search has the change."""
-        self.store.upsert(ids, vectors, metadata, details)
+        """See `Store.upsert`."""
+        with self.writing():
+            self.store.upsert(ids, vectors, metadata, details)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """See `Store.delete`; the next search has the change."""
-        return self.store.delete(ids)
+        """See `Store.delete`."""
+        with self.writing():
+            return self.store.delete(ids)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Make the writes of the block one: see `Store.writing`."""
+        """Make the writes of the block one (see `Store.writing`), and take them in."""
         with self.store.writing():
             yield
         self.refresh()
