@@ -27,8 +27,8 @@ from measuring import options, put, told
 
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.protocols import Filter, Metadata
-from tgqformer.retrieval.search import LocalIndex
 from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.search import LocalIndex
 from tgqformer.retrieval.store import Store
 
 DIMS, ITEMS, K = 64, 2000, 10
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-        seed = {"seed": asked.seed}
+    seed = {"seed": asked.seed}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
         churn(root, asked.writes, asked.seed, lambda figures: put(seed | figures, asked.out))

@@ -12,7 +12,6 @@ bytes an item.
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +23,10 @@ from PIL import Image
 
 from tgqformer.catalog.items import Item
 from tgqformer.retrieval.embeddings import Embeddings
-from tgqformer.retrieval.protocols import Metadata
-from tgqformer.retrieval.search import LocalIndex
 from tgqformer.retrieval.neighbour_table import write_neighbours
+from tgqformer.retrieval.protocols import Metadata
 from tgqformer.retrieval.scores import Vectors, blocks
+from tgqformer.retrieval.search import LocalIndex
 from tgqformer.retrieval.store import Store
 
 TIMES = (1, 2, 4, 8)
@@ -131,7 +130,7 @@ PARTS: dict[str, tuple[Callable[[int, Path], dict[str, float]], int]] = {
 
 def main() -> None:
     asked = options(__doc__).parse_args()
-        figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, (part, smallest) in PARTS.items():
         sizes = [smallest * times for times in TIMES]
         with tempfile.TemporaryDirectory() as folder:
