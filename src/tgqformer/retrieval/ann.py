@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 AnnKind = Literal["hnsw", "ivf"]
 
-_LOCK = ".lock"
+_LOCK = ".ann.lock"
 _FORMAT = 3
 _LINKS, _CONSTRUCTION = 16, 100  # of HNSW: recall 0.99 at a third of the work of 32 and 200
 _FRESH = 1000  # rows, or 1/200 of all, that may be judged beside it; or be gone, then 1/4

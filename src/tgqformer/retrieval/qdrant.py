@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -127,12 +127,20 @@ class QdrantStore:
 
     @classmethod
     def at(cls, address: str, dims: int | None = None, **options: Any) -> QdrantStore:
-        """The collection at ``qdrant://host:port/collection``.
+        """The collection at ``qdrant://host:port/collection?shards=6&replicas=2&consistency=2``.
 
-        ``qdrants://`` speaks TLS; ``qdrant:///folder/collection`` is the client's local mode. A key
-        is taken from the variable TGQFORMER_QDRANT_KEY.
+        What follows the question mark is for a collection that is made now. ``qdrants://`` speaks
+        TLS; ``qdrant:///folder/collection`` is the client's local mode. A key is taken from the
+        variable TGQFORMER_QDRANT_KEY.
         """
         parts = urlsplit(address)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if name not in ("shards", "replicas", "consistency") or not value.isdecimal():
+                raise ConfigError(
+                    f"{name}={value} in {address!r} is unknown; shards, replicas and consistency "
+                    "take a number."
+                )
+            options[name] = int(value)
         folder, _, collection = unquote(parts.path).rpartition("/")
         if not collection or (parts.netloc and folder) or not (parts.netloc or folder):
             raise ConfigError(

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS deleted (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 KNOWN = "id, title, brand, category, price, in_stock"
 _LOG_BYTES = 16 * 2**20  # that the write-ahead log keeps
 _ANEW = "build it anew from its Parquet file: `tgqformer index build {} EMBEDDINGS --replace`"
-_OLD = ("store.json", "items-*.lance", "sidecar", "records.sqlite*", ".lock", ".sidecar.lock")
+_OLD = ("items-*.lance", "sidecar", "records.sqlite*", ".lock", ".sidecar.lock", "store.json")
 
 
 class State(NamedTuple):
@@ -98,7 +98,7 @@ def make(root: Path, batches: Batches, dims: int, model: str, replace: bool) -> 
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
-    for pattern in _OLD:
+    for pattern in _OLD if (root / "store.json").exists() else ():
         for old in root.glob(pattern):
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
