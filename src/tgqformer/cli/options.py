@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tgqformer.training.config import RunConfig
 
 
-class Place(click.ParamType):
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
     """A store's folder, or the address ``qdrant://host:port/collection`` as it was typed."""
 
     name = "store"

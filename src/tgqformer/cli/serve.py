@@ -177,7 +177,7 @@ def _load(
     run, store = folders
     index = open_index(store, tend=True)
     anew = "embed the catalog again and build the store anew with --replace"
-    check_same_model(run, index.model, Path(store), anew)
+    check_same_model(run, index.model, store, anew)
     embedder = in_passing(lambda: load_embedder(run))
     explainer = None
     if explains and isinstance(embedder, ItemEmbedder):  # an MLLM has no connector to look into
