@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS photos (
 CREATE TABLE IF NOT EXISTS deleted (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 """
 KNOWN = "id, title, brand, category, price, in_stock"
-_LOG_BYTES = 16 * 2**20  # that the write-ahead log keeps
+_LOG_PAGES = (64, 1000)  # of the write-ahead log, at least and at most; between, 1/4 of the file
 _ANEW = "build it anew from its Parquet file: `tgqformer index build {} EMBEDDINGS --replace`"
 _OLD = ("items-*.lance", "sidecar", "records.sqlite*", ".lock", ".sidecar.lock", "store.json")
 
@@ -74,7 +74,10 @@ def connect(file: Path, *, create: bool = False, immutable: bool = False) -> Any
             db.execute("PRAGMA journal_mode = WAL").fetchone()
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA cache_size = -{_CACHE}")
-        db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        if not immutable:
+            pages = max(_LOG_PAGES[0], min(pragma(db, "page_count") // 4, _LOG_PAGES[1]))
+            db.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchone()
+            db.execute(f"PRAGMA journal_size_limit = {pages * pragma(db, 'page_size')}").fetchone()
     except BaseException:
         db.close()
         raise
