@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tgqformer.corruption import CORRUPTIONS
-from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.search import LocalIndex
 from tgqformer.service.app import create_app
 from tgqformer.service.projection import project
 from tgqformer.service.served import Served

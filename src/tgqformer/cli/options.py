@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from tgqformer.training.config import RunConfig
+
+
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
+    """A store's folder, or the address ``qdrant://host:port/collection`` as it was typed."""
+
+    name = "store"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
+        return value if str(value).startswith(("qdrant://", "qdrants://")) else Path(value)
+
 
 preset_option = click.option(
     "--preset",

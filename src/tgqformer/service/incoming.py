@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tgqformer.catalog.item_rules import id_fault
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.service.failures import ApiError
 from tgqformer.service.pictures import Pictures
 from tgqformer.service.schemas import (

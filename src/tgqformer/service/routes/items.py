@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
-from tgqformer.retrieval.filters import Filter, stock_of
+from tgqformer.retrieval.protocols import Filter, Record, stock_of
 from tgqformer.service.answers import (
     Deleted,
     ErrorDetail,
@@ -24,7 +24,6 @@ from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import check_id, item_of, merged, metadata_of
 from tgqformer.service.pictures import thumbnail
-from tgqformer.service.records import Put
 from tgqformer.service.routes.embeddings import check_batch
 from tgqformer.service.schemas import MAX_ID, ItemPatch, ItemsRequest, StoredItem
 from tgqformer.service.served import Change, Served, details_of
@@ -60,7 +59,7 @@ async def upsert(body: ItemsRequest, request: Request) -> ItemsAnswer:
         photos = [photo for photo in item.images if isinstance(photo, bytes)]
         details = details_of(dict(item.attributes), photos)
         known = metadata_of(item, body.items[row].in_stock, stock_of(item.attributes))
-        changes.append(Change(item.item_id, Put(vector, known, details)))
+        changes.append(Change(item.item_id, Record(vector, known, details)))
     async with service.changing(model, [change.item_id for change in changes]):
         before = await service.write(model, changes)
     for (row, item), there in zip(sound, before):
@@ -89,8 +88,8 @@ async def browse(
     where = Filter(tuple(category), tuple(brand), min_price, max_price, in_stock)
 
     def read() -> ItemList:
-        ids, total = served.stored.listed(where, offset, limit)
-        known = served.stored.metadata(ids)
+        ids, total = served.index.listed(where, offset, limit)
+        known = served.index.metadata(ids)
         listed = [
             Listed(
                 id=name,
@@ -158,11 +157,11 @@ async def read_item(
     served = service.model(model)
 
     def read() -> ItemAnswer:
-        known = served.stored.metadata([item_id]).get(item_id)
+        known = served.index.metadata([item_id]).get(item_id)
         if known is None:
             raise absent(item_id)
         attributes, images = served.details(item_id) or ({}, ())
-        told = served.stored.vector(item_id) if vector else None
+        told = served.index.records([item_id]).get(item_id) if vector else None
         if vector and told is None:
             raise absent(item_id)
         return ItemAnswer(
@@ -174,7 +173,7 @@ async def read_item(
             in_stock=known.in_stock,
             attributes=attributes,
             photos=len(images),
-            vector=None if told is None else told.tolist(),
+            vector=None if told is None else told.vector.tolist(),
             model=served.name,
         )
 
@@ -246,8 +245,8 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     if changes.keys() <= _PATCHED_WITHOUT_EMBEDDING:
         return Change(item_id, fields=changes)
 
-    def read() -> tuple[Item, bool, Put]:
-        before = model.stored.kept([item_id]).get(item_id)
+    def read() -> tuple[Item, bool, Record]:
+        before = model.index.records([item_id]).get(item_id)
         if before is None:
             raise absent(item_id)
         return stored(model, item_id), model.details(item_id) is not None, before
@@ -274,7 +273,7 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     vector = (await service.embed(model, [item]))[0]
     kept = await service.aside(_bytes, item)
     details = details_of(dict(item.attributes), kept)
-    return Change(item_id, Put(vector, known, details), must_exist=True, read=before)
+    return Change(item_id, Record(vector, known, details), must_exist=True, read=before)
 
 
 def _bytes(item: Item) -> list[bytes]:
