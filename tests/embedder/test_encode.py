@@ -75,7 +75,7 @@ def test_items_that_lack_parts_differ_from_one_another(embedder, photo):
 
 def test_an_item_without_a_readable_photo_is_an_item_without_photo(embedder):
     broken, without = Item("a", "lamp", images=(b"not a photo",)), Item("a", "lamp")
-    a, b = embedder.encode([broken, without])
+    a, b = embedder.encode([broken, without], errors="ignore")
     np.testing.assert_allclose(a, b, atol=TOLERANCE)
 
 

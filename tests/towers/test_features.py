@@ -372,7 +372,7 @@ def test_one_photo_in_two_items_is_one_row(tmp_path: Path, photo: Photo) -> None
 
 
 def test_less_than_one_photo_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one photo or more"):
+    with pytest.raises(ConfigError, match=r"max_images \(0\) must be 1 or more"):
         tiny_features(None, max_images=0)
 
 

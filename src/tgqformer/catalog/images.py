@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from tgqformer.catalog.items import DrawnPhoto, ImageRef
 from tgqformer.errors import ImageError
@@ -132,6 +132,28 @@ def decode_image(
     )
 
 
+def picture_bytes(image: Image.Image) -> bytes:
+    """A Pillow image of any mode as the bytes of a PNG, read as a file of the same content is.
+
+    Raises:
+        ImageError: it is too large, closed, or cut short.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"the Pillow image is {image.width} x {image.height} pixels, more than the limit of "
+            f"{MAX_PIXELS:,} in all; scale it down."
+        )
+    buffer = BytesIO()
+    try:
+        _to_rgb(_upright(image)).save(buffer, "PNG", compress_level=1)
+    except Exception as error:  # as in decode_image: a lazily opened file may be broken in any way
+        raise ImageError(
+            f"the Pillow image of mode {image.mode} cannot be read ({error}); open it again, or "
+            "convert it to RGB."
+        ) from error
+    return buffer.getvalue()
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
@@ -148,6 +170,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", layered.size, (255, 255, 255))
         white.paste(layered, mask=layered.getchannel("A"))
         return white
+    if image.mode == "LAB":  # which Pillow's own conversion does not know
+        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
+        changed = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        assert changed is not None
+        return changed
     return image.convert("RGB")
 
 

@@ -286,7 +286,8 @@ def _plainly(
     for number, items in stretches:
         made = []
         for start in range(0, len(items), batch_size):
-            made.append(embedder.encode(items[start : start + batch_size], batch_size=batch_size))
+            part = items[start : start + batch_size]
+            made.append(embedder.encode(part, batch_size=batch_size, errors="ignore"))
             yield len(made[-1])
         broken = [BrokenPhoto(name, 0, reason) for name, reason in embedder.broken.items()]
         embedder.broken.clear()

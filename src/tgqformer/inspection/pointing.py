@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.progress import track
+from tgqformer.config_values import whole_number
 from tgqformer.errors import CatalogError
 from tgqformer.evaluation.intervals import Interval, mean_intervals, paired_difference
 from tgqformer.inspection.explain import connector_output, heatmaps_of, photo_of
@@ -171,7 +172,7 @@ def play(
     for name, embedder in models:
         embedder.features.fill(items, progress=progress)
         streams: dict[str, dict[str, list[float]]] = {}
-        starts = range(0, len(items), batch_size)
+        starts = range(0, len(items), whole_number(batch_size, "batch_size"))
         for start in track(starts, total=len(starts), text=name, show=progress):
             part = items[start : start + batch_size]
             output = connector_output(embedder, part)
