@@ -54,6 +54,7 @@ def validate(
 
     Where the offline preset's text model is installed it also tells how many texts are longer than
     that reads; this is no fault, and "long_texts" of --json is null where it is not installed.
+    Where items have several photos it tells how many of them that preset reads.
 
     Exit code 0: all is well. 1: something was quarantined or leaks; the rest of the catalog is fit
     for use, as every command leaves out what is quarantined. 2: the catalog cannot be read, or,
@@ -74,14 +75,22 @@ def validate(
     if table_path is not None:
         catalog.quarantine.save(table_path)
     long = _long_texts(catalog.items)
+    read = _photos_read(catalog.items)
     if as_json:
         rejected = catalog.quarantine.frame().to_dicts()
-        print_json(
-            {**catalog.describe(), "rejections": rejected, "leaks": leaks, "long_texts": long}
-        )
+        found = {"rejections": rejected, "leaks": leaks, "long_texts": long, "photos_read": read}
+        print_json({**catalog.describe(), **found})
     else:
-        _print(catalog, leaks, long)
+        _print(catalog, leaks, long, read)
     return 1 if len(catalog.quarantine) or leaks else 0
+
+
+def _photos_read(items: Sequence[Item]) -> dict[str, int]:
+    """How many photos of how many items the preset's model reads."""
+    from tgqformer.catalog.summary import photos_read
+    from tgqformer.presets import load_preset
+
+    return photos_read(items, load_preset(PRESET).embedder.max_images)
 
 
 def _long_texts(items: Sequence[Item]) -> dict[str, Any] | None:
@@ -111,7 +120,11 @@ def _long_texts(items: Sequence[Item]) -> dict[str, Any] | None:
     return {"count": cut, "preset": PRESET, "max_tokens": tower.max_tokens}
 
 
-def _print(catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None) -> None:
+def _print(
+    catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None, read: dict[str, int]
+) -> None:
+    from tgqformer.catalog.summary import tell_photos
+
     told = catalog.describe()
     rows: list[tuple[str, object]] = []
     for name, value in told.items():
@@ -134,6 +147,8 @@ def _print(catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None) -> 
             f"{long['count']:,} of {len(catalog):,} texts have more than the {long['max_tokens']} "
             f"tokens that the preset '{long['preset']}' reads: it shortens their fields."
         )
+    if sentence := tell_photos(read):
+        click.echo(f"With the preset '{PRESET}' {sentence}")
     for leak in leaks:
         click.echo(f"Leak: {leak}")
     if not len(catalog.quarantine) and not leaks:

@@ -183,7 +183,7 @@ def play(
                         f"The photo of item {item.item_id!r} cannot be read, though its labels "
                         "know a box; put it back or remove its box."
                     )
-                for stream, found in heatmaps_of(embedder, photo, output, row).items():
+                for stream, found in heatmaps_of(embedder, item, photo, output, row).items():
                     to = streams.setdefault(stream, {m: [] for m in (*MEASURES, "seen")})
                     to["inside"].append(found.inside(box))
                     to["pointing"].append(found.points_into(box))

@@ -38,8 +38,9 @@ class Globals(NamedTuple):
 class ItemFeatures:
     """The frozen towers' view of items.
 
-    An item's photo is the first of its photos that can be read (the first `max_images`; their
-    tokens stand one after another and their global vectors are averaged). Its text is
+    Of an item's photos the first `max_images` that can be read are looked at, each by itself: their
+    tokens stand one after another, in the order of their keys, and their global vectors are joined
+    (`rows.pool`); so the order in which a shop names them changes nothing. Its text is
     `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads.
 
     Args:
@@ -160,6 +161,19 @@ class ItemFeatures:
             self._book.photos(item, problems)
             found += [(row, problem.position, problem.reason) for problem in problems]
         return found
+
+    def photo_spans(self, item: Item) -> list[tuple[ImageRef, int, int]]:
+        """The photos of an item that are read, in the order of their tokens in a batch.
+
+        Returns:
+            Each photo with the places of its first token and of the one after its last.
+        """
+        [rows] = self._photo_rows([item], pooled_only=False)
+        spans: list[tuple[ImageRef, int, int]] = []
+        for ref, row in zip(self._book.photos(item).values(), rows, strict=True):
+            start = spans[-1][2] if spans else 0
+            spans.append((ref, start, start + len(row.tokens)))
+        return spans
 
     def _missing_photos(self, items: Sequence[Item], progress: bool) -> dict[bytes, ImageRef]:
         assert self.image_cache is not None

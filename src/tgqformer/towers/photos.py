@@ -52,7 +52,7 @@ class PhotoBook:
             else:
                 reason = self.broken.get(key)
                 if reason is None:
-                    found[key] = ref
+                    found.setdefault(key, ref)
             if reason is not None and problems is not None:
                 problems.append(BrokenImage(item.item_id, position, reason))
         return found if len(found) < 2 else dict(sorted(found.items()))
