@@ -107,7 +107,7 @@ class CAbstractor(Rival):
         every = torch.ones(1, side * side, dtype=torch.bool, device=seen.device)
         cells = pooling_weights(every, self.num_tokens).to(seen.dtype)
         pooled = (cells @ seen).unflatten(0, photos.shape[:2])  # -> [B, N, Q, D']
-        there = visual_mask.unflatten(1, (-1, photo)).any(dim=2).to(pooled.dtype)  # [B, N]
+        there = visual_mask.view(*photos.shape[:3]).any(dim=2).to(pooled.dtype)  # [B, N]
         if there.shape[1] > 1:  # the mean of the photos that an item has; of none, what zeros give
             share = there / there.sum(dim=1, keepdim=True).clamp(min=1)
             share[:, 0] += 1 - share.sum(dim=1)
