@@ -158,25 +158,31 @@ def _kind_of(data: bytes) -> str | None:
     return next((name for begins, name in _KINDS if begins.match(data[:1000])), None)
 
 
-def picture_bytes(image: Image.Image) -> bytes:
-    """A Pillow image of any mode as the bytes of a PNG, read as a file of the same content is.
+def is_picture(value: object) -> bool:
+    """Tell whether a value is a Pillow image."""
+    return isinstance(value, Image.Image)
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """Return a Pillow image as the bytes of a PNG file, for an item's photos.
+
+    Whatever its mode, it is upright and RGB by the same steps as a file of the same content.
 
     Raises:
-        ImageError: it is too large, closed, or cut short.
+        ImageError: it cannot be read in full, or has no known conversion to RGB.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"the Pillow image is {image.width} x {image.height} pixels, more than the limit of "
-            f"{MAX_PIXELS:,} in all; scale it down."
-        )
-    buffer = BytesIO()
+    name = f"a Pillow image of mode {picture.mode} and {picture.width} x {picture.height} pixels"
     try:
-        _to_rgb(_upright(image)).save(buffer, "PNG", compress_level=1)
-    except Exception as error:  # as in decode_image: a lazily opened file may be broken in any way
+        picture.load()
+        upright = _to_rgb(_upright(picture))
+    except Exception as error:  # a picture of a file decodes only now, and may be broken
         raise ImageError(
-            f"the Pillow image of mode {image.mode} cannot be read ({error}); open it again, or "
-            "convert it to RGB."
+            f"{name} cannot be decoded ({error}); convert it to RGB or replace it."
         ) from error
+    if not all(upright.size):
+        raise ImageError(f"{name} is empty; replace it or take it out.")
+    buffer = BytesIO()
+    upright.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
@@ -191,16 +197,17 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_to_rgb(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return image.convert("RGB") if converted is None else converted
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(f"{image.mode[:-1]}A")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGB", layered.size, (255, 255, 255))
         white.paste(layered, mask=layered.getchannel("A"))
         return white
-    if image.mode == "LAB":  # which Pillow's own conversion does not know
-        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
-        changed = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-        assert changed is not None
-        return changed
     return image.convert("RGB")
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from tgqformer.catalog.images import MAX_BYTES, picture_bytes
+from tgqformer.catalog.images import MAX_BYTES, encode_picture, is_picture
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.text import item_text
@@ -159,7 +159,7 @@ def is_one(given: Any) -> bool:
     """Whether something is one input, and not several."""
     if isinstance(given, (Item, str, bytes, bytearray, memoryview, os.PathLike, Mapping)):
         return True
-    return _is_picture(given)
+    return is_picture(given)
 
 
 def data_url_bytes(url: str) -> bytes:
@@ -227,7 +227,7 @@ def _item(
         records[row] = _record(one, row, prompt, inputs)
     elif isinstance(one, os.PathLike):
         records[row] = {"images": [os.fspath(one)]}
-    elif isinstance(one, (bytes, bytearray, memoryview)) or _is_picture(one):
+    elif isinstance(one, (bytes, bytearray, memoryview)) or is_picture(one):
         return replace(item, images=(_photo(one, row, inputs),))
     elif _is_missing(one):
         inputs.empty.append(row)
@@ -264,7 +264,7 @@ def _record(given: Mapping[str, Any], row: int, prompt: str, inputs: Inputs) -> 
 
 def _source(part: Any, row: int, inputs: Inputs) -> Any:
     """A photo of a dict as the items table takes it; None where it is told already."""
-    if _is_picture(part) or isinstance(part, (bytes, bytearray, memoryview)):
+    if is_picture(part) or isinstance(part, (bytes, bytearray, memoryview)):
         return _photo(part, row, inputs)
     if isinstance(part, os.PathLike):
         return os.fspath(part)
@@ -286,7 +286,7 @@ def _photo(given: Any, row: int, inputs: Inputs) -> bytes:
     if isinstance(given, (bytes, bytearray, memoryview)):
         return bytes(given)
     try:
-        return picture_bytes(given)
+        return encode_picture(given)
     except ImageError as error:
         raise ImageError(f"{inputs.name(row)}: {error}") from error
 
@@ -313,10 +313,6 @@ def _read_records(records: Mapping[int, dict[str, Any]], inputs: Inputs) -> None
         inputs.items[row] = item if ids[row] is None else replace(item, item_id=str(ids[row]))
         if row not in told and not (item.images or item_text(item)):
             inputs.empty.append(row)
-
-
-def _is_picture(value: Any) -> bool:
-    return hasattr(value, "getexif") and hasattr(value, "convert")
 
 
 def _is_missing(value: Any) -> bool:

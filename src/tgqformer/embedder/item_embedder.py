@@ -21,8 +21,8 @@ from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.tokenizer import byte_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
-from tgqformer.towers.base import TowerBatch
 from tgqformer.retrieval.scores import inner_products, unit
+from tgqformer.towers.base import TowerBatch
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
 from tgqformer.towers.memory import keep_large_buffers
