@@ -130,7 +130,7 @@ def test_lists_are_sorted_cut_and_filtered(client, helpers) -> None:
     odd = client.get("/v1/items", params={"brand": "Lux", "min_price": 10}).json()
     assert {e["id"] for e in odd["items"]} == {f"i{row}" for row in range(11, 20, 2)}
     assert odd["total"] == 5
-    helpers.upsert(client, {"id": "a"})
+    helpers.upsert(client, {"id": "a", "title": "Cup"})
     assert client.get("/v1/items", params={"limit": 1}).json()["items"][0]["id"] == "a"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from tgqformer.catalog.items import DrawnPhoto, ImageRef
 from tgqformer.errors import ImageError
@@ -115,9 +116,11 @@ def decode_image(
             "pixels."
         ) from error
     except UnidentifiedImageError as error:
+        kind = _kind_of(data)
+        what = f"is {kind}, which is not read here" if kind else "is no picture in a known format"
         raise ImageError(
-            f"{name} is no picture in a known format (it begins with {data[:12]!r}); replace it by "
-            "a JPEG, PNG or WebP file or remove it."
+            f"{name} {what} (it begins with {data[:12]!r}); replace it by a JPEG, PNG or WebP file "
+            "or remove it."
         ) from error
     # Decoders raise nearly anything on broken data (SyntaxError, struct.error, ValueError, ...),
     # and whatever it is, the verdict on the photo is the same.
@@ -132,6 +135,57 @@ def decode_image(
     )
 
 
+_KINDS = (
+    (
+        re.compile(
+            rb"^(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!(--.*?--|DOCTYPE\s+svg[^>]*)>\s*)*<svg", re.S
+        ),
+        "an SVG drawing",
+    ),
+    (re.compile(rb"^\s*(<!doctype\s+html|<html|<head|<body)", re.I), "a web page (HTML)"),
+    (re.compile(rb"^.{4}ftyp(heic|heix|hevc|heim|heis|mif1|msf1)", re.S), "a HEIC photo"),
+    (re.compile(rb"^.{4}ftyp|^\x1a\x45\xdf\xa3", re.S), "a film"),
+    (re.compile(rb"^%PDF"), "a PDF"),
+    (re.compile(rb"^%!PS"), "PostScript"),
+    (re.compile(rb"^8BPS"), "a Photoshop file"),
+    (re.compile(rb"^PK\x03\x04"), "a ZIP archive"),
+    (re.compile(rb"^\xff\x0a|^\x00\x00\x00\x0cJXL "), "a JPEG XL picture"),
+)
+
+
+def _kind_of(data: bytes) -> str | None:
+    """What a file is that sellers take for a photo; None where it is nothing of the kind."""
+    return next((name for begins, name in _KINDS if begins.match(data[:1000])), None)
+
+
+def is_picture(value: object) -> bool:
+    """Tell whether a value is a Pillow image."""
+    return isinstance(value, Image.Image)
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """Return a Pillow image as the bytes of a PNG file, for an item's photos.
+
+    Whatever its mode, it is upright and RGB by the same steps as a file of the same content.
+
+    Raises:
+        ImageError: it cannot be read in full, or has no known conversion to RGB.
+    """
+    name = f"a Pillow image of mode {picture.mode} and {picture.width} x {picture.height} pixels"
+    try:
+        picture.load()
+        upright = _to_rgb(_upright(picture))
+    except Exception as error:  # a picture of a file decodes only now, and may be broken
+        raise ImageError(
+            f"{name} cannot be decoded ({error}); convert it to RGB or replace it."
+        ) from error
+    if not all(upright.size):
+        raise ImageError(f"{name} is empty; replace it or take it out.")
+    buffer = BytesIO()
+    upright.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
@@ -143,6 +197,12 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_to_rgb(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return image.convert("RGB") if converted is None else converted
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(f"{image.mode[:-1]}A")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGB", layered.size, (255, 255, 255))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.scores import Rows, Vectors, blocks, inner_products, queries_at_once
 
@@ -72,9 +73,7 @@ def rank_targets(
         ConfigError: `chunk` is below 1, a masked row is none of the pool, or a target is excluded
             or masked for its query.
     """
-    size = queries_at_once(len(pool)) if chunk is None else chunk
-    if size < 1:
-        raise ConfigError(f"chunk is {chunk}, but must be at least 1; leave it out for the usual.")
+    size = queries_at_once(len(pool)) if chunk is None else whole_number(chunk, "chunk")
     pairs = np.stack([np.asarray(query, np.int64), np.asarray(target, np.int64)])
     which, wanted = pairs[:, np.lexsort(pairs[::-1])]
     left_out, rows = _left_out(exclude, masked, len(queries), len(pool))

@@ -165,12 +165,17 @@ class BatchEncoder:
         return padded.float(), mask
 
     def _pool(self, states: list[list[States]], dim: int) -> Tensor:
-        """The mean of each item's pooled vectors, [B, Dg]; zero for an item without any."""
-        zero = torch.zeros(dim, device=self.device)
-        means = [
-            torch.stack([_of(s.pooled) for s in own]).mean(dim=0) if own else zero for own in states
-        ]
-        return torch.stack(means)
+        """Each item's pooled vectors as one, [B, Dg], as `towers.rows.pool` joins them."""
+        joined = torch.zeros(len(states), dim, device=self.device)
+        for row, own in enumerate(states):
+            if len(own) == 1:
+                joined[row] = _of(own[0].pooled)
+            elif own:
+                vectors = torch.stack([_of(s.pooled) for s in own])
+                lengths = vectors.norm(dim=1, keepdim=True)
+                units = vectors / lengths.clamp(min=torch.finfo(torch.float32).tiny)
+                joined[row] = units.mean(dim=0) * lengths.mean()
+        return joined
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.compute == torch.float32:

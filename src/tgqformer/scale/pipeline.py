@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tgqformer.config_values import whole_number
 from tgqformer.cores import reading_threads
 from tgqformer.scale.forward import BatchEncoder, Compute, Staged, check_finite
 from tgqformer.scale.photos import MANY, ItemPhotos, PhotoReader
@@ -75,7 +76,8 @@ class Pipeline:
         compute: Compute = "auto",
         compile: bool = False,
     ) -> None:
-        self.embedder, self.batch_size, self.workers = embedder, batch_size, workers
+        self.embedder, self.workers = embedder, workers
+        self.batch_size = whole_number(batch_size, "batch_size")
         self.encoder = BatchEncoder(embedder, compute=compute, compile=compile)
 
     def run(
@@ -173,7 +175,7 @@ class Pipeline:
     ) -> Iterator[int | ShardVectors]:
         for number, items in shards:
             report = self.embedder.features.fill(items)
-            vectors = self.embedder.encode(items, batch_size=self.batch_size)
+            vectors = self.embedder.encode(items, batch_size=self.batch_size, errors="ignore")
             broken = [BrokenPhoto(*problem) for problem in report.broken]
             yield len(items)
             yield ShardVectors(number, vectors, broken)

@@ -15,6 +15,7 @@ import torch
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import TEXT_FIELDS, item_text
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.cache import Row, Single, TokenCache
@@ -37,8 +38,9 @@ class Globals(NamedTuple):
 class ItemFeatures:
     """The frozen towers' view of items.
 
-    An item's photo is the first of its photos that can be read (the first `max_images`; their
-    tokens stand one after another and their global vectors are averaged). Its text is
+    Of an item's photos the first `max_images` that can be read are looked at, each by itself: their
+    tokens stand one after another, in the order of their keys, and their global vectors are joined
+    (`rows.pool`); so the order in which a shop names them changes nothing. Its text is
     `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads.
 
     Args:
@@ -62,8 +64,7 @@ class ItemFeatures:
         words: int = 0,
         workers: int | None = None,
     ) -> None:
-        if max_images < 1:
-            raise ConfigError(f"max_images is {max_images}; look at one photo or more.")
+        max_images = whole_number(max_images, "max_images")
         self.image_tower, self.text_tower = image_tower, text_tower
         self.text_fields, self.words = tuple(text_fields), words
         self.image_cache = _open_cache(cache_dir, image_tower)
@@ -109,6 +110,7 @@ class ItemFeatures:
         Raises:
             CacheError: the disk has no room (found before anything is encoded), or fails.
         """
+        batch_size = whole_number(batch_size, "batch_size")
         broken: list[BrokenImage] = []
         if self.image_cache is None or self.text_cache is None:
             return FillReport(0, 0, 0, broken)
@@ -144,6 +146,34 @@ class ItemFeatures:
             if on_error is not None:
                 on_error(problem)
         return FillReport(count, len(sentences), size, broken)
+
+    def unread(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
+        """Photos of N items that were passed over since they cannot be read.
+
+        Call it after `fill` or `batch`, which find what cannot be decoded.
+
+        Returns:
+            Row of the item, which of its photos (from 0), and why.
+        """
+        found: list[tuple[int, int, str]] = []
+        for row, item in enumerate(items):
+            problems: list[BrokenImage] = []
+            self._book.photos(item, problems)
+            found += [(row, problem.position, problem.reason) for problem in problems]
+        return found
+
+    def photo_spans(self, item: Item) -> list[tuple[ImageRef, int, int]]:
+        """The photos of an item that are read, in the order of their tokens in a batch.
+
+        Returns:
+            Each photo with the places of its first token and of the one after its last.
+        """
+        [rows] = self._photo_rows([item], pooled_only=False)
+        spans: list[tuple[ImageRef, int, int]] = []
+        for ref, row in zip(self._book.photos(item).values(), rows, strict=True):
+            start = spans[-1][2] if spans else 0
+            spans.append((ref, start, start + len(row.tokens)))
+        return spans
 
     def _missing_photos(self, items: Sequence[Item], progress: bool) -> dict[bytes, ImageRef]:
         assert self.image_cache is not None
@@ -197,6 +227,8 @@ class ItemFeatures:
         dtype: torch.dtype = torch.float32,
     ) -> Iterator[TowerBatch]:
         """`batch` over slices of `items` in order, the next one made while one is used."""
+
+        batch_size = whole_number(batch_size, "batch_size")
 
         def make(start: int) -> TowerBatch:
             part = slice(start, start + batch_size)

@@ -12,6 +12,7 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
+from tgqformer.config_values import whole_number
 from tgqformer.retrieval.neighbours import text_codes
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def look_at(
     sums = np.zeros((len(names), features.text_tower.global_dim))
     counts = np.zeros(len(names))
     features.fill(items, progress=progress)
-    starts = range(0, len(items), batch_size)
+    starts = range(0, len(items), whole_number(batch_size, "batch_size"))
     batches = features.batches(items, batch_size=batch_size)
     shown = track(starts, total=len(starts), text="auditing", show=progress)
     for start, towers in zip(shown, batches):
@@ -121,7 +122,7 @@ def margins(
         [N] difference of two cosines; NaN where the model tells no agreement.
     """
     values = np.full(len(items), np.nan)
-    starts = range(0, len(items), batch_size)
+    starts = range(0, len(items), whole_number(batch_size, "batch_size"))
     batches = embedder.features.batches(items, batch_size=batch_size)
     shown = track(starts, total=len(starts), text="doubtful categories", show=progress)
     for start, towers in zip(shown, batches):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import Response
@@ -13,7 +13,6 @@ from tgqformer.errors import ImageError
 from tgqformer.retrieval.protocols import Filter, Record, stock_of
 from tgqformer.service.answers import (
     Deleted,
-    ErrorDetail,
     ItemAnswer,
     ItemList,
     ItemsAnswer,
@@ -22,9 +21,9 @@ from tgqformer.service.answers import (
 )
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
-from tgqformer.service.incoming import check_id, item_of, merged, metadata_of
+from tgqformer.service.incoming import STORED, check_id, checked, item_of, merged, metadata_of
 from tgqformer.service.pictures import thumbnail
-from tgqformer.service.routes.embeddings import check_batch
+from tgqformer.service.routes.embeddings import check_batch, each_alone, refuse_if_all_failed
 from tgqformer.service.schemas import MAX_ID, ItemPatch, ItemsRequest, StoredItem
 from tgqformer.service.served import Change, Served, details_of
 
@@ -41,18 +40,20 @@ _TRIES = 3  # to change what another process changes, too
 async def upsert(body: ItemsRequest, request: Request) -> ItemsAnswer:
     """Insert items, or replace those of the same id, each whole; one status for each.
 
-    One that cannot be used fails alone. Where an id comes twice, the last counts.
+    One that cannot be used fails alone, and its status tells which field and why; where none can be
+    used the answer is 422. Where an id comes twice, the last counts.
     """
     service = service_of(request)
     model = service.model(body.model)
     check_batch(len(body.items), service, "items")
     statuses: list[ItemStatus | None] = [None] * len(body.items)
     read = await service.aside(_read, body.items, service)
+    refuse_if_all_failed(read)
     sound = [(row, item) for row, item in enumerate(read) if isinstance(item, Item)]
     for row, fault in enumerate(read):
         if isinstance(fault, ApiError):
-            detail = ErrorDetail(code=fault.code, message=fault.message, param=fault.param)
-            statuses[row] = ItemStatus(id=body.items[row].id, status="failed", error=detail)
+            name = _id_of(body.items[row])
+            statuses[row] = ItemStatus(id=name, status="failed", error=fault.told())
     vectors = await service.embed(model, [item for _, item in sound])
     changes = []
     for (row, item), vector in zip(sound, vectors):
@@ -229,15 +230,19 @@ def absent(item_id: str) -> ApiError:
     return ApiError(404, f"no item {item_id[:100]!r} is stored; check the id.", param="id")
 
 
-def _read(told: list[StoredItem], service: Service) -> list[Item | ApiError]:
-    read: list[Item | ApiError] = []
-    for row, entry in enumerate(told):
-        try:
-            check_id(entry.id, f"items.{row}.id")
-            read.append(item_of(entry, service.pictures, f"items.{row}", entry.id))
-        except ApiError as error:
-            read.append(error)
-    return read
+def _read(told: list[StoredItem | Any], service: Service) -> list[Item | ApiError]:
+    def one(row: int) -> Item:
+        param = f"items.{row}"
+        entry = checked(told[row], STORED, param)
+        check_id(entry.id, f"{param}.id")
+        return item_of(entry, service.pictures, param, entry.id)
+
+    return each_alone(one, len(told))
+
+
+def _id_of(told: StoredItem | Any) -> str | None:
+    found = told.get("id") if isinstance(told, dict) else getattr(told, "id", None)
+    return found[:MAX_ID] if isinstance(found, str) else None
 
 
 async def _patched(service: Service, model: Served, item_id: str, body: ItemPatch) -> Change:
