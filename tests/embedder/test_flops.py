@@ -109,9 +109,10 @@ def test_what_is_not_read_costs_nothing():
         count_cost(tiny(kind=kind), text_tokens=7)
         for kind in ("linear", "text_only", "image_only", "clip_sum")
     )
-    assert both.part("backbone").tokens == len("photo:  product: ") + 4 + 7 + 1
-    assert text.part("backbone").tokens == len("product: ") + 7 + 1
-    assert image.part("backbone").tokens == len("photo: ") + 4 + 1
+    # in bytes, and the space before the metadata is one of the metadata's tokens
+    assert both.part("backbone").tokens == len("photo: product:") + 4 + 7 + 1
+    assert text.part("backbone").tokens == len("product:") + 7 + 1
+    assert image.part("backbone").tokens == len("photo:") + 4 + 1
     assert text.part("connector").multiply_adds == 0
     assert image.part("connector") == both.part("connector")
     assert neither.part("backbone") == Part("backbone", 0, 0, 0, 0)
@@ -138,7 +139,7 @@ def test_notellm2_in_full_is_counted():
     prompt = PromptConfig(**NOTELLM2_PROMPT, max_tokens=48)
     whole = replace(whole, language=replace(whole.language, prompt=prompt))
     template = NOTELLM2_PROMPT["both"]
-    for mark in ("{image}", "{answer}", "{text}"):
+    for mark in (" {image}", "{answer}", " {text}"):
         template = template.replace(mark, "")
     cost, plain = count_cost(whole, text_tokens=7), count_cost(tiny(kind="notellm2"))
     assert cost.part("backbone").tokens == len(template) + 4 + 7 + 1
@@ -154,7 +155,7 @@ def test_the_tiny_preset_by_hand():
     assert cost.part("text tower").multiply_adds == 24 * 24
     assert cost.part("connector").multiply_adds == 4 * 16 * 32 + 4 * 32 * 64
 
-    template = len("photo: ") + len(" product: ") + 1  # bytes, and the end
+    template = len("photo:") + len(" product:") + 1  # bytes, and the end
     length = template + 4 + 7
     assert cost.part("backbone").tokens == length
     # Qwen3 of two layers: width 64, 4 heads and 2 for keys and values of 16 each, 128 inside

@@ -226,9 +226,8 @@ def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
         return visual + text + len(words) + 1
     tokenizer = load_tokenizer(config)
     builder = PromptBuilder(tokenizer, config.prompt, visual, reads_text=text > 0)
-    prompt = builder.build(["a"], [True])
-    one_text = len(tokenizer("a", add_special_tokens=False)["input_ids"]) if text else 0
-    return int(prompt.attention_mask.sum()) - one_text + text
+    [length] = builder.lengths(["a"], [True])
+    return length - builder.limit.count("a") + text if text else length
 
 
 # -- parts ---------------------------------------------------------------------------------------
