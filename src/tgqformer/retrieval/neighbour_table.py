@@ -24,9 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tgqformer.errors import StorageError
-from tgqformer.files import atomic_path, write_text
+from tgqformer.files import atomic_path, only_writer, write_text
 from tgqformer.retrieval.embeddings import Embeddings
-from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
 from tgqformer.retrieval.scores import blocks
 

@@ -23,8 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.files import atomic_path, write_text
-from tgqformer.retrieval.locks import only_writer
+from tgqformer.files import atomic_path, only_writer, write_text
 from tgqformer.retrieval.mirror import ExactMirror
 from tgqformer.retrieval.scores import Vectors, blocks
 from tgqformer.retrieval.sidecar_recall import measured

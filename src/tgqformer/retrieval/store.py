@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.files import only_writer
 from tgqformer.retrieval.filters import Filter, Metadata, quoted
 from tgqformer.retrieval.lance import Batches, connect, create_table, said
-from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.rows import (
     StoredRows,
     check_ids,

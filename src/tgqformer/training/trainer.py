@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerState
 
+from tgqformer.cores import has_bfloat16
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
 from tgqformer.training import checkpoints
-from tgqformer.training.arguments import has_bfloat16, training_arguments
+from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
 from tgqformer.training.distributed import from_first, gather, world
@@ -52,6 +53,8 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             config = replace(config, alignment_steps=0)
         self.embedder, self.config, self.validation = embedder, config, validation
         self.out = out
+        if config.gradient_checkpointing and embedder.model.backbone is not None:
+            embedder.model.backbone.checkpoint()
         self.mining = HardNegatives(embedder, dataset, config)
         self.terms: dict[str, float] = {}
         super().__init__(
