@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a power cut never leaves half of one; one at a time."""
+"""Files written whole or not at all, after a kill or a power cut too, and one writer at a time."""
 
 from __future__ import annotations
 

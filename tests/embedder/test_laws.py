@@ -127,6 +127,16 @@ def largest_differences(embedder: ItemEmbedder, items, folder) -> dict[str, floa
     return {name: float(np.abs(way - alone).max()) for name, way in ways.items()}
 
 
+def half_backbone(embedder: ItemEmbedder, items) -> None:
+    """Let what the backbone says count as much as the frozen base, as training may come to."""
+    model, batch = embedder.model, embedder.batch(items)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.randn(model.head.weight.shape, generator=generator))
+        state = model.head(model.read(batch, model.connect(batch.towers))[1])
+        model.head.weight.div_(state.norm(dim=-1).mean())
+
+
 def served(embedder: ItemEmbedder, items, alone, store):
     """What POST /v1/embeddings answers; of an item of which nothing is known it is not asked."""
     LanceStore.build(store, [(["a"], alone[:1], [Metadata("a")])], dims=alone.shape[1]).close()
@@ -162,6 +172,42 @@ def test_one_item_has_one_vector_by_every_way(make, items, name, tmp_path):
         image_tower=replace(config.image_tower, dtype="float32"),
         text_tower=replace(config.text_tower, dtype="float32"),
     )
-    embedder = make(config, cache_dir=tmp_path / "cache")
+    embedder = make(config, cache_dir=tmp_path / "cache", stirred=name != "gemma")
+    if name == "gemma":
+        half_backbone(embedder, items)
     found = largest_differences(embedder, items, tmp_path)
     assert max(found.values()) < BOUNDS[name], found
+
+
+# -- the paper's reading of the metadata ----------------------------------------------------------
+
+
+def test_the_papers_reading_is_of_title_brand_and_category(make, config, items):
+    paper = make(replace(config, connector=replace(config.connector, metadata="paper")))
+    ours = make(config)
+    whole = replace(items[0], attributes={"colour": "red"})
+    other = replace(items[0], attributes={"colour": "blue"})
+    assert torch.equal(paper.batch([whole]).towers.text, paper.batch([other]).towers.text)
+    assert not torch.equal(ours.batch([whole]).towers.text, ours.batch([other]).towers.text)
+    rebranded = replace(items[0], brand="Other")
+    a, b = paper.batch([whole, rebranded]).towers.title_global
+    assert torch.equal(a, b)  # the photo is compared with the title, and nothing else
+    title_alone = paper.features.batch([replace(items[0], brand="", category="")])
+    assert torch.equal(a, title_alone.text_global[0])
+    assert ours.batch([whole]).towers.title_global is None
+    ids = paper.batch([whole, other]).prompt.input_ids
+    assert not torch.equal(ids[0], ids[1])  # the backbone reads all of it
+
+
+def test_without_a_title_the_paper_compares_with_nothing(make, config, items, tmp_path):
+    changed = replace(
+        config, connector=replace(config.connector, metadata="paper", grounding="none")
+    )
+    embedder = make(changed, cache_dir=tmp_path)
+    untitled = replace(items[0], title="")
+    found = embedder.outputs([untitled, items[0]]).connector.agreement
+    assert float(found[0]) == pytest.approx(0, abs=1e-6) or embedder.features.shared_space is False
+    assert not embedder.batch([untitled]).towers.title_global.any()
+    calls = embedder.features.tower_calls
+    embedder.batch([untitled, items[0]])
+    assert embedder.features.tower_calls == calls  # what is compared was cached with the rest

@@ -250,6 +250,28 @@ def judge(
     ]
 
 
+def run_chunks(embedder: ItemEmbedder, step: StepBatch, config: TrainingConfig) -> float:
+    """Fill the gradients of one batch as a run in one process does, and let go of them: the loss.
+
+    To time a step and to measure its memory; nothing is learned.
+    """
+    model, device = PerItemModel(embedder.model, config.loss).train(), embedder.device
+    bfloat16 = config.precision == "auto" and has_bfloat16(device)
+    facts = step.facts.to(device)
+
+    def forward(chunk: ItemBatch) -> PerItem:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            out = model(chunk.to(device))
+        return {name: x.float() for name, x in out.items()}
+
+    def loss(items: PerItem) -> Tensor:
+        return batch_loss(items, facts, config.loss, embedder.config.matryoshka)[0]
+
+    value = float(GradientCache(forward, loss).step(step.chunks))
+    embedder.model.zero_grad(set_to_none=True)
+    return value
+
+
 def seconds_of_a_step(
     embedder: ItemEmbedder, dataset: StepDataset, config: TrainingConfig
 ) -> float:
