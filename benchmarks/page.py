@@ -294,7 +294,8 @@ def gpu(found: Figures) -> str:
     training = found["training"]
     ways = ("cached", "towers in the step")
     steps = [(w, training[w]["seconds"], training[w]["peak_megabytes"]) for w in ways]
-    counted = f"`flops` counts {training['flops_megabytes']:,.0f} MB for {training['items_at_once']} items"
+    at_once, megabytes = training["items_at_once"], training["flops_megabytes"]
+    counted = f"`flops` counts {megabytes:,.0f} MB for {at_once} items"
     header = ("tower outputs", "s", "peak MB")
     size = training["batch_size"]
     return (

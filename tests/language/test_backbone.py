@@ -292,13 +292,15 @@ def test_a_wrong_option_is_named(option, value):
 
 def test_layers_that_are_run_again_give_the_same_gradient(folder):
     """`training.gradient_checkpointing`: less is kept, and what is learned is the same."""
+    from functools import partial
+
     from tgqformer.embedder.memory import kept_for_backward
 
     found, sizes = [], []
     for again in (False, True):
         backbone = load_backbone(config_of(folder, "qwen3")).train()
         torch.manual_seed(0)
-        for name, weight in backbone.named_parameters():
+        for weight in backbone.parameters():
             if weight.requires_grad:
                 weight.data.normal_(std=0.1)
         if again:
@@ -310,7 +312,8 @@ def test_layers_that_are_run_again_give_the_same_gradient(folder):
         visual = torch.randn(
             2, Q, backbone.width, generator=torch.Generator().manual_seed(1)
         ).requires_grad_()
-        sizes.append(kept_for_backward(lambda: backbone(prompt, visual), backbone.parameters()))
+        read = partial(backbone, prompt, visual)
+        sizes.append(kept_for_backward(read, backbone.parameters()))
         backbone(prompt, visual).square().sum().backward()
         found.append([p.grad for p in backbone.parameters() if p.requires_grad] + [visual.grad])
     for a, b in zip(*found, strict=True):
