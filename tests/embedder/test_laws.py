@@ -36,6 +36,14 @@ def needs(*models: str):
     return pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")
 
 
+GEMMA = [
+    pytest.mark.slow,
+    pytest.mark.gemma,
+    pytest.mark.timeout(1800),  # the first to ask for Gemma has it made
+    needs("all-MiniLM-L6-v2", "gemma-3-270m"),
+]
+
+
 # -- visual tokens at the scale of the backbone's own embeddings ----------------------------------
 
 
@@ -59,9 +67,9 @@ def test_visual_tokens_start_at_the_scale_of_the_backbones_embeddings(make, conf
     assert norm_ratio(embedder, items) == pytest.approx(1, rel=1e-4)
 
 
-@pytest.mark.gemma
-@needs("all-MiniLM-L6-v2", "gemma-3-270m")
-@pytest.mark.parametrize("name", ["gemma-3-270m", "all-MiniLM-L6-v2"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=GEMMA) for name in ("gemma-3-270m", "all-MiniLM-L6-v2")]
+)
 def test_so_do_they_before_a_real_model(make, items, name):
     config = load_preset("gemma").embedder
     language = replace(config.language, name=name, layers=1, pooling="auto")
@@ -162,7 +170,7 @@ def served(embedder: ItemEmbedder, items, alone, store):
     [
         "tiny",
         pytest.param("offline", marks=[pytest.mark.offline, needs("all-MiniLM-L6-v2")]),
-        pytest.param("gemma", marks=[pytest.mark.gemma, needs("all-MiniLM-L6-v2", "gemma-3-270m")]),
+        pytest.param("gemma", marks=GEMMA),
     ],
 )
 def test_one_item_has_one_vector_by_every_way(make, items, name, tmp_path):

@@ -88,7 +88,8 @@ class Backbone(nn.Module):
         embeddings: Any = self.model.get_input_embeddings()  # type: ignore[operator]
         weight: Tensor = embeddings.weight
         total = weight.new_zeros((), dtype=torch.float64)
-        for ids in torch.arange(len(weight), device=weight.device).split(1 << 14):
+        every = torch.arange(len(weight), device=weight.device)
+        for ids in torch.split(every, 1 << 14):
             total += embeddings(ids).float().norm(dim=-1).sum()
         return float(total) / len(weight)
 

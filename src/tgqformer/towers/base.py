@@ -109,7 +109,7 @@ class TowerBatch:
         return self._each(lambda x: x[index])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TowerBatch:
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return TowerBatch(**{name: x if x is None else change(x) for name, x in own.items()})
 
 
