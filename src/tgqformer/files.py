@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a power cut never leaves half of one; locks."""
+"""Files written whole or not at all, after a kill or a power cut too, and one writer at a time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def atomic_path(
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if sync:
-            _sync(temporary)
+            sync_file(temporary)
         temporary.replace(final)
         if sync:
             sync_folder(final.parent)
@@ -73,7 +73,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last through a power cut, where the file system can."""
     with suppress(OSError):
-        _sync(folder)
+        sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -100,33 +109,25 @@ def only_writer(path: Path, *, busy: str | None = None) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-            if busy and not _is_open(path, descriptor):
+            if busy and not _is(path, descriptor):
                 raise BlockingIOError
         except BlockingIOError as error:
             raise StorageError(busy) from error
         except OSError as error:  # some network file systems know no locks
             raise StorageError(
-                f"cannot lock {path}: {error.strerror}; keep the store on a local disk."
+                f"cannot lock {path}: {error.strerror}; choose a folder on a local disk."
             ) from error
         yield
     finally:
         os.close(descriptor)
 
 
-def _is_open(path: Path, descriptor: int) -> bool:
+def _is(path: Path, descriptor: int) -> bool:
     """Whether the file is still there, and no other in its place."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(path: Path, error: Exception) -> StorageError:

@@ -392,3 +392,18 @@ def test_the_item_itself_is_not_changed(tmp_path: Path, items: list[Item]) -> No
     features.fill(items)
     features.batch(items)
     assert items == copies
+
+
+def test_processes_of_one_run_fill_the_cache_once(tmp_path: Path, items: list[Item]) -> None:
+    """Each holds the lock in turn, and the first leaves the others nothing to encode."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    several = [tiny_features(tmp_path) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda features: features.fill(items, alone=True), several))
+    assert sum(report.photos for report in told) == max(report.photos for report in told) > 0
+    assert sum(report.texts for report in told) == max(report.texts for report in told) > 0
+    for features in several:
+        calls = features.tower_calls
+        features.batch(items)
+        assert features.tower_calls == calls

@@ -23,7 +23,7 @@ from tgqformer.language.tokenizer import byte_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
 from tgqformer.retrieval.scores import inner_products, unit
 from tgqformer.towers.base import TowerBatch
-from tgqformer.towers.features import ItemFeatures
+from tgqformer.towers.features import ItemFeatures, one_ahead
 from tgqformer.towers.load import load_image_tower, load_text_tower
 from tgqformer.towers.memory import keep_large_buffers
 
@@ -82,10 +82,12 @@ class ItemEmbedder:
             Path(cache_dir) if cache_dir is not None else None,
             max_images=config.max_images,
             words=config.words if config.base != "none" else 0,
+            text_fields=config.connector.text_fields,
+            title_apart=config.connector.metadata == "paper",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = EmbedderModel(config, tower_shape(features))
+            model = EmbedderModel(config, tower_shape(features), device=device)
         return cls(config, features, model.to(device).eval())
 
     @classmethod
@@ -151,7 +153,7 @@ class ItemEmbedder:
         texts: Sequence[str] | None = None,
         prompt_texts: Sequence[str] | None = None,
     ) -> ItemBatch:
-        """Model input for B items, on the CPU.
+        """Model input for B items, on the CPU; tokens in float16, as the cache keeps them.
 
         Args:
             texts: metadata in place of the items' own.
@@ -159,7 +161,7 @@ class ItemEmbedder:
         """
         texts = [self.text(item) for item in items] if texts is None else texts
         read = [self.connector_text(item, text) for item, text in zip(items, texts, strict=True)]
-        towers = self.features.batch(items, texts=read)
+        towers = self.features.batch(items, texts=read, dtype=torch.float16)
         has_image = towers.presence[:, 0].tolist()
         return ItemBatch(
             towers, self.prompts.build(texts if prompt_texts is None else prompt_texts, has_image)
@@ -288,12 +290,13 @@ class ItemEmbedder:
         self.model.eval()
         self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)
-        for start in track(starts, total=len(starts), text="embedding", show=progress):
-            part = items[start : start + batch_size]
+        ready = one_ahead(lambda start: self.batch(items[start : start + batch_size]), starts)
+        batches = track(ready, total=len(starts), text="embedding", show=progress)
+        for start, batch in zip(starts, batches, strict=True):
             with torch.inference_mode():
-                out = self.model(self.batch(part).to(self.device), connector_only=connector_only)
+                out = self.model(batch.to(self.device), connector_only=connector_only)
             for name, view in views.items():
-                view[start : start + len(part)] = getattr(out, name).float().cpu().numpy()
+                view[start : start + batch_size] = getattr(out, name).float().cpu().numpy()
         return views
 
     @torch.inference_mode()

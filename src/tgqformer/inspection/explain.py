@@ -90,10 +90,7 @@ def connector_output(embedder: ItemEmbedder, items: Sequence[Item]) -> Connector
     embedder.model.eval()
     towers = embedder.features.batch(items).to(embedder.device)
     with torch.inference_mode():
-        output: ConnectorOutput = embedder.model.connector(
-            **towers.for_connector, return_attention=True
-        )
-    return output
+        return embedder.model.connect(towers, return_attention=True)
 
 
 def photo_of(item: Item, *, size_hint: int | None = None) -> Image.Image | None:

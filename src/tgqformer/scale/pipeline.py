@@ -123,12 +123,10 @@ class Pipeline:
                     last=start == starts[-1],
                 )
 
-    def _lengths(self, items: Sequence[Item], texts: Sequence[str]) -> list[tuple[bool, int, int]]:
-        """Sort keys: items with a photo have longer prompts; then the tokens of the text."""
-        ids = self.embedder.prompts.tokenize(texts)
-        return [
-            (bool(i.images), len(t), n) for n, (i, t) in enumerate(zip(items, ids, strict=True))
-        ]
+    def _lengths(self, items: Sequence[Item], texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Sort keys: the tokens of an item's prompt."""
+        lengths = self.embedder.prompts.lengths(texts, [bool(item.images) for item in items])
+        return [(length, place) for place, length in enumerate(lengths)]
 
     def _decoded(
         self, shards: Iterable[tuple[int, Sequence[Item]]], reader: PhotoReader

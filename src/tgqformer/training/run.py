@@ -125,7 +125,8 @@ def train(
     if rank == 0:  # what can be refused has been: from here on this is a run
         write_text(out / CONFIG, _config_text(config))
     views = [item for view in dataset.views.views for item in view]
-    embedder.features.fill([*catalog.items, *views, *validation.noisy], progress=progress)
+    wanted = [*catalog.items, *views, *validation.noisy]
+    embedder.features.fill(wanted, progress=progress and rank == 0, alone=processes > 1)
     checkpoints = out / "checkpoints"
     last = last_checkpoint(checkpoints) if resume else None
     if last is None:  # a checkpoint holds what would be computed here

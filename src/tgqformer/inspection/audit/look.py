@@ -89,7 +89,7 @@ def agreement_of(embedder: ItemEmbedder, towers: TowerBatch) -> npt.NDArray[np.f
     their global vectors; else there is none, and all are NaN.
     """
     with torch.inference_mode():
-        told = embedder.model.connector(**towers.to(embedder.device).for_connector).agreement
+        told = embedder.model.connect(towers.to(embedder.device)).agreement
     if told is None and embedder.features.shared_space:
         told = torch.cosine_similarity(towers.image_global, towers.text_global)[:, None]
     values = np.full(len(towers), np.nan)
