@@ -31,7 +31,7 @@ from tgqformer.comparison.state import (
     validation,
 )
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.breakdown import DIMENSIONS
+from tgqformer.evaluation.breakdown import DIMENSIONS, in_order
 
 FIGURES = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
 PARTS = ("anchored", "exploratory", "agreement")
@@ -256,15 +256,15 @@ def _breakdown(own: Tables, tables: Tables, ours: Tables) -> dict[str, dict[str,
         table = next((each for each in told if dimension in each.columns), None)
         if table is None or table[dimension].n_unique() < 2:
             continue
-        groups = table.group_by(dimension).agg("query_id", pl.len().alias("count"))
-        groups = groups.sort("count", dimension, descending=[True, False])
+        groups = dict(table.group_by(dimension).agg("query_id").iter_rows())
+        order = in_order(dimension, {value: len(asked) for value, asked in groups.items()})
         found[dimension] = {
             value: r.GroupResult(
-                queries,
-                _figures(_only(own, asked)),
-                _gain(_only(tables, asked), _only(ours, asked)),
+                len(groups[value]),
+                _figures(_only(own, groups[value])),
+                _gain(_only(tables, groups[value]), _only(ours, groups[value])),
             )
-            for value, asked, queries in groups.iter_rows()
+            for value in order
         }
     return found
 
