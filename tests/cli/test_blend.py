@@ -98,7 +98,7 @@ def test_evaluate_sets_the_collaborative_references_beside_a_warm_split(
     assert names == ["run", "popularity", "item-to-item cosine", "EASE"]
     for evaluation in told["evaluations"]:
         assert set(evaluation["breakdown"]["history"]) == {"cold", "warm"}
-        assert list(evaluation["breakdown"]["interactions"])[0] == "0"
+        assert next(iter(evaluation["breakdown"]["interactions"])) == "0"
     saved = json.loads((tmp_path / "item-cosine" / "evaluation.json").read_text())
     assert saved["metrics"] == told["evaluations"][2]["metrics"]
     alone = tgqformer_json(*few, "--no-collaborative")

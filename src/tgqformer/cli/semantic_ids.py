@@ -80,8 +80,8 @@ def semantic_ids(
     )
     click.echo(
         f"{100 * quality.collisions:.1f} % of {quality.items:,} items share all codes with "
-        f"another, {quality.largest:,} at most; {100 * quality.error:.1f} % of the variance is lost, and "
-        f"{100 * quality.recall:.1f} % of the ten nearest are kept"
+        f"another, {quality.largest:,} at most; {100 * quality.error:.1f} % of the variance is "
+        f"lost, and {100 * quality.recall:.1f} % of the ten nearest are kept"
     )
     written = f"Wrote the codes to {out}"
     click.echo(written if codebooks is not None else f"{written} and the codebooks to {books}")

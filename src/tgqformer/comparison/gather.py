@@ -104,14 +104,14 @@ def _methods(plan: Plan) -> dict[str, r.MethodResult]:
     found = {}
     for name, method in plan.chosen.items():
         rate = chosen_rate(plan, name)
-        sweep = [] if method.frozen else [Cell(name, x, plan.seeds[0]) for x in plan.sweep]
-        judged = [read_cell(plan, cell) for cell in _winners(plan, name) if not method.frozen]
+        sweep = [] if method.untrained else [Cell(name, x, plan.seeds[0]) for x in plan.sweep]
+        judged = [read_cell(plan, cell) for cell in _winners(plan, name) if not method.untrained]
         found[name] = r.MethodResult(
             label=method.label,
             group=method.group,
             overrides=method.assignments(plan.base),
             note=method.note,
-            learning_rate=None if method.frozen else rate,
+            learning_rate=None if method.untrained else rate,
             sweep={
                 repr(cell.rate): validation(plan, cell)
                 for cell in sweep
@@ -208,7 +208,7 @@ def _tables(plan: Plan, method: str, part: str) -> Tables:
         for cell in _winners(plan, method)
         if (plan.path(cell) / part / EVALUATION).is_file()
     }
-    if plan.chosen[method].frozen and found:
+    if plan.chosen[method].untrained and found:
         return dict.fromkeys(plan.seeds, found[0])
     return found
 
@@ -223,7 +223,7 @@ def _catalogs(
         if not tables:
             continue
         against = {} if is_ours else ours[catalog]
-        frozen = bool(plan.chosen[method].frozen)
+        frozen = plan.chosen[method].untrained
         own = {min(tables): tables[min(tables)]} if frozen else tables
         found[catalog] = r.CatalogResult(
             metrics=_figures(own),
@@ -301,7 +301,7 @@ def _robustness_tables(plan: Plan, method: str) -> Tables:
         for cell in _winners(plan, method)
         if (plan.path(cell) / ROBUSTNESS).is_file()
     }
-    return dict.fromkeys(plan.seeds, found[0]) if plan.chosen[method].frozen and found else found
+    return dict.fromkeys(plan.seeds, found[0]) if plan.chosen[method].untrained and found else found
 
 
 def _robustness(tables: Tables, ours: Tables, rival: bool) -> tuple[r.RobustnessResult, ...]:

@@ -41,6 +41,8 @@ PRIORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 METRIC = "hit@10"
 FEWEST = 20
 """Warm queries of validation, below which training pairs are held out instead."""
+MOST = 2000
+"""Warm queries that the priors are tried on, drawn where there are more."""
 HELD_OUT = 0.1
 MODELS = ("content", "co-engaged", "blend")
 
@@ -131,7 +133,7 @@ def fit_blend(
         ConfigError: an option breaks its rule.
     """
     catalog, engagement, held_out = _asked(catalog, engagement, seed)
-    warm = catalog.with_pairs(_of_seen(catalog, engagement.seen))
+    warm = catalog.with_pairs(_of_some(_of_seen(catalog, engagement.seen), seed))
     together = co_engaged(engagement, by)
     tried: dict[float, tuple[float, float]] = {}
     for prior in track(priors, total=len(priors), text="priors", show=progress):
@@ -209,6 +211,14 @@ def _of_seen(catalog: Catalog, seen: Rows) -> pl.DataFrame:
     return table.filter((pl.col("split") != "val") | known)
 
 
+def _of_some(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The pairs without those of validation whose query is not among `MOST` that are drawn."""
+    queries = table.filter(split="val")["query"].unique().sort()
+    if len(queries) > MOST:
+        queries = queries.gather(np.random.default_rng(seed).choice(len(queries), MOST, False))
+    return table.filter((pl.col("split") != "val") | pl.col("query").is_in(queries.implode()))
+
+
 def _curve(
     vectors: Vectors,
     catalog: Catalog,
@@ -251,6 +261,6 @@ def _curve(
 
 
 def _spread(hits: Interval) -> tuple[float, float]:
-    low = hits.value if hits.low is None else hits.low
-    high = hits.value if hits.high is None else hits.high
+    low = hits.value if hits.low is None else min(hits.low, hits.value)
+    high = hits.value if hits.high is None else max(hits.high, hits.value)
     return 100 * (hits.value - low), 100 * (high - hits.value)
