@@ -40,6 +40,8 @@ from tgqformer.config import override
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ModelError, StorageError
+from tgqformer.evaluation.collaborative import Engagement, ItemCosine
+from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
 from tgqformer.training.plan import steps_for
@@ -500,8 +502,6 @@ def test_with_nothing_left_to_do_it_only_gathers(
 def test_collaborative_references_stand_in_the_table_when_named(
     plan_of: Callable[..., Plan], small_shop: Path, tmp_path: Path
 ) -> None:
-    from tgqformer.evaluation.collaborative import Engagement, ItemCosine
-
     names = ("frozen_text", "popularity", "item_cosine", "ease")
     plan = plan_of(tmp_path, methods=names, catalogs={"small": small_shop, "again": small_shop})
     preparation.prepare(plan)
