@@ -10,6 +10,8 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from sentence_transformers import SentenceTransformer
+from tgqformer.retrieval.filters import Metadata
+from tgqformer.retrieval.local import LocalIndex
 
 from tgqformer.connectors import CONNECTORS
 from tgqformer.embedder import ItemEmbedder
@@ -17,8 +19,6 @@ from tgqformer.embedder.model import initialise_head
 from tgqformer.embedder.sentence_transformers import ItemModule
 from tgqformer.packaged import is_installed
 from tgqformer.presets import load_preset
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.store import LanceStore
 from tgqformer.scale.pipeline import Pipeline, ShardVectors
 from tgqformer.service.app import create_app

@@ -109,8 +109,11 @@ class TowerBatch:
         return self._each(lambda x: x[index])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TowerBatch:
-        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return TowerBatch(**{name: x if x is None else change(x) for name, x in own.items()})
+        changed: dict[str, Any] = {}
+        for name in (f.name for f in fields(self)):
+            own = getattr(self, name)
+            changed[name] = None if own is None else change(own)
+        return TowerBatch(**changed)
 
 
 def _whole(tokens: Tensor) -> Tensor:
