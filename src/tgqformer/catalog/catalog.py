@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import align_labels, in_pool
@@ -205,7 +206,7 @@ class Catalog:
         if labels is not None and "item_id" in labels.columns:
             # The item's own rejection tells enough; its labels need no second one.
             gone = [e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED]
-            lost = pl.col("item_id").cast(pl.String).is_in([i for i in gone if i not in index])
+            lost = as_text(labels["item_id"]).is_in([i for i in gone if i not in index])
             labels = labels.filter(~lost.fill_null(False))
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
         if strict:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from tgqformer.catalog.items import DrawnPhoto, ImageRef
 from tgqformer.errors import ImageError
@@ -132,6 +132,34 @@ def decode_image(
     )
 
 
+def is_picture(value: object) -> bool:
+    """Tell whether a value is a Pillow image."""
+    return isinstance(value, Image.Image)
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """Return a Pillow image as the bytes of a PNG file, for an item's photos.
+
+    Whatever its mode, it is upright and RGB by the same steps as a file of the same content.
+
+    Raises:
+        ImageError: it cannot be read in full, or has no known conversion to RGB.
+    """
+    name = f"a Pillow image of mode {picture.mode} and {picture.width} x {picture.height} pixels"
+    try:
+        picture.load()
+        upright = _to_rgb(_upright(picture))
+    except Exception as error:  # a picture of a file decodes only now, and may be broken
+        raise ImageError(
+            f"{name} cannot be decoded ({error}); convert it to RGB or replace it."
+        ) from error
+    if not all(upright.size):
+        raise ImageError(f"{name} is empty; replace it or take it out.")
+    buffer = BytesIO()
+    upright.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
@@ -143,6 +171,12 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_to_rgb(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return image.convert("RGB") if converted is None else converted
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(f"{image.mode[:-1]}A")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGB", layered.size, (255, 255, 255))

@@ -13,7 +13,7 @@ import polars as pl
 from tgqformer.catalog.columns import (
     attribute_column,
     image_column,
-    number_column,
+    price_column,
     require_columns,
     text_column,
 )
@@ -21,6 +21,7 @@ from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import Table
+from tgqformer.catalog.values import MISSING_TEXTS, is_missing, plain_text
 
 MAX_ID_CHARS = 512
 """Ids become keys of stores and parts of URLs, which have such limits."""
@@ -40,6 +41,12 @@ def id_fault(item_id: str) -> tuple[str, str] | None:
     """Return (rule, reason) where a text cannot be an item's id, None where it can."""
     if not item_id.strip():
         return "missing id", "the id is empty; give every item an id of its own"
+    if is_missing(item_id):
+        return (
+            "missing id",
+            f"the id is {shown(item_id)}, which stands for a missing value; give every item an id "
+            "of its own",
+        )
     if len(item_id) > MAX_ID_CHARS:
         return (
             "id too long",
@@ -76,8 +83,9 @@ def check_items(
     frame = pl.DataFrame(
         {
             "row": table.rows,
-            **{name: text_column(table, name, quarantine) for name in ("item_id", *_TEXTS)},
-            "price": number_column(table, "price", quarantine),
+            "item_id": text_column(table, "item_id", quarantine, ids=True),
+            **{name: _plain(text_column(table, name, quarantine)) for name in _TEXTS},
+            "price": price_column(table, quarantine),
         }
     )
     attributes = attribute_column(table, quarantine)
@@ -99,11 +107,19 @@ def check_items(
     return items, rows
 
 
+def _plain(texts: pl.Series) -> pl.Series:
+    """Return texts without tags and entities of HTML."""
+    marked = np.flatnonzero(texts.str.contains("[<&]").to_numpy())
+    if not len(marked):
+        return texts
+    return texts.scatter(marked, [plain_text(text) for text in texts.gather(marked).to_list()])
+
+
 def _keep_ids(frame: pl.DataFrame, quarantine: Quarantine) -> Mask:
     """Return which rows have an id that is well formed and stands there for the first time."""
     ids = frame["item_id"]
     suspect = (
-        (ids.str.strip_chars() == "")
+        (ids.str.strip_chars().is_in(list(MISSING_TEXTS)))
         | (ids.str.len_chars() > MAX_ID_CHARS)
         | ids.str.contains(_CONTROL.pattern)
         | ids.str.contains("..", literal=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.errors import CatalogError
 
@@ -28,7 +29,7 @@ def align_labels(
             f"The labels table has no column 'item_id' (found: {found}); rename the column that "
             "holds the ids."
         )
-    numbered = labels.with_columns(pl.col("item_id").cast(pl.String)).with_row_index("__row", 1)
+    numbered = labels.with_columns(as_text(labels["item_id"])).with_row_index("__row", 1)
     order = pl.DataFrame({"item_id": pl.Series(list(index), dtype=pl.String)})
     strange = numbered.join(order, on="item_id", how="anti")
     for row, item_id in strange.select("__row", "item_id").iter_rows():

@@ -90,8 +90,8 @@ def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) 
     frame = pl.DataFrame(
         {
             "row": table.rows,
-            "query_id": text_column(table, "query_id", quarantine),
-            "target_id": text_column(table, "target_id", quarantine),
+            "query_id": text_column(table, "query_id", quarantine, ids=True),
+            "target_id": text_column(table, "target_id", quarantine, ids=True),
             "weight": weights.fill_null(1.0),
             "split": text_column(table, "split", quarantine),
         }

@@ -209,6 +209,7 @@ def _write_items(
     maps = [_sound(item.attributes) for item in items]
     if path.suffix == ".csv":
         told = [
+            pl.Series("price", [_amount(item.price) for item in items], pl.String),
             pl.Series("attributes", [_json(entry) if entry else "" for entry in maps], pl.String),
             pl.Series(
                 "images",
@@ -221,6 +222,14 @@ def _write_items(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row, entry in zip(frame.iter_rows(named=True), maps):
             file.write(_json({**row, "attributes": entry}) + "\n")
+
+
+def _amount(price: float | None) -> str | None:
+    """A price that reads as itself: 1.299 could be 1299, and 1.2990 could not."""
+    if price is None:
+        return None
+    text = repr(float(price))
+    return f"{text}0" if len(text.partition(".")[2]) == 3 and "e" not in text else text
 
 
 def _lists(flat: pl.Series, lengths: Sequence[int]) -> pl.Series:
