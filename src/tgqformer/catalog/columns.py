@@ -255,7 +255,7 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
             return {
                 _text(key, position, report): plain_text(_text(entry, position, report))
                 for key, entry in told
-                if entry is not None and entry not in _NOTHING
+                if entry is not None
             }
     report(
         position,
@@ -267,7 +267,8 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
 
 
 def _flat(value: Any) -> Any:
-    told = value if value in ("", "None", "none") else plain_value(value)
+    kept = isinstance(value, str) and value not in _NOTHING
+    told = value if kept else plain_value(value)
     if isinstance(told, list):
         parts = (_flat(part) for part in told)
         return ", ".join(str(part) for part in parts if part is not None)

@@ -173,6 +173,14 @@ def _keep_lengths(
     return keep
 
 
+def price_fault(price: float) -> str:
+    """Return why a number that is negative or not finite is no price."""
+    return (
+        f"the price is {price:g}; a price is a finite number from 0 upward, so correct it or leave "
+        "it empty"
+    )
+
+
 def _prices(frame: pl.DataFrame, keep: Mask, quarantine: Quarantine) -> pl.Series:
     """Return the prices with null for those that are no amount of money."""
     prices = frame["price"]
@@ -185,8 +193,7 @@ def _prices(frame: pl.DataFrame, keep: Mask, quarantine: Quarantine) -> pl.Serie
             frame["item_id"][i],
             "price",
             "bad price",
-            f"the price is {values[i]:g}; a price is a finite number from 0 upward, so correct it "
-            "or leave it empty",
+            price_fault(float(values[i])),
             CLEARED,
         )
     return pl.select(pl.when(pl.Series(bad)).then(None).otherwise(prices)).to_series()
