@@ -285,6 +285,23 @@ class Catalog:
                 f"The catalog {self._name()} has no items{left}; add rows to its items table."
             )
 
+    def require_groups(self) -> None:
+        """Raise CatalogError where no item has a group."""
+        if not (self.groups >= 0).any():
+            raise CatalogError(
+                f"The catalog {self._name()} knows of no variants: its labels have no {GROUP!r}; "
+                "import it with --variants group, or add that column."
+            )
+
+    def group_members(self, item_id: str) -> set[str]:
+        """Return the ids of the variants of an item's product, itself among them; {} of a
+        stranger."""
+        row = self.index.get(item_id)
+        if row is None or self.groups[row] < 0:
+            return set() if row is None else {item_id}
+        same = np.flatnonzero(self.groups == self.groups[row])
+        return {self.items[place].item_id for place in same.tolist()}
+
     def require_pairs(self, split: str) -> None:
         """Raise CatalogError where the catalog has no pairs in a split."""
         self.require_items()

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
 
 PLACEHOLDER_AFTER = 100
 """A photo that more items than this carry ("no image yet", a brand's logo) says nothing of any one
@@ -58,6 +62,25 @@ def photo_groups(
                 carriers.setdefault(digest, set()).add(position)
     shared = [sorted(group) for group in carriers.values() if 1 < len(group) <= placeholder_after]
     return _components(len(items), shared)
+
+
+def product_groups(catalog: Catalog, *, progress: bool = False) -> npt.NDArray[np.int64]:
+    """Return [N] equal for items that are one product: the same photos, or variants of one group."""
+    return with_variants(photo_groups(catalog.items, progress=progress), catalog.groups)
+
+
+def with_variants(
+    groups: npt.NDArray[np.int64], variants: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return [N] groups joined wherever items share a variant group; -1 there joins nothing."""
+    if not (variants >= 0).any():
+        return groups
+    members: dict[tuple[str, int], list[int]] = {}
+    for row, (group, variant) in enumerate(zip(groups.tolist(), variants.tolist())):
+        members.setdefault(("photo", group), []).append(row)
+        if variant >= 0:
+            members.setdefault(("variant", variant), []).append(row)
+    return _components(len(groups), [rows for rows in members.values() if len(rows) > 1])
 
 
 def _components(size: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:

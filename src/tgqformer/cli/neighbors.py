@@ -29,6 +29,7 @@ SHOWN_BY_MANY = 100  # a photo of more items than this is a placeholder and sets
 )
 @click.option("--same-category", is_flag=True, help="Only items of the same category.")
 @click.option("--other-brand", is_flag=True, help="No items of the same brand.")
+@click.option("--other-group", is_flag=True, help="No variants of the same product.")
 @click.option(
     "--relevance",
     default=1.0,
@@ -45,6 +46,7 @@ def neighbors(
     catalog_path: Path | None,
     same_category: bool,
     other_brand: bool,
+    other_group: bool,
     relevance: float,
     quiet: bool,
     as_json: bool,
@@ -54,8 +56,8 @@ def neighbors(
     EMBEDDINGS is the file or folder that "tgqformer embed" wrote. The table has a row for each
     item: item_id, neighbours and scores. A search that was stopped goes on with the same command.
     """
-    if (same_category or other_brand) and catalog_path is None:
-        raise click.UsageError("--same-category and --other-brand need --catalog")
+    if (same_category or other_brand or other_group) and catalog_path is None:
+        raise click.UsageError("--same-category, --other-brand and --other-group need --catalog")
 
     from tgqformer.catalog.progress import track
     from tgqformer.retrieval.embeddings import read_embeddings
@@ -64,7 +66,9 @@ def neighbors(
     stored = read_embeddings(embeddings)
     rules = None
     if catalog_path is not None:
-        rules = _rules(stored, catalog_path, same_category, other_brand, not quiet)
+        rules = _rules(
+            stored, catalog_path, same_category, other_brand, other_group, progress=not quiet
+        )
     steps = write_neighbours(stored, out, k, rules=rules, relevance=relevance)
     done, total = next(steps)
     for _ in track(steps, total=total - done, text="neighbours", show=not quiet):
@@ -80,10 +84,16 @@ def neighbors(
 
 
 def _rules(
-    stored: Embeddings, catalog_path: Path, same_category: bool, other_brand: bool, progress: bool
+    stored: Embeddings,
+    catalog_path: Path,
+    same_category: bool,
+    other_brand: bool,
+    other_group: bool,
+    *,
+    progress: bool,
 ) -> Rules:
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.catalog.photo_groups import photo_groups
+    from tgqformer.catalog.photo_groups import photo_groups, with_variants
     from tgqformer.errors import StorageError
     from tgqformer.retrieval.neighbours import Rules, text_codes
 
@@ -96,6 +106,10 @@ def _rules(
         )
     items: list[Item] = [catalog[catalog.index[name]] for name in stored.ids]
     groups = photo_groups(items, placeholder_after=SHOWN_BY_MANY, progress=progress)
+    if other_group:
+        catalog.require_groups()
+        places = [catalog.index[name] for name in stored.ids]
+        groups = with_variants(groups, catalog.groups[places])
     return Rules(
         apart=groups,
         other=text_codes([item.brand for item in items])[1] if other_brand else None,
