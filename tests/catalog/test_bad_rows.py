@@ -122,9 +122,9 @@ VALUE_FAULTS: dict[str, tuple[dict[str, object], str]] = {
         "images/ and name it from there.",
     ),
     "image URL": (
-        {"images": ["https://shop.example/a.jpg"]},
-        "images: 'https://shop.example/a.jpg' is a URL; download the photo into the catalog's "
-        "folder and name the file.",
+        {"images": ["ftp://shop.example/a.jpg"]},
+        "images: 'ftp://shop.example/a.jpg' is a URL that is not read (read are http, https, s3, "
+        "s3a, gs, gcs, az, abfs, abfss); copy the photo into the catalog's folder and name the file.",
     ),
     "image is a folder": (
         {"images": ["images"]},

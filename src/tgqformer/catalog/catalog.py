@@ -271,7 +271,9 @@ class Catalog:
         They are told by the label `item_group_id`.
         """
         known = self.labels is not None and GROUP in self.labels.columns
-        return group_codes(self.labels[GROUP] if known and self.labels is not None else None, len(self))
+        return group_codes(
+            self.labels[GROUP] if known and self.labels is not None else None, len(self)
+        )
 
     def with_pairs(self, pairs: Iterable[Pair] | pl.DataFrame) -> Catalog:
         """Return a catalog of the same items with other pairs."""

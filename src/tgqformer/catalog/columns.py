@@ -44,9 +44,7 @@ def require_columns(table: Table, names: Sequence[str], remedy: str) -> None:
         )
 
 
-def text_column(
-    table: Table, name: str, quarantine: Quarantine, *, ids: bool = False
-) -> pl.Series:
+def text_column(table: Table, name: str, quarantine: Quarantine, *, ids: bool = False) -> pl.Series:
     """Return a column as String, "" where nothing is known; a list becomes ``"A > B"``.
 
     Of `ids` a text that stands for nothing, ``"N/A"``, is kept, for their rules to name it.
@@ -56,9 +54,7 @@ def text_column(
         return pl.Series(name, [""], dtype=pl.String).new_from_index(0, len(table.rows))
     if isinstance(values, list):
         report = _reporter(table, name, quarantine)
-        told = [
-            value if ids and isinstance(value, str) else plain_value(value) for value in values
-        ]
+        told = [value if ids and isinstance(value, str) else plain_value(value) for value in values]
         texts = [_text(value, position, report) for position, value in enumerate(told)]
         return pl.Series(name, texts, dtype=pl.String)
     if isinstance(values.dtype, pl.List) and not values.dtype.inner.is_nested():
@@ -267,7 +263,7 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
 
 
 def _flat(value: Any) -> Any:
-    kept = isinstance(value, str) and value not in _NOTHING
+    kept = isinstance(value, str) and (value.strip() or value) not in _NOTHING
     told = value if kept else plain_value(value)
     if isinstance(told, list):
         parts = (_flat(part) for part in told)

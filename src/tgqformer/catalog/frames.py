@@ -67,7 +67,9 @@ def _plain(table: Table) -> Table:
     if table.name == "labels":
         for column, values in table.columns.items():
             if isinstance(values, list):
-                table.columns[column] = [v if isinstance(v, str) else plain_value(v) for v in values]
+                table.columns[column] = [
+                    v if isinstance(v, str) else plain_value(v) for v in values
+                ]
     return table
 
 
@@ -197,8 +199,6 @@ def dataset_splits(folder: Path) -> list[str]:
         return [str(name) for name in json.loads(told.read_text(encoding="utf-8"))["splits"]]
     except (ValueError, KeyError, TypeError):
         return sorted(path.parent.name for path in folder.glob("*/dataset_info.json"))
-
-
 
 
 def no_items(root: Path) -> str:

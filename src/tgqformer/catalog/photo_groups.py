@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tgqformer.catalog.images import image_key
-from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
 from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
@@ -105,6 +106,8 @@ def _size(ref: ImageRef) -> int:
         return _size(ref.source)
     if isinstance(ref, bytes):
         return len(ref)
+    if isinstance(ref, RemotePhoto):
+        return -1
     try:
         return os.stat(ref).st_size
     except (OSError, ValueError):
@@ -112,6 +115,8 @@ def _size(ref: ImageRef) -> int:
 
 
 def _digest(ref: ImageRef) -> bytes | None:
+    if isinstance(ref, RemotePhoto):  # by its address: nothing is fetched to compare
+        return hashlib.sha256(ref.address.encode("utf-8", "surrogatepass")).digest()
     try:
         return bytes.fromhex(image_key(ref))
     except ImageError:

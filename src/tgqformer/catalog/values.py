@@ -64,24 +64,19 @@ def is_missing(value: Any) -> bool:
 # --- prices -------------------------------------------------------------------------------------
 
 _CODES = frozenset(
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP "
-    "BYN BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP "
-    "GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES "
-    "KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR "
-    "MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB "
-    "RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
-    "TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL RMB".split()
+    ["AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CLF", "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HRK", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWL", "RMB"]
 )
 _WORDS = frozenset(
-    "kr zł kč ft fr sfr rs rm rp руб р лв lei ден din tl r us a au c ca nz hk nt s mx ar eu euro "
-    "euros dollar dollars pound pounds yen won yuan rupees грн тг km ₫ dhs dh 元 円 원".split()
+    ["kr", "zł", "kč", "ft", "fr", "sfr", "rs", "rm", "rp", "руб", "р", "лв", "lei", "ден", "din", "tl", "r", "us", "a", "au", "c", "ca", "nz", "hk", "nt", "s", "mx", "ar", "eu", "euro", "euros", "dollar", "dollars", "pound", "pounds", "yen", "won", "yuan", "rupees", "грн", "тг", "km", "₫", "dhs", "dh", "元", "円", "원"]
 )
 _WHOLE = frozenset(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF ₫ ₩ 円 원".split()
+    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF", "₫", "₩", "円", "원"]
 )
 """Currencies without a fraction (ISO 4217, exponent 0): in these every separator groups."""
 
-_FROM = re.compile(r"^(?:from|starting (?:at|from)|ab|desde|à partir de|dès|od|da|vanaf|fra)\s+", re.I)
+_FROM = re.compile(
+    r"^(?:from|starting (?:at|from)|ab|desde|à partir de|dès|od|da|vanaf|fra)\s+", re.I
+)
 _NUMBER = re.compile(r"(?:\d|[.,](?=\d))(?:[\d.,' ]*\d)?(?:[eE][+-]?\d+\b)?")
 _DASH_END = re.compile(r"([.,])\s*[-–—]{1,2}(?=\D*$)")  # 1299.- and 1.299,--
 _LEADING_DASH = re.compile(r"^[–—]\s?(?=\W?\d)")
@@ -303,15 +298,10 @@ def _joined(number: str, group: str, point: str) -> float | None:
 # --- stock --------------------------------------------------------------------------------------
 
 _IN_STOCK = frozenset(
-    "in_stock instock available true yes y t on 1 limited_availability limitedavailability "
-    "low_stock lowstock onlineonly online_only instoreonly in_store_only active auf_lager "
-    "en_stock disponible disponibile lieferbar".split()
+    ["in_stock", "instock", "available", "true", "yes", "y", "t", "on", "1", "limited_availability", "limitedavailability", "low_stock", "lowstock", "onlineonly", "online_only", "instoreonly", "in_store_only", "active", "auf_lager", "en_stock", "disponible", "disponibile", "lieferbar"]
 )
 _OUT_OF_STOCK = frozenset(
-    "out_of_stock outofstock oos unavailable not_available notavailable false no n f off 0 sold_out "
-    "soldout discontinued preorder pre_order presale pre_sale backorder back_order onbackorder "
-    "on_backorder madetoorder made_to_order reserved ausverkauft nicht_lieferbar agotado "
-    "épuisé esaurito".split()
+    ["out_of_stock", "outofstock", "oos", "unavailable", "not_available", "notavailable", "false", "no", "n", "f", "off", "0", "sold_out", "soldout", "discontinued", "preorder", "pre_order", "presale", "pre_sale", "backorder", "back_order", "onbackorder", "on_backorder", "madetoorder", "made_to_order", "reserved", "ausverkauft", "nicht_lieferbar", "agotado", "épuisé", "esaurito"]
 )
 
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import decode_image, image_suffix
-from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
 from tgqformer.files import atomic_path, write_bytes, write_text
@@ -125,6 +125,8 @@ class _PhotoWriter:
             if not (self._root / name).exists():
                 write_bytes(self._root / name, ref)
             return name
+        if isinstance(ref, RemotePhoto):
+            return ref.address
         # Text, not Path: it is ten times as fast, and there may be millions.
         told = str(ref)
         head, base = os.path.split(os.path.realpath(told) if os.path.islink(told) else told)

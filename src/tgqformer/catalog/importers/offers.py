@@ -8,7 +8,6 @@ then takes no variant for a negative of another, and neighbours of the same prod
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,8 +102,8 @@ def import_offers(
     rows = tables["items"].columns
     if photos and "images" in rows:
         rows["images"] = [
-            [photos[item_id], *told] if item_id in photos else told
-            for item_id, told in zip(rows["item_id"], rows["images"])
+            [photos[item_id], *own] if item_id in photos else own
+            for item_id, own in zip(rows["item_id"], rows["images"])
         ]
     return finish(tables, out, quarantine, sources=[source], strict=strict)
 
@@ -202,8 +201,7 @@ def _join(group: str, offers: Sequence[Offer]) -> Offer:
     for offer in offers:
         for name, value in offer.labels.items():
             labels[name] = value if is_missing(labels.get(name)) else labels[name]
-    own = [offer.item_id for offer in offers if offer.item_id != group]
-    labels["variant_ids"] = own
+    labels["variant_ids"] = [offer.item_id for offer in offers if offer.item_id != group] or None
     return Offer(
         offers[0].row,
         group,
@@ -280,11 +278,6 @@ def require_feed(table: Table, names: Mapping[str, Sequence[str]], what: str) ->
                 f"The file is no {what}: it has no column {name!r} (found: {told}); `tgqformer "
                 "import table` reads any table by a map of its columns."
             )
-
-
-def unique_ids(offers: Sequence[Offer]) -> set[str]:
-    """Return the ids that one offer alone has."""
-    return {item_id for item_id, count in Counter(o.item_id for o in offers).items() if count == 1}
 
 
 def deepest(categories: Sequence[str]) -> str:

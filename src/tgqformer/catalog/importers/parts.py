@@ -31,9 +31,7 @@ def amount(value: Any, decimal: Decimal | None = "point") -> Any:
     known to write before a fraction.
     """
     told = read_price(value, decimal=decimal)
-    if told.fault is not None and told.fault[0] == "no number":
-        return value
-    return value if told.fault is not None and decimal is None else told.amount
+    return told.amount if told.fault is None else value
 
 
 def plain(value: Any) -> str:

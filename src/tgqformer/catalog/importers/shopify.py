@@ -142,7 +142,9 @@ def _product(
             )
         )
     if offers:
-        if variants == "one-item":  # in the order of the gallery, a variant's own photo in its place
+        if (
+            variants == "one-item"
+        ):  # in the order of the gallery, a variant's own photo in its place
             every = dict.fromkeys([*photos, *(link for o in offers for link in o.links)])
             offers[0].links = list(every)
         return offers

@@ -150,8 +150,10 @@ def item_tables(
     if "item_id" not in items.columns:
         return {"items": items}  # the catalog's rules say so, with the columns that are there
     if variants == "one-item":
-        told = Table("items", raw.rows, {**items.columns, "stock": stock or [], "group": group or []})
-        return offer_tables(_offers(told, kept, quarantine), variants, quarantine, decimal)
+        empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(raw.rows))
+        items.columns["stock"] = empty if stock is None else stock
+        items.columns["group"] = items.columns["item_id"] if group is None else group
+        return offer_tables(_offers(items, kept, quarantine), variants, quarantine, decimal)
     if stock is not None:
         _add_stock(items, stock, quarantine)
     if group is not None:
@@ -193,12 +195,9 @@ def _offers(
         for name in ("item_id", "title", "brand", "category")
     )
     count = len(items.rows)
-    groups = ids
-    if len(items.columns["group"]):
-        groups = text_column(items, "group", quarantine).to_list()
-    empty: list[Any] = [None] * count
-    prices = _values(items, "price") if "price" in items.columns else empty
-    stocks = _values(items, "stock") if len(items.columns["stock"]) else empty
+    groups = text_column(items, "group", quarantine).to_list()
+    stocks = _values(items, "stock")
+    prices = _values(items, "price") if "price" in items.columns else [None] * count
     maps, photos = attribute_column(items, quarantine), image_column(items, quarantine)
     urls = labels.get("image_urls", [[]] * count)
     return [
