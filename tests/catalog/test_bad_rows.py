@@ -124,7 +124,8 @@ VALUE_FAULTS: dict[str, tuple[dict[str, object], str]] = {
     "image URL": (
         {"images": ["ftp://shop.example/a.jpg"]},
         "images: 'ftp://shop.example/a.jpg' is a URL that is not read (read are http, https, s3, "
-        "s3a, gs, gcs, az, abfs, abfss); copy the photo into the catalog's folder and name the file.",
+        "s3a, gs, gcs, az, abfs, abfss); copy the photo into the catalog's folder and name the "
+        "file.",
     ),
     "image is a folder": (
         {"images": ["images"]},

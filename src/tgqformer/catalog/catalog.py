@@ -142,8 +142,9 @@ class Catalog:
         """Build a catalog from rows: data frames, Hugging Face data sets, or any iterables.
 
         Args:
-            items: a DataFrame (pandas, polars), an Arrow table, a Dataset, or mappings, with item_id and, where known, title, brand, category, attributes,
-                price and images (paths, bytes, ``{"bytes", "path"}`` or Pillow images).
+            items: a DataFrame (pandas, polars), an Arrow table, a Dataset, or mappings, with
+                item_id and, where known, title, brand, category, attributes, price and images
+                (paths, addresses, bytes, ``{"bytes", "path"}`` or Pillow images).
             pairs: the same with query_id, target_id and, where known, weight and split.
             labels: the same with item_id and anything else.
             root: the folder that image paths are relative to and may not leave; without one they

@@ -29,8 +29,8 @@ def table_of(rows: Any, name: str, quarantine: Quarantine) -> Table:
     """Return a table of what a program hands over.
 
     Args:
-        rows: a DataFrame of pandas or polars, an Arrow table, a Hugging Face Dataset, or an iterable
-            of mappings from column to value.
+        rows: a DataFrame of pandas or polars, an Arrow table, a Hugging Face Dataset, or an
+            iterable of mappings from column to value.
         name: "items", "pairs" or "labels".
         quarantine: takes the rows that are no mappings.
 
@@ -207,14 +207,14 @@ def no_items(root: Path) -> str:
         held = root / "items" if dataset_splits(root / "items") else root
         names = ", ".join(f"{held.name}/{split}" for split in splits)
         return (
-            f"{held} is a Hugging Face DatasetDict, with a data set in each of {names}; import one, "
-            f"as in `tgqformer import huggingface {held / splits[0]} OUT`, or save one split as "
-            "items/."
+            f"{held} is a Hugging Face DatasetDict, with a data set in each of {names}; import "
+            f"one, as in `tgqformer import huggingface {held / splits[0]} OUT`, or save one split "
+            "as items/."
         )
     if (root / "dataset_info.json").is_file():
         return (
-            f"{root} is a saved Hugging Face data set, not a catalog; make one of it with `tgqformer "
-            f"import huggingface {root} OUT`."
+            f"{root} is a saved Hugging Face data set, not a catalog; make one of it with "
+            f"`tgqformer import huggingface {root} OUT`."
         )
     return (
         f"{root} holds no items.parquet, items.jsonl or items.csv; write one, or make a catalog "

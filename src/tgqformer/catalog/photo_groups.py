@@ -66,7 +66,7 @@ def photo_groups(
 
 
 def product_groups(catalog: Catalog, *, progress: bool = False) -> npt.NDArray[np.int64]:
-    """Return [N] equal for items that are one product: the same photos, or variants of one group."""
+    """Return [N] equal for items of one product: the same photos, or variants of one group."""
     return with_variants(photo_groups(catalog.items, progress=progress), catalog.groups)
 
 

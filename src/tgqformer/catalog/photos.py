@@ -34,7 +34,7 @@ class PhotoFolder:
         self._prefix: dict[str, str] = {}
 
     def find(self, name: str) -> Path | RemotePhoto | tuple[str, str]:
-        """Return the absolute path of a photo, its address, or (rule, reason) where it may not be used."""
+        """Return a photo's absolute path or address, (rule, reason) where it may not be used."""
         # A folder that was listed is sound, and so is every name in the list.
         head, _, base = name.rpartition("/")
         names = self._listed.get(head)

@@ -1,8 +1,8 @@
 """Photos by address: in stores (s3, gs, ...) by fsspec, on the web by the downloads' own fetcher.
 
-They are read anew each time that they are needed, by the rules of `download-images`: so many bytes, so
-many seconds, and no host of an inner network. Fetching them once (`tgqformer download-images`) is
-the better way wherever they are read more than once or twice.
+They are read anew each time that they are needed, by the rules of `download-images`: so many
+bytes, so many seconds, and no host of an inner network. Fetching them once is the better way
+wherever they are read more than once or twice.
 """
 
 from __future__ import annotations

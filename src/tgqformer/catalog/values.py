@@ -28,11 +28,15 @@ none: it is a size, a brand and Namibia as well."""
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 def plain_value(value: Any) -> Any:
     """Return a value as plain Python has it: None where it is missing, lists for arrays and tuples.
 
-    Missing are None, NaN, pandas' NA and NaT, NumPy's NaT, and the texts of MISSING_TEXTS, also with
-    white space around them; a blank text stays. NumPy's scalars become Python's.
+    Missing are None, NaN, pandas' NA and NaT, NumPy's NaT, and the texts of MISSING_TEXTS, also
+    with white space around them; a blank text stays. NumPy's scalars become Python's.
     """
     if isinstance(value, str):
         return None if value in MISSING_TEXTS or (value.strip() or " ") in MISSING_TEXTS else value
@@ -63,15 +67,21 @@ def is_missing(value: Any) -> bool:
 
 # --- prices -------------------------------------------------------------------------------------
 
-_CODES = frozenset(
-    ["AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CLF", "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HRK", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWL", "RMB"]
+_CODES = _words(
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN "
+    "BWP BYN BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR "
+    "FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD "
+    "JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK "
+    "MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB "
+    "TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER "
+    "ZAR ZMW ZWL RMB"
 )
-_WORDS = frozenset(
-    ["kr", "zł", "kč", "ft", "fr", "sfr", "rs", "rm", "rp", "руб", "р", "лв", "lei", "ден", "din", "tl", "r", "us", "a", "au", "c", "ca", "nz", "hk", "nt", "s", "mx", "ar", "eu", "euro", "euros", "dollar", "dollars", "pound", "pounds", "yen", "won", "yuan", "rupees", "грн", "тг", "km", "₫", "dhs", "dh", "元", "円", "원"]
+_WORDS = _words(
+    "kr zł kč ft fr sfr rs rm rp руб р лв lei ден din tl r us a au c ca nz hk nt s mx ar eu "
+    "euro euros dollar dollars pound pounds yen won yuan rupees грн тг km ₫ dhs dh 元 円 원"
 )
-_WHOLE = frozenset(
-    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF", "₫", "₩", "円", "원"]
-)
+_WHOLE = _words("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF ₫ ₩ 円 원")
 """Currencies without a fraction (ISO 4217, exponent 0): in these every separator groups."""
 
 _FROM = re.compile(
@@ -109,8 +119,8 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
 
     Read are currencies before or after, grouping by point, comma, space or apostrophe (also as in
     India), any script's digits, and signs; of a range, ``5 - 9``, the lower end, which is told.
-    ``1.299`` and ``1,299`` have two readings and are refused, unless `decimal` decides, the currency
-    has no fraction (``2.500 VND``), or another mark stands in the same number.
+    ``1.299`` and ``1,299`` have two readings and are refused, unless `decimal` decides, the
+    currency has no fraction (``2.500 VND``), or another mark stands in the same number.
 
     Args:
         value: a number, a text, or something that is missing.
@@ -136,7 +146,7 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
     lower = _FROM.sub("", text)
     try:
         amounts = _amounts(lower, decimal)
-    except _TwoReadings as two:
+    except _TwoReadingsError as two:
         one, other = two.args
         return Price(
             None,
@@ -161,7 +171,7 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
     )
 
 
-class _TwoReadings(Exception):
+class _TwoReadingsError(Exception):
     """A number that is one with a point as decimal mark, and another one with a comma."""
 
 
@@ -251,7 +261,7 @@ def _amount(number: str, decimal: Decimal | None, whole: bool) -> float | None:
     """The value of digits with separators; None where they are no number.
 
     Raises:
-        _TwoReadings: there are two.
+        _TwoReadingsError: there are two.
     """
     if number[-1:].isdigit() and re.search(r"[eE]", number):
         return float(number.replace(",", ".")) if _EXPONENT.fullmatch(number) else None
@@ -276,7 +286,7 @@ def _amount(number: str, decimal: Decimal | None, whole: bool) -> float | None:
     if whole:
         return float(head + tail)
     if decimal is None:
-        raise _TwoReadings(head + tail, f"{head}.{tail}")
+        raise _TwoReadingsError(head + tail, f"{head}.{tail}")
     return float(f"{head}.{tail}") if (decimal == "point") == (mark == ".") else float(head + tail)
 
 
@@ -297,20 +307,25 @@ def _joined(number: str, group: str, point: str) -> float | None:
 
 # --- stock --------------------------------------------------------------------------------------
 
-_IN_STOCK = frozenset(
-    ["in_stock", "instock", "available", "true", "yes", "y", "t", "on", "1", "limited_availability", "limitedavailability", "low_stock", "lowstock", "onlineonly", "online_only", "instoreonly", "in_store_only", "active", "auf_lager", "en_stock", "disponible", "disponibile", "lieferbar"]
+_IN_STOCK = _words(
+    "in_stock instock available true yes y t on 1 limited_availability limitedavailability "
+    "low_stock lowstock onlineonly online_only instoreonly in_store_only active auf_lager "
+    "en_stock disponible disponibile lieferbar"
 )
-_OUT_OF_STOCK = frozenset(
-    ["out_of_stock", "outofstock", "oos", "unavailable", "not_available", "notavailable", "false", "no", "n", "f", "off", "0", "sold_out", "soldout", "discontinued", "preorder", "pre_order", "presale", "pre_sale", "backorder", "back_order", "onbackorder", "on_backorder", "madetoorder", "made_to_order", "reserved", "ausverkauft", "nicht_lieferbar", "agotado", "épuisé", "esaurito"]
+_OUT_OF_STOCK = _words(
+    "out_of_stock outofstock oos unavailable not_available notavailable false no n f off 0 "
+    "sold_out soldout discontinued preorder pre_order presale pre_sale backorder back_order "
+    "onbackorder on_backorder madetoorder made_to_order reserved ausverkauft nicht_lieferbar "
+    "agotado épuisé esaurito"
 )
 
 
 def read_stock(value: Any) -> bool | None:
     """Tell whether an item can be had now; None where nothing is said, or nothing understood.
 
-    Read are Google's ``in_stock`` and ``in stock``, schema.org's ``https://schema.org/InStock``, yes
-    and no, true and false, and a number of pieces. What must first be made or ordered (preorder,
-    backorder) is not in stock.
+    Read are Google's ``in_stock`` and ``in stock``, schema.org's ``https://schema.org/InStock``,
+    yes and no, true and false, and a number of pieces. What must first be made or ordered
+    (preorder, backorder) is not in stock.
     """
     value = plain_value(value)
     if isinstance(value, bool):

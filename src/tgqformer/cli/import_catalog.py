@@ -35,7 +35,7 @@ KINDS = (
     "columns",
     multiple=True,
     metavar="OURS=THEIRS",
-    help="For table and huggingface: which column holds a field, as in --column title=product_name.",
+    help="For table and huggingface: which column holds a field, as in --column title=name.",
 )
 @click.option(
     "--variants",

@@ -56,7 +56,10 @@ class Downloads:
             rules = ", ".join(f"{rule} {count:,}" for rule, count in self.counts().items())
             told += f", {len(self.failures):,} failed ({rules})"
         if self.given_up:
-            told += f"; {self.given_up:,} failed before and were not tried again (--retry-failed tries them)"
+            told += (
+                f"; {self.given_up:,} failed before and were not tried again (--retry-failed tries "
+                "them)"
+            )
         return told
 
 
@@ -70,7 +73,8 @@ def download_images(
     """Fetch photos into a folder, each once.
 
     What is there already is not fetched again, and what failed before is tried again only with
-    ``config.retry_failed``, or where the option that refused it is another now. A run that is stopped or killed goes on by the same call.
+    ``config.retry_failed``, or where the option that refused it is another now. A run that is
+    stopped or killed goes on by the same call.
 
     Args:
         urls: each may come several times.

@@ -62,8 +62,9 @@ def import_huggingface(
         mapped["images"] = photos[0]
     if "item_id" not in mapped and "item_id" not in raw.columns:
         raise CatalogError(
-            f"{folder} has no column 'item_id' (found: {', '.join(raw.columns)}); name the one with "
-            "the ids (--column item_id=COLUMN), or take the rows' numbers (--column item_id=#)."
+            f"{folder} has no column 'item_id' (found: {', '.join(raw.columns)}); name the one "
+            "with the ids (--column item_id=COLUMN), or take the rows' numbers "
+            "(--column item_id=#)."
         )
     tables = item_tables(
         raw,

@@ -1,7 +1,7 @@
 """Shopify's product export: the rows of one Handle are one product, its variants and its photos.
 
-Read are both the columns of the classic export ("Handle", "Image Src", "Variant Price") and those of
-the newer one ("URL handle", "Product image URL", "Price").
+Read are both the columns of the classic export ("Handle", "Image Src", "Variant Price") and those
+of the newer one ("URL handle", "Product image URL", "Price").
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _product(
 
 
 def _photos(rows: list[tuple[int, dict[str, str]]]) -> list[str]:
-    """The product's links by Image Position; those without one stay where they stand, at the end."""
+    """The product's links by Image Position; those without one come at the end."""
     found: list[tuple[float, int, str]] = []
     for place, (_, row) in enumerate(rows):
         position = row.get("position", "")

@@ -89,8 +89,8 @@ def import_woocommerce(
         parent = places.get(told, places.get(told.replace("id: ", "id:")))
         if parent is None:
             reason = (
-                f"no row has the SKU or id {shown(told)} of its Parent, so it is an item by itself; "
-                "export the product with its variations"
+                f"no row has the SKU or id {shown(told)} of its Parent, so it is an item by "
+                "itself; export the product with its variations"
             )
             quarantine.add(
                 "items", number, offers[place].item_id, "Parent", "no parent", reason, REPAIRED
