@@ -21,7 +21,8 @@ from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import Table
-from tgqformer.catalog.values import MISSING_TEXTS, is_missing, plain_text
+from tgqformer.catalog.text import STOCK
+from tgqformer.catalog.values import MISSING_TEXTS, is_missing, plain_text, read_stock
 
 MAX_ID_CHARS = 512
 """Ids become keys of stores and parts of URLs, which have such limits."""
@@ -89,6 +90,10 @@ def check_items(
         }
     )
     attributes = attribute_column(table, quarantine)
+    for entry in attributes:
+        stock = read_stock(entry.get(STOCK))
+        if stock is not None:
+            entry[STOCK] = "true" if stock else "false"
     sources = image_column(table, quarantine)
     keep = _keep_ids(frame, quarantine) & _keep_lengths(frame, attributes, quarantine)
     prices = _prices(frame, keep, quarantine)

@@ -46,11 +46,16 @@ def address_fault(address: str) -> tuple[str, str] | None:
             "the catalog's folder and name the file",
         )
     if not _installed(scheme):
-        fetch = "fetch the photo with `tgqformer download-images`, or" if scheme in WEB else ""
+        fetch = ""
+        if scheme in WEB:
+            fetch = (
+                "import the table (`tgqformer import table`), which keeps links for `tgqformer "
+                "download-images`, or "
+            )
         return (
             "image is a URL",
-            f"{shown(address)} is a URL; {fetch} install the extra tgqformer[remote] to read it "
-            "where it is".replace(";  ", "; "),
+            f"{shown(address)} is a URL; {fetch}install the extra tgqformer[remote] to read it "
+            "where it is",
         )
     return None
 
