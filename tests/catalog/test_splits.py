@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.leaks import check_leaks
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photo_groups import find_placeholders, photo_groups, placeholder_limit
 from tgqformer.catalog.splits import split_by_time, split_cold, split_random, time_cuts
 from tgqformer.errors import CatalogError, ConfigError
 
@@ -174,3 +175,25 @@ def test_bad_arguments() -> None:
         split_by_time(catalog, [])
     with pytest.raises(ConfigError, match="'luke' is no promise of a split"):
         check_leaks(catalog, promise="luke")
+
+
+@pytest.mark.parametrize("carriers", [12, 18, 25, 90, 240])
+@pytest.mark.parametrize("cut", [split_random, split_cold])
+def test_a_photo_of_many_items_moves_no_share(carriers: int, cut: Callable[..., Catalog]) -> None:
+    rng = np.random.default_rng(1)
+    photos = [b"none yet" if i < carriers else b"photo %d" % i for i in range(300)]
+    items = [Item(f"i{i}", images=(photo,)) for i, photo in enumerate(photos)]
+    edges = {(int(a), int(b)) for a, b in rng.integers(0, 300, (2_000, 2)) if a != b}
+    catalog = Catalog(items, [Pair(f"i{a}", f"i{b}") for a, b in sorted(edges)])
+    for seed in range(5):
+        queries = cut(catalog, val=0.1, test=0.1, seed=seed).describe()["queries"]
+        assert queries["val"] == pytest.approx(30, abs=3)
+        assert queries["test"] == pytest.approx(30, abs=3)
+
+
+def test_what_counts_as_a_placeholder_goes_by_the_size_of_the_catalog() -> None:
+    assert [placeholder_limit(size) for size in (10, 300, 1_000, 10_000)] == [20, 20, 50, 100]
+    items = [Item(str(i), images=(b"none" if i < 21 else b"photo %d" % i,)) for i in range(300)]
+    assert photo_groups(items).tolist() == list(range(300))
+    assert [(p.photo, p.items) for p in find_placeholders(items)] == [("a photo of 4 bytes", 21)]
+    assert find_placeholders(items[1:]) == []

@@ -30,6 +30,24 @@ def test_import_of_a_table_with_a_column_map(tmp_path: Path, tgqformer, tgqforme
     assert dict(first.attributes) == {"hue": "red"}
 
 
+def test_import_prints_first_reasons_and_writes_them_all(
+    tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    source, left = tmp_path / "goods.tsv", tmp_path / "left.csv"
+    bad = "".join(f"A{n}\tx\ty\n" for n in range(30))
+    source.write_text(f'item_id\ttitle\nA\t"Lamp\nB\tMug\n{bad}')
+    code, out, _ = tgqformer(
+        "import", "table", source, tmp_path / "shop", "--quarantine", left, "-q"
+    )
+    assert (code, "Imported 2 items" in out) == (0, True)
+    assert "items row 1, title: the quote that opens in line 2" in out
+    assert "items row 3, row: the row, in line 4, has 3 fields" in out
+    assert "and 11 more; --quarantine FILE.csv writes them all" in out
+    assert left.read_text().count("\n") == 32
+    told = tgqformer_json("import", "table", source, tmp_path / "two", "-q")
+    assert told["rejections"][0]["rule"] == "open quote"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -35,6 +35,15 @@ def embeddings(path: Path, ids: list[str], vectors: np.ndarray, model: str = "m"
     return path
 
 
+def test_a_catalog_of_other_items_is_refused(
+    tmp_path: Path, vectors, catalog: Path, tgqformer
+) -> None:
+    other = embeddings(tmp_path / "a.parquet", ["x1", "x2"], vectors[:2])
+    code, _, err = tgqformer("index", "build", tmp_path / "store", other, "--catalog", catalog)
+    assert (code, "name the catalog that was embedded" in err, err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_store_is_built_changed_searched_and_told_of(
     tmp_path: Path, vectors, catalog: Path, tgqformer, tgqformer_json
 ) -> None:

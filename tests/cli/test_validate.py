@@ -62,3 +62,30 @@ def test_without_the_presets_tokenizer_nothing_is_said_of_long_texts(
     monkeypatch.setattr("tgqformer.packaged.packaged_folder", lambda name: None)
     (tmp_path / "items.csv").write_text("item_id,title\nA," + "lamp " * 100)
     assert tgqformer_json("validate", tmp_path, "-q")["long_texts"] is None
+
+
+def test_validate_names_the_columns_that_nothing_reads(
+    tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    (tmp_path / "items.csv").write_text(
+        "item_id,name,image_path,description,Brand,categories,pirce\nA,Lamp,a.jpg,x,Lux,Home,3\n"
+    )
+    (tmp_path / "pairs.csv").write_text("query_id,target_id,score\n")
+    told = {(e["table"], e["column"]): e["meant"]
+            for e in tgqformer_json("validate", tmp_path, "-q")["unread_columns"]}  # fmt: skip
+    assert told == {
+        ("items", "name"): "title", ("items", "image_path"): "images",
+        ("items", "description"): "", ("items", "Brand"): "brand",
+        ("items", "categories"): "category", ("items", "pirce"): "price",
+        ("pairs", "score"): "weight",
+    }  # fmt: skip
+    assert (
+        "name (title?), image_path (images?), description, Brand (brand?)"
+        in tgqformer("validate", tmp_path, "-q")[1]
+    )
+
+
+def test_a_column_that_is_read_is_not_meant_by_another(tmp_path: Path, tgqformer_json) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,name,image,img\nA,Lamp,x,,\n")
+    unread = tgqformer_json("validate", tmp_path, "-q")["unread_columns"]
+    assert [(entry["column"], entry["meant"]) for entry in unread] == [("name", ""), ("img", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.frames import no_items, read_source, table_of
+from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import GROUP, align_labels, group_codes, in_pool
 from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
-from tgqformer.catalog.summary import describe, summarise
+from tgqformer.catalog.summary import UnreadColumn, describe, summarise, unread_columns
 from tgqformer.catalog.tables import Table, find_table
 from tgqformer.errors import CatalogError
 
@@ -44,6 +45,7 @@ class Catalog:
         labels: what is known of items but never shown to a model: column item_id and any others,
             row i for items[i]; None where nothing is.
         quarantine: what was left out on the way in.
+        unread: the columns of items and pairs that nothing reads; none where it was built of parts.
         root: the folder it was read from or written to, None for one in memory.
     """
 
@@ -70,6 +72,7 @@ class Catalog:
         """
         self.items = list(items)
         self.quarantine = Quarantine() if quarantine is None else quarantine
+        self.unread: list[UnreadColumn] = []
         self.root = root
         self.index = {item.item_id: position for position, item in enumerate(self.items)}
         if len(self.index) < len(self.items):
@@ -201,15 +204,11 @@ class Catalog:
         pairs = pl.DataFrame(schema=PAIR_SCHEMA)
         if "pairs" in tables:
             pairs = check_pairs(tables["pairs"], index, quarantine)
-        labels = tables["labels"].frame(quarantine) if "labels" in tables else None
-        if labels is not None and not labels.columns:
-            labels = None
-        if labels is not None and "item_id" in labels.columns:
-            # The item's own rejection tells enough; its labels need no second one.
-            gone = [e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED]
-            lost = as_text(labels["item_id"]).is_in([i for i in gone if i not in index])
-            labels = labels.filter(~lost.fill_null(False))
+        labels = _labels(tables["labels"], index, quarantine) if "labels" in tables else None
         catalog = cls(items, pairs, labels, quarantine=quarantine, root=root)
+        for name in ("items", "pairs"):
+            if name in tables:
+                catalog.unread += unread_columns(name, tables[name].columns)
         if strict:
             quarantine.raise_first(str(root) if root is not None else "The rows")
         return catalog
@@ -283,10 +282,11 @@ class Catalog:
     def require_items(self) -> None:
         """Raise CatalogError where the catalog is empty."""
         if not self.items:
-            left = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
-            raise CatalogError(
-                f"The catalog {self._name()} has no items{left}; add rows to its items table."
-            )
+            first = next((e for e in self.quarantine if e.action == DROPPED), None)
+            why = "; add rows to its items table."
+            if first is not None:
+                why = f": {self.quarantine.summary()}; {first}"
+            raise CatalogError(f"The catalog {self._name()} has no items{why}")
 
     def require_groups(self) -> None:
         """Raise CatalogError where no item has a group."""
@@ -326,6 +326,23 @@ class Catalog:
 
     def _name(self) -> str:
         return "in memory" if self.root is None else str(self.root)
+
+
+def _labels(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> pl.DataFrame | None:
+    """Return a table of labels in the order of the items; None where it has no column."""
+    if "item_id" in table.columns:
+        ids = id_column(table, "item_id", quarantine)
+        table = replace(table, columns={**table.columns, "item_id": ids})
+    labels = table.frame(quarantine)
+    if not labels.columns:
+        return None
+    rows = table.rows
+    if "item_id" in labels.columns:
+        # The item's own rejection tells enough; its labels need no second one.
+        gone = {e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED}
+        lost = labels["item_id"].is_in(list(gone - index.keys()))
+        labels, rows = labels.filter(~lost), rows[~lost.to_numpy()]
+    return align_labels(labels, index, quarantine, rows=rows.tolist())
 
 
 def _known(split: str) -> str:

@@ -17,6 +17,8 @@ from tgqformer.catalog.columns import (
     require_columns,
     text_column,
 )
+from tgqformer.catalog.delimited import MAX_FIELD_CHARS
+from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
@@ -26,10 +28,6 @@ from tgqformer.catalog.values import MISSING_TEXTS, is_missing, plain_text, read
 
 MAX_ID_CHARS = 512
 """Ids become keys of stores and parts of URLs, which have such limits."""
-
-MAX_FIELD_CHARS = 100_000
-"""A longer text is no product text but a broken row (an unclosed quote in a CSV file, a page pasted
-into a cell), so the row is dropped, not cut: its other fields cannot be trusted either."""
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -84,7 +82,7 @@ def check_items(
     frame = pl.DataFrame(
         {
             "row": table.rows,
-            "item_id": text_column(table, "item_id", quarantine, ids=True),
+            "item_id": id_column(table, "item_id", quarantine),
             **{name: _plain(text_column(table, name, quarantine)) for name in _TEXTS},
             "price": price_column(table, quarantine),
         }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.columns import as_text
+from tgqformer.catalog.ids import Twins
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.errors import CatalogError
 
@@ -17,11 +18,21 @@ GROUP = "item_group_id"
 
 
 def align_labels(
-    labels: pl.DataFrame, index: Mapping[str, int], quarantine: Quarantine
+    labels: pl.DataFrame,
+    index: Mapping[str, int],
+    quarantine: Quarantine,
+    *,
+    rows: Sequence[int] | None = None,
 ) -> pl.DataFrame:
     """Return the labels with one row for each item, in the items' order; nulls where unknown.
 
     Rows of items that are not there, and second rows of one item, go to quarantine.
+
+    Args:
+        labels: with a column item_id.
+        index: the position of each item by its id.
+        quarantine: takes what breaks a rule.
+        rows: the number of each row, 1 and so on where None.
 
     Raises:
         CatalogError: there is no column `item_id`.
@@ -32,9 +43,13 @@ def align_labels(
             f"The labels table has no column 'item_id' (found: {found}); rename the column that "
             "holds the ids."
         )
-    numbered = labels.with_columns(as_text(labels["item_id"])).with_row_index("__row", 1)
+    numbers = range(1, labels.height + 1) if rows is None else rows
+    numbered = labels.with_columns(
+        pl.col("item_id").cast(pl.String), pl.Series("__row", numbers, dtype=pl.Int64)
+    )
     order = pl.DataFrame({"item_id": pl.Series(list(index), dtype=pl.String)})
     strange = numbered.join(order, on="item_id", how="anti")
+    twins = Twins(index)
     for row, item_id in strange.select("__row", "item_id").iter_rows():
         quarantine.add(
             "labels",
@@ -42,7 +57,8 @@ def align_labels(
             item_id,
             "item_id",
             "names no item",
-            f"no item has the id {shown(item_id)}; add the item or remove the labels",
+            f"no item has the id {shown(item_id)}; "
+            + (twins.remedy(item_id or "") or "add the item or remove the labels"),
         )
     first = pl.col("item_id").is_first_distinct()
     known = numbered.join(order, on="item_id", how="semi", maintain_order="left")

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.columns import number_column, require_columns, text_column
+from tgqformer.catalog.ids import Twins, id_column
 from tgqformer.catalog.items import Pair
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.tables import Table
@@ -19,7 +20,7 @@ SPLITS = ("train", "val", "test")
 PAIR_SCHEMA = {"query": pl.Int64, "target": pl.Int64, "weight": pl.Float32, "split": pl.String}
 """Pairs as a Catalog keeps them: positions in its items."""
 
-_NO_ITEM = "no item has the id {}; add the item or remove the pair"
+_NO_ITEM = "no item has the id {}"
 _WEIGHT = pl.col("weight")
 _RULES: tuple[tuple[str, str, pl.Expr, str], ...] = (
     ("query_id", "names no item", pl.col("query").is_null(), _NO_ITEM),
@@ -90,8 +91,8 @@ def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) 
     frame = pl.DataFrame(
         {
             "row": table.rows,
-            "query_id": text_column(table, "query_id", quarantine, ids=True),
-            "target_id": text_column(table, "target_id", quarantine, ids=True),
+            "query_id": id_column(table, "query_id", quarantine),
+            "target_id": id_column(table, "target_id", quarantine),
             "weight": weights.fill_null(1.0),
             "split": text_column(table, "split", quarantine),
         }
@@ -116,9 +117,12 @@ def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) 
         how="left",
         maintain_order="left",
     )
+    twins = Twins(index)
     for field, rule, broken, reason in _RULES:
         for entry in frame.filter(broken).iter_rows(named=True):
             told = reason.replace("{}", shown(entry[field]))
+            if reason == _NO_ITEM:
+                told += f"; {twins.remedy(entry[field]) or 'add the item or remove the pair'}"
             quarantine.add("pairs", entry["row"], entry["query_id"], field, rule, told)
         frame = frame.filter(~broken)
     first = pl.struct("query", "target", "split").is_first_distinct()

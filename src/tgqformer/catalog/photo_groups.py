@@ -7,6 +7,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,13 +25,56 @@ if TYPE_CHECKING:
 
 PLACEHOLDER_AFTER = 100
 """A photo that more items than this carry ("no image yet", a brand's logo) says nothing of any one
-of them, and does not bind them together."""
+of them, and does not bind them together. In a catalog below 2,000 items a share of it counts."""
+
+PLACEHOLDER_SHARE = 0.05
+PLACEHOLDER_LEAST = 20
+"""So many items may always be one product: its sizes and colours often show one photo."""
+
+
+def placeholder_limit(size: int) -> int:
+    """Return how many of `size` items may carry a photo before it counts as a placeholder."""
+    return min(PLACEHOLDER_AFTER, max(PLACEHOLDER_LEAST, int(PLACEHOLDER_SHARE * size)))
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A photo that binds no items together, as too many carry it."""
+
+    photo: str
+    items: int
+
+    def __str__(self) -> str:
+        return f"{self.photo} is the photo of {self.items:,} items"
+
+
+def find_placeholders(items: Sequence[Item], *, workers: int | None = None) -> list[Placeholder]:
+    """Return the photos that more items carry than `placeholder_limit` allows, most first.
+
+    Only photos whose size occurs so often are read.
+    """
+    limit = placeholder_limit(len(items))
+    found = [
+        Placeholder(_name(next(ref for ref in items[group[0]].images if _digest(ref) == key)),
+                    len(group))
+        for key, group in _carriers(items, limit, workers, False).items()
+        if len(group) > limit
+    ]  # fmt: skip
+    return sorted(found, key=lambda entry: (-entry.items, entry.photo))
+
+
+def _name(ref: ImageRef) -> str:
+    if isinstance(ref, DrawnPhoto):
+        return _name(ref.source)
+    if isinstance(ref, RemotePhoto):
+        return ref.address
+    return f"a photo of {len(ref):,} bytes" if isinstance(ref, bytes) else Path(ref).name
 
 
 def photo_groups(
     items: Sequence[Item],
     *,
-    placeholder_after: int = PLACEHOLDER_AFTER,
+    placeholder_after: int | None = None,
     workers: int | None = None,
     progress: bool = False,
 ) -> npt.NDArray[np.int64]:
@@ -40,16 +85,24 @@ def photo_groups(
 
     Args:
         items: N items.
-        placeholder_after: ignore a photo that more items than this carry.
+        placeholder_after: ignore a photo that more items than this carry; `placeholder_limit` where
+            None.
         workers: threads that read files, the number of cores where None.
         progress: show a bar on stderr.
     """
+    limit = placeholder_limit(len(items)) if placeholder_after is None else placeholder_after
+    groups = _carriers(items, 1, workers, progress).values()
+    return _components(len(items), [sorted(group) for group in groups if 1 < len(group) <= limit])
+
+
+def _carriers(
+    items: Sequence[Item], often: int, workers: int | None, progress: bool
+) -> dict[bytes, list[int]]:
+    """Return the items that carry each photo, by its key, of sizes found over `often` times."""
     refs = [(position, ref) for position, item in enumerate(items) for ref in item.images]
     sizes = [_size(ref) for _, ref in refs]
     seen = Counter(sizes)
-    candidates = [
-        (position, ref) for (position, ref), size in zip(refs, sizes) if size and seen[size] > 1
-    ]
+    candidates = [entry for entry, size in zip(refs, sizes) if size and seen[size] > often]
     with ThreadPoolExecutor(workers or cores()) as pool:
         digests = track(
             pool.map(_digest, (ref for _, ref in candidates)),
@@ -57,12 +110,11 @@ def photo_groups(
             text="photos",
             show=progress,
         )
-        carriers: dict[bytes, set[int]] = {}
+        carriers: dict[bytes, dict[int, None]] = {}
         for (position, _), digest in zip(candidates, digests):
             if digest is not None:
-                carriers.setdefault(digest, set()).add(position)
-    shared = [sorted(group) for group in carriers.values() if 1 < len(group) <= placeholder_after]
-    return _components(len(items), shared)
+                carriers.setdefault(digest, {})[position] = None
+    return {key: list(group) for key, group in carriers.items()}
 
 
 def product_groups(catalog: Catalog, *, progress: bool = False) -> npt.NDArray[np.int64]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-
-from tgqformer.errors import CatalogError
 
 T = TypeVar("T")
 
@@ -48,25 +43,13 @@ def _with_lines(things: Iterable[T], total: int | None, text: str) -> Iterator[T
             print(f"{text}: {number:,}{of}", file=sys.stderr, flush=True)
 
 
-def byte_lines(path: Path, *, progress: bool = False) -> Iterator[bytes]:
-    """Yield the lines of a file, unpacked where its name ends in ``.gz``.
-
-    Raises:
-        CatalogError: the file cannot be read or unpacked.
-    """
-    try:
-        with path.open("rb") as raw:
-            packed = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else nullcontext(raw)
-            with packed as file:
-                if progress:
-                    yield from _with_bar(file, raw, path)
-                else:
-                    yield from file
-    except (OSError, EOFError, zlib.error) as error:
-        raise CatalogError(f"{path} cannot be read ({error}); fetch it anew.") from error
-
-
-def _with_bar(lines: Iterable[bytes], raw: BinaryIO, path: Path) -> Iterator[bytes]:
+def track_bytes(
+    lines: Iterable[bytes], raw: BinaryIO, path: Path, *, show: bool
+) -> Iterator[bytes]:
+    """Yield the lines of a file; with `show`, tell how much of it, as it lies on disk, is read."""
+    if not show:
+        yield from lines
+        return
     from rich.console import Console
     from rich.progress import Progress
 

@@ -23,8 +23,9 @@ class Rejection:
     """One broken rule.
 
     Attributes:
-        table: "items", "pairs" or "labels".
-        row: number of the row, from 1, a header not counted; 0 where rows have no numbers.
+        table: "items", "pairs", "labels" or "log".
+        row: number of the row, from 1, a header not counted; 0 where
+            it is no matter of one row.
         item_id: the id as far as it is known; of a pair, the query's.
         field: the column.
         rule: the kind of fault in a few words, the same for every row; what the summary counts.
@@ -42,14 +43,20 @@ class Rejection:
 
     def __str__(self) -> str:
         name = f" ({shown(self.item_id)})" if self.item_id else ""
-        return f"{self.table} row {self.row}{name}, {self.field}: {self.reason}."
+        row = f" row {self.row}" if self.row else ""
+        return f"{self.table}{row}{name}, {self.field}: {self.reason}."
+
+
+_SCHEMA: dict[str, type[pl.DataType]] = {
+    field.name: pl.Int64 if field.name == "row" else pl.String for field in fields(Rejection)
+}
 
 
 class Quarantine:
     """The rejections of one catalog, in the order in which they were found."""
 
     def __init__(self) -> None:
-        self._rejections: list[Rejection] = []
+        self._entries: list[Rejection | pl.DataFrame] = []
 
     def add(
         self,
@@ -63,35 +70,72 @@ class Quarantine:
     ) -> None:
         """Record one broken rule; see Rejection for the fields."""
         name = replace_surrogates(item_id or "")
-        self._rejections.append(
+        self._entries.append(
             Rejection(table, row, name, field, rule, replace_surrogates(reason), action)
         )
 
+    def add_rows(
+        self, table: str, rows: pl.Series, field: str, rule: str, reasons: pl.Series | str
+    ) -> None:
+        """Record that a rule was broken by many rows, which are dropped; logs have millions.
+
+        Args:
+            table, field, rule: as for Rejection.
+            rows: the numbers of the rows.
+            reasons: one for each of them, or one for all.
+        """
+        if not len(rows):
+            return
+        told = {"table": table, "item_id": "", "field": field, "rule": rule, "action": DROPPED}
+        reason = pl.lit(reasons) if isinstance(reasons, str) else reasons.alias("reason")
+        frame = pl.DataFrame({"row": rows.cast(pl.Int64)}).with_columns(
+            reason.alias("reason"), **{name: pl.lit(text) for name, text in told.items()}
+        )
+        self._entries.append(frame.select(list(_SCHEMA)))
+
+    def extend(self, other: Quarantine) -> None:
+        """Take in the rejections of another quarantine."""
+        self._entries.extend(other._entries)
+
     def __len__(self) -> int:
-        return len(self._rejections)
+        return sum(e.height if isinstance(e, pl.DataFrame) else 1 for e in self._entries)
 
     def __iter__(self) -> Iterator[Rejection]:
-        return iter(self._rejections)
+        for entry in self._entries:
+            if isinstance(entry, Rejection):
+                yield entry
+            else:
+                yield from (Rejection(*row) for row in entry.iter_rows())
 
     def counts(self) -> dict[str, int]:
         """Return how often each rule was broken, as ``{"items: duplicate id": 3}``, by count."""
-        counter = Counter(f"{entry.table}: {entry.rule}" for entry in self._rejections)
+        counter: Counter[str] = Counter()
+        for entry in self._entries:
+            if isinstance(entry, Rejection):
+                counter[f"{entry.table}: {entry.rule}"] += 1
+            else:
+                counter[f"{entry['table'][0]}: {entry['rule'][0]}"] += entry.height
         return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def summary(self) -> str:
         """Return the counts in one line, ``"nothing quarantined"`` where there are none."""
-        if not self._rejections:
+        if not self._entries:
             return "nothing quarantined"
         told = ", ".join(f"{rule} {count:,}" for rule, count in self.counts().items())
         return f"{len(self):,} quarantined ({told})"
 
     def frame(self) -> pl.DataFrame:
         """Return one row for each rejection, with the columns of Rejection."""
-        schema: dict[str, type[pl.DataType]] = {
-            field.name: pl.Int64 if field.name == "row" else pl.String
-            for field in fields(Rejection)
-        }
-        return pl.DataFrame([asdict(entry) for entry in self._rejections], schema=schema)
+        frames, single = [pl.DataFrame(schema=_SCHEMA)], list[Rejection]()
+        for entry in [*self._entries, None]:
+            if isinstance(entry, Rejection):
+                single.append(entry)
+                continue
+            frames.append(pl.DataFrame([asdict(known) for known in single], schema=_SCHEMA))
+            single.clear()
+            if entry is not None:
+                frames.append(entry)
+        return pl.concat(frames)
 
     def save(self, path: Path) -> None:
         """Write the table to a .parquet, .jsonl or .csv file, atomically."""
@@ -103,10 +147,10 @@ class Quarantine:
         Raises:
             CatalogError: there is a rejection.
         """
-        if not self._rejections:
+        if not self._entries:
             return
         order = {"items": 0, "pairs": 1, "labels": 2}
-        first = min(self._rejections, key=lambda entry: (order.get(entry.table, 3), entry.row))
+        first = min(self, key=lambda entry: (order.get(entry.table, 3), entry.row))
         more = f" ({len(self) - 1:,} more)" if len(self) > 1 else ""
         raise CatalogError(f"{source}: {first}{more}")
 

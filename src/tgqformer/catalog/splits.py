@@ -46,7 +46,7 @@ def split_random(
     groups = product_groups(catalog, progress=progress)
     table = catalog.pair_table
     queries = groups[table["query"].to_numpy()]
-    window = _draw(groups, np.unique(queries), val, test, seed)
+    window = _draw(groups, groups[np.unique(table["query"].to_numpy())], val, test, seed)
     return _with_splits(catalog, groups, window[queries], earlier_wins=False)
 
 
@@ -66,7 +66,7 @@ def split_cold(
     """
     groups = product_groups(catalog, progress=progress)
     table = catalog.pair_table
-    window = _draw(groups, np.unique(groups), val, test, seed)
+    window = _draw(groups, groups, val, test, seed)
     query = window[groups[table["query"].to_numpy()]]
     target = window[groups[table["target"].to_numpy()]]
     return _with_splits(catalog, groups, query, keep=target <= query)
@@ -135,18 +135,30 @@ def time_cuts(
 
 def _draw(
     groups: npt.NDArray[np.int64],
-    candidates: npt.NDArray[np.int64],
+    members: npt.NDArray[np.int64],
     val: float,
     test: float,
     seed: int,
 ) -> npt.NDArray[np.int64]:
-    """Return a split for each group number: of the candidates a random share, else train."""
+    """Return a split for each group number: a random share of the members, else train.
+
+    Args:
+        groups: [N], each item's group.
+        members: the group of each item that counts; a group goes to one split with all of them.
+    """
     _check_shares(val, test)
-    shuffled = np.random.default_rng(seed).permutation(candidates)
-    tests, vals = round(len(shuffled) * test), round(len(shuffled) * val)
+    candidates, sizes = np.unique(members, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(candidates))
     window = np.full(len(groups), _TRAIN, dtype=np.int64)
-    window[shuffled[:tests]] = _TEST
-    window[shuffled[tests : tests + vals]] = _VAL
+    for split, share in ((_TEST, test), (_VAL, val)):
+        left = round(len(members) * share)
+        for place in order.tolist():
+            group, size = candidates[place], int(sizes[place])
+            if window[group] == _TRAIN and size <= left:  # one too large is left for training
+                window[group] = split
+                left -= size
+            if not left:
+                break
     return window
 
 

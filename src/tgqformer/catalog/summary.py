@@ -1,7 +1,11 @@
-"""Counting what a catalog holds and what it lacks."""
+"""Counting what a catalog holds and what it lacks, and naming the columns that nothing reads."""
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +14,75 @@ from tgqformer.catalog.pair_rules import SPLITS
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+
+
+ITEM_COLUMNS = ("item_id", "title", "brand", "category", "price", "attributes", "images", "image")
+PAIR_COLUMNS = ("query_id", "target_id", "weight", "split")
+
+_MEANT = {
+    "item_id": "id sku product_id productid article_id asin parent_asin handle gtin ean code "
+    "itemid",
+    "title": "name product_name productname prod_name product_title item_name display_name "
+    "productdisplayname heading label",
+    "brand": "vendor manufacturer maker brand_name store",
+    "category": "categories product_type producttype type department google_product_category "
+    "category_name category_path breadcrumb breadcrumbs group",
+    "price": "cost amount regular_price list_price unit_price sale_price variant_price",
+    "attributes": "attrs properties features specs specifications details",
+    "images": "image_path image_paths image_url image_urls image_link image_src img imgs photo "
+    "photos picture pictures pic thumbnail thumb file filename file_name path",
+    "query_id": "query source source_id from item item_id item_a id_a left",
+    "target_id": "target destination to other related related_id item_b id_b right",
+    "weight": "score strength count n value similarity",
+    "split": "set fold part subset",
+    "user": "user_id userid customer customer_id customerid visitor visitor_id visitorid session "
+    "session_id sessionid client client_id account_id uid reviewerid",
+    "item": "item_id itemid product product_id productid article article_id sku asin "
+    "parent_asin id",
+    "time": "timestamp ts datetime date t_dat event_time created_at unixreviewtime when at",
+}
+"""What people call the columns, beside our names."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadColumn:
+    """A column of the items or the pairs that nothing reads.
+
+    Attributes:
+        table: "items" or "pairs".
+        column: its name.
+        meant: our name of what it likely holds, "" where nothing is known.
+    """
+
+    table: str
+    column: str
+    meant: str
+
+    def __str__(self) -> str:
+        place = "" if self.table == "items" else f"{self.table}."
+        return f"{place}{self.column}" + (f" ({self.meant}?)" if self.meant else "")
+
+
+def unread_columns(table: str, columns: Iterable[str]) -> list[UnreadColumn]:
+    """Return the columns of a table of items or pairs that nothing reads, in their order."""
+    given = list(columns)
+    read = ITEM_COLUMNS if table == "items" else PAIR_COLUMNS
+    missing = [name for name in read if name not in given and name != "image"]
+    if "image" in given:
+        missing = [name for name in missing if name != "images"]
+    return [
+        UnreadColumn(table, name, likely_meant(name, missing)) for name in given if name not in read
+    ]
+
+
+def likely_meant(name: str, wanted: Sequence[str]) -> str:
+    """Return which of the wanted columns a name likely means, "" where none."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+    for field in wanted:
+        if plain == field or plain in _MEANT.get(field, "").split():
+            return field
+    near = difflib.get_close_matches(plain, wanted, n=1, cutoff=0.8)
+    return near[0] if near else ""
 
 
 def describe(catalog: Catalog) -> dict[str, Any]:

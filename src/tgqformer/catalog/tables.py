@@ -1,15 +1,19 @@
-"""Reading the tables of a catalog: Parquet, JSONL and CSV files, or rows that are in memory.
+"""Reading any table: items, pairs, labels and logs, out of Parquet, JSONL and CSV or out of memory.
 
-Two shapes come out: Parquet and CSV give a polars frame, JSONL and rows give Python values; both
+Two shapes come out: Parquet and CSV give polars series, JSONL and rows give Python values; both
 carry the number of each row, from 1, for the messages. A line that cannot be parsed goes to
-quarantine and never stops the rest.
+quarantine and never stops the rest. How files are packed and encoded is told in text_files.py, what
+is done about delimiters and quotes in delimited.py.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +21,21 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.delimited import read_delimited, report_bytes
 from tgqformer.catalog.files import TABLE_SUFFIXES
-from tgqformer.catalog.progress import byte_lines
-from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
+from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.text_files import byte_lines, probe, read_head, what_it_is
 from tgqformer.errors import CatalogError
 
-# A row of CSV must fit into one block of Arrow's reader.
-_CSV_BLOCK = 64 * 1024 * 1024
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+_PACKED = (".gz", ".zst")
 
 MAX_COLUMNS = 1_000
 """Of a table whose rows name their own columns: each column takes a value for every row."""
+
+MAX_JSON_BYTES = 1_000_000_000
+"""Of a file that is one JSON list, which is read whole."""
 
 MAX_DEPTH = 16
 """Of a value in a table of labels: to find a column's type takes 20 seconds and more at 300."""
@@ -76,6 +85,22 @@ def _is_shallow(value: Any, depth: int) -> bool:
     return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
+def table_files(folder: Path, name: str) -> list[Path]:
+    """Return the files of a folder that are read as one table, whatever the case of their suffix.
+
+    Those of TABLE_SUFFIXES, ``items.parquet`` say; only where there are none of them the others
+    that can be read, such as ``items.tsv`` or ``items.csv.gz``.
+    """
+    if not folder.is_dir():
+        return []
+    files = [path for path in sorted(folder.iterdir()) if path.name.startswith(f"{name}.")]
+    suffixes = {path: path.name[len(name) :].lower() for path in files if path.is_file()}
+    own = [path for known in TABLE_SUFFIXES for path in suffixes if suffixes[path] == known]
+    packed = [f"{text}{pack}" for text in (*_JSON_SUFFIXES, *_TEXT_SUFFIXES) for pack in _PACKED]
+    others = {*_JSON_SUFFIXES, *_TEXT_SUFFIXES, *packed}
+    return own or [path for path in suffixes if suffixes[path] in others]
+
+
 def find_table(folder: Path, name: str) -> Path | None:
     """Return the file or folder of a table, ``items.parquet`` say; None where there is none.
 
@@ -84,7 +109,7 @@ def find_table(folder: Path, name: str) -> Path | None:
     Raises:
         CatalogError: there are several.
     """
-    found = [path for suffix in TABLE_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    found = table_files(folder, name)
     if (folder / name).is_dir() and _shards(folder / name):
         found.append(folder / name)
     if len(found) > 1:
@@ -94,34 +119,78 @@ def find_table(folder: Path, name: str) -> Path | None:
 
 
 def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
-    """Read a table from a file whose suffix names the format, or from a folder of shards.
+    """Read a table from a file whose suffix, in any case, names the format, or a folder of shards.
+
+    Read are .parquet; .jsonl, .ndjson and .json (one object a line, or one list); .csv, .tsv, .tab
+    and .txt with any common delimiter; and each text also with .gz or .zst. What broke a rule on
+    the way goes to quarantine. Values out of delimited text are texts, "" where empty; those of
+    labels get types, and null.
 
     Raises:
         CatalogError: the file cannot be read as what its suffix says.
     """
-    try:
-        if path.is_dir():
-            return _from_frame(name, _read_shards(path))
-        if path.suffix == ".parquet":
-            return _from_frame(name, pl.read_parquet(path, glob=False, hive_partitioning=False))
-        suffix = Path(path.name.removesuffix(".gz")).suffix
-        if suffix in (".jsonl", ".ndjson"):
-            return rows_table(json_lines(path, name, quarantine), name, quarantine)
-        if suffix == ".csv" and name == "labels":
-            header = pl.read_csv(path, n_rows=0, infer_schema=False).columns
-            texts = {n: pl.String() for n in header if n in ("item_id", "pool")}
-            frame = pl.read_csv(path, infer_schema_length=None, schema_overrides=texts)
-            return _from_frame(name, frame)
-        if suffix in (".csv", ".tsv"):
-            return _read_csv(path, name, quarantine)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CatalogError(
-            f"{path} cannot be read as {path.suffix[1:] or 'a table'} ({told}); write it anew."
-        ) from error
+    if path.is_dir():
+        return _from_frame(name, _read_shards(path))
+    stem = path.name.lower()
+    for pack in _PACKED:
+        stem = stem.removesuffix(pack)
+    suffix = Path(stem).suffix
+    if suffix == ".parquet":
+        return _from_frame(name, read_parquet(path))
+    if suffix in _JSON_SUFFIXES:
+        return rows_table(json_lines(path, name, quarantine), name, quarantine)
+    if suffix in _TEXT_SUFFIXES:
+        read = read_delimited(path, name, quarantine)
+        columns: dict[str, pl.Series | list[Any]] = {
+            column: _typed(texts) if name == "labels" else texts.fill_null("")
+            for column, texts in read.columns.items()
+        }
+        return Table(name, read.rows, columns)
+    known = (".parquet", *_JSON_SUFFIXES, *_TEXT_SUFFIXES)
+    kind = what_it_is(path, read_head(path))
+    if kind is not None:
+        raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
     raise CatalogError(
-        f"{path} has the suffix {path.suffix!r}; tables are read from {', '.join(TABLE_SUFFIXES)}."
+        f"{path} has the suffix {path.suffix!r}; tables are read from {', '.join(known)}, and all "
+        f"but the first also packed, with {' or '.join(_PACKED)}."
     )
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file.
+
+    Raises:
+        CatalogError: the file cannot be read, or is none.
+    """
+    head = read_head(path)
+    kind = what_it_is(path, head)
+    if not head.startswith(b"PAR1") and head:
+        told = f"it is {kind[0]}; {kind[1]}, and" if kind else "it is no Parquet file; rename it or"
+        raise CatalogError(f"{path} cannot be read as parquet ({told} write it anew).")
+    try:
+        return pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        told = f"it is {'cut short or damaged' if head else 'empty'}"
+        raise CatalogError(f"{path} cannot be read as parquet ({told}); write it anew.") from error
+
+
+def _typed(texts: pl.Series) -> pl.Series:
+    """Return a label's values as integers, numbers or truth values where all of them are.
+
+    Ids, pools and numbers with leading zeros stay text.
+    """
+    known = texts.drop_nulls()
+    if texts.name in ("item_id", "pool") or not len(known):
+        return texts
+    for pattern, dtype in (
+        (r"^[-+]?(0|[1-9]\d{0,17})$", pl.Int64()),
+        (r"^[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^(?i)(nan|[-+]?inf)$", pl.Float64()),
+    ):
+        if known.str.contains(pattern).all():
+            return texts.cast(dtype)
+    if known.is_in(["true", "false"]).all():
+        return texts == "true"
+    return texts
 
 
 def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantine) -> Table:
@@ -170,7 +239,10 @@ def json_lines(
     parse: Callable[[str], Any] = json.loads,
     progress: bool = False,
 ) -> Iterator[tuple[int, Any]]:
-    """Yield (number, value) for each line of a JSONL file, which may be compressed by gzip.
+    """Yield (number, value) for each line of a JSONL file, which may be packed by gzip or zstd.
+
+    A file that is one list of objects, or that spreads an object over lines, is read as well: then
+    the numbers are those of the objects.
 
     Args:
         path: the file.
@@ -178,100 +250,171 @@ def json_lines(
         quarantine: takes the lines that cannot be parsed.
         parse: raises ValueError, SyntaxError or RecursionError where it cannot.
         progress: show a bar on stderr.
+
+    Raises:
+        CatalogError: the file cannot be read, or none of it is JSON.
     """
+    encoding, good, bad = "utf-8", 0, 0
+    first: tuple[int, str] | None = None
     for number, line in enumerate(byte_lines(path, progress=progress), start=1):
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():
             continue
         try:
-            text = line.decode("utf-8")
+            text = line.decode(encoding)
         except UnicodeDecodeError:
-            text = line.decode("utf-8", "replace")
-            _report_bytes(name, number, quarantine)
+            if encoding == "utf-8":
+                found = probe(path, name, quarantine)
+                encoding = encoding if found.broken else found.encoding
+            text = line.decode(encoding, "replace")
+            if encoding == "utf-8":
+                report_bytes(name, number, quarantine)
+        if first is None:
+            first = number, text
+            whole = None
+            if parse is json.loads:
+                whole = _json_whole(path, text, encoding, name, quarantine)
+            if whole is not None:
+                yield from enumerate(whole, start=1)
+                return
         try:
-            yield number, parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            value = _parsed(text, parse)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            bad += 1
             quarantine.add(
                 name,
                 number,
                 None,
                 "row",
                 "not JSON",
-                f"the line is no JSON ({error}); write one object a line",
+                f"the line {shown(text.strip())} is no JSON; write one object a line",
             )
-
-
-def _read_csv(path: Path, name: str, quarantine: Quarantine) -> Table:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    if path.stat().st_size == 0:
-        raise CatalogError(f"{path} is empty (0 bytes); its first line names the columns.")
-    bad: list[int] = []
-
-    def skip(row: Any) -> str:
-        bad.append(row.number - 1)  # Arrow counts the header
-        quarantine.add(
-            name,
-            row.number - 1,
-            None,
-            "row",
-            "wrong number of fields",
-            f"the row has {row.actual_columns} fields where the header names "
-            f"{row.expected_columns}; put text that holds a comma in double quotes",
+            continue
+        good += 1
+        yield number, value
+    if first is not None and not good:
+        kind = what_it_is(path, read_head(path))
+        if kind is not None:
+            raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
+        raise CatalogError(
+            f"{path} holds no JSON in any of its {bad:,} lines (the first is "
+            f"{shown(first[1].strip())}); write one object a line, or give delimited text the "
+            "suffix .csv."
         )
-        return "skip"
-
-    read = csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK)
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip)
-    first = csv.ParseOptions(
-        delimiter=delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"
-    )
-    header = csv.open_csv(path, read_options=read, parse_options=first).schema.names
-    if len(set(header)) < len(header):
-        raise CatalogError(f"{path} names a column twice ({', '.join(header)}); rename one.")
-    # As bytes: Arrow would otherwise guess types, and refuse the file for one wrong byte.
-    convert = csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(header, pa.binary()))
-    table = csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
-    rows = np.setdiff1d(
-        np.arange(1, table.num_rows + len(bad) + 1, dtype=np.int64), np.asarray(bad, np.int64)
-    )
-    columns: dict[str, pl.Series | list[Any]] = {}
-    for column in header:
-        raw = pl.Series(column, pl.from_arrow(table.column(column)))
-        columns[column] = _decode(raw, rows, name, quarantine)
-    return Table(name, rows, columns)
 
 
-def _decode(
-    raw: pl.Series, rows: npt.NDArray[np.int64], name: str, quarantine: Quarantine
-) -> pl.Series:
-    """Turn bytes into text; the rows whose bytes are no UTF-8 are repaired and reported."""
+def _parsed(text: str, parse: Callable[[str], Any]) -> Any:
     try:
-        return raw.cast(pl.String)
-    except pl.exceptions.PolarsError:
-        values: list[str] = []
-        for row, data in zip(rows.tolist(), raw.to_list()):
-            try:
-                values.append(data.decode("utf-8"))
-            except UnicodeDecodeError:
-                values.append(data.decode("utf-8", "replace"))
-                _report_bytes(name, row, quarantine, raw.name)
-        return pl.Series(raw.name, values, dtype=pl.String)
+        return parse(text)
+    except (ValueError, SyntaxError):
+        if text.rstrip().endswith(","):  # as in a list without its brackets
+            return parse(text.rstrip()[:-1])
+        raise
 
 
-def _report_bytes(name: str, row: int, quarantine: Quarantine, field: str = "row") -> None:
-    quarantine.add(
-        name,
-        row,
-        None,
-        field,
-        "not UTF-8",
-        "some bytes are no UTF-8 and became U+FFFD; save the file as UTF-8",
-        REPAIRED,
-    )
+def _json_whole(
+    path: Path, first: str, encoding: str, name: str, quarantine: Quarantine
+) -> Iterator[Any] | None:
+    """Return the objects of a file that is no JSONL but one list, or objects over several lines.
+
+    Args:
+        first: its first line that is not blank. None where that is an object.
+    """
+    start = first.strip()[:1]
+    if start not in ("[", "{"):
+        return None
+    if start == "{":
+        with suppress(ValueError, RecursionError):
+            value = json.loads(first.strip().rstrip(","))
+            if not any(line.strip() for line in islice(byte_lines(path), 1, 9)):
+                _refuse_nested(path, value)
+            return None
+        if first.strip().endswith("}"):  # a broken line of JSONL
+            return None
+    lines, size = [], 0
+    for line in byte_lines(path):
+        lines.append(line)
+        size += len(line)
+        if size > MAX_JSON_BYTES:
+            if start == "{":
+                return None
+            raise CatalogError(
+                f"{path} is one JSON list of over {MAX_JSON_BYTES:,} bytes; write one object a "
+                "line."
+            )
+    text = b"".join(lines).decode(encoding, "replace").lstrip("\ufeff")
+    decoder = json.JSONDecoder()
+    if start == "[":
+        values, rest = _list_values(text, decoder, name, quarantine)
+        return None if rest else iter(values)
+    values, at = [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return None
+        values.append(value)
+    if len(values) == 1:
+        _refuse_nested(path, values[0])
+    return iter(values)
+
+
+def _list_values(
+    text: str, decoder: json.JSONDecoder, name: str, quarantine: Quarantine
+) -> tuple[list[Any], bool]:
+    """Return the members of a list, and whether more than blanks stand behind it."""
+    values: list[Any] = []
+    blank = re.compile(r"\s*,?\s*")
+    at = text.index("[") + 1
+    while True:
+        found = blank.match(text, at)
+        assert found is not None
+        at = found.end()
+        if text[at : at + 1] == "]":
+            return values, bool(text[at + 1 :].strip())
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            if not values or not isinstance(values[0], Mapping):
+                return [], True
+            line = text.count("\n", 0, at) + 1
+            quarantine.add(
+                name,
+                len(values) + 1,
+                None,
+                "row",
+                "not JSON",
+                f"the list breaks off in line {line:,}, with its object {len(values) + 1:,}, and "
+                "nothing behind that is read; write it anew",
+            )
+            return values, False
+        values.append(value)
+
+
+def _refuse_nested(path: Path, value: Any) -> None:
+    """Raise CatalogError where the one object of a file holds a table and is no row of one."""
+    if (
+        not isinstance(value, Mapping)
+        or not value
+        or {"item_id", "id", "user"}
+        & {key for key, part in value.items() if not isinstance(part, (list, Mapping))}
+    ):
+        return
+    for key, rows in value.items():
+        if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and len(value) < 4:
+            raise CatalogError(
+                f"{path} is one JSON object whose {shown(key)} holds {len(rows):,} rows; write "
+                "that list alone, or one object a line."
+            )
+    if len(value) > 1 and all(isinstance(part, (list, Mapping)) for part in value.values()):
+        raise CatalogError(
+            f"{path} is one JSON object of columns; write one object a line (in pandas "
+            "`to_json(orient='records', lines=True)`)."
+        )
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -281,8 +424,13 @@ def _shards(folder: Path) -> list[Path]:
 def _read_shards(folder: Path) -> pl.DataFrame:
     frames = []
     for path in _shards(folder):
-        if path.suffix == ".arrow":  # as Dataset.save_to_disk of Hugging Face writes them
+        if path.suffix != ".arrow":
+            frames.append(read_parquet(path))
+            continue
+        try:  # as Dataset.save_to_disk of Hugging Face writes them
             frames.append(pl.read_ipc_stream(path))
-        else:
-            frames.append(pl.read_parquet(path, glob=False, hive_partitioning=False))
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+            raise CatalogError(
+                f"{path} cannot be read as a shard of a saved Hugging Face data set; write it anew."
+            ) from error
     return pl.concat(frames, how="diagonal_relaxed")

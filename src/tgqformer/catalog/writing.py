@@ -17,6 +17,7 @@ import polars as pl
 from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import decode_image, image_suffix
 from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
+from tgqformer.catalog.tables import table_files
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
 from tgqformer.files import atomic_path, write_bytes, write_text
@@ -58,9 +59,10 @@ def save_catalog(catalog: Catalog, folder: Path, *, format: str = "parquet") -> 
     for name, frame in frames.items():
         write_table(frame, folder / f"{name}{suffix}")
     for name in ("items", "pairs", "labels"):
-        for other in TABLE_SUFFIXES:
-            if other != suffix or name not in ("items", *frames):
-                (folder / f"{name}{other}").unlink(missing_ok=True)
+        written = folder / f"{name}{suffix}" if name in ("items", *frames) else None
+        for other in table_files(folder, name):
+            if written is None or not other.samefile(written):
+                other.unlink(missing_ok=True)
     catalog.root = folder.absolute()
 
 
@@ -76,7 +78,7 @@ def check_target(catalog: Catalog, folder: Path, mark: str) -> None:
     place = folder.resolve()  # "no/../such" is there as soon as "no" has been made
     if catalog.root is not None and place == catalog.root.resolve():
         raise ConfigError(f"{folder} is the catalog itself; name another folder to write to.")
-    held = any((place / f"items{suffix}").exists() for suffix in TABLE_SUFFIXES)
+    held = bool(table_files(place, "items"))
     if held and not (place / mark).exists():
         raise ConfigError(f"{folder} holds a catalog already; name another folder to write to.")
 

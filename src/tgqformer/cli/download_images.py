@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import json_option, print_json, quiet_option
+from tgqformer.cli.output import json_option, print_json, quarantine_option, quiet_option
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -37,12 +37,7 @@ if TYPE_CHECKING:
 @click.option("--max-side", type=int, help="Scale larger photos down to so many pixels.")
 @click.option("--retry-failed", is_flag=True, help="Try those again that failed before.")
 @click.option("--allow-private", is_flag=True, help="Also fetch from private and local addresses.")
-@click.option(
-    "--quarantine",
-    "table_path",
-    type=click.Path(path_type=Path),
-    help="Write what failed, item by item, to this .parquet, .jsonl or .csv file.",
-)
+@quarantine_option
 @quiet_option
 @json_option
 def download_images(

@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from tgqformer.cli.output import json_option, print_json, quiet_option
+from tgqformer.cli.output import (
+    SHOWN,
+    json_option,
+    print_json,
+    print_quarantine,
+    quarantine_option,
+    quiet_option,
+)
 
 # The keys of catalog.importers.IMPORTERS, which is too heavy to ask for a help text.
 KINDS = (
@@ -53,6 +60,7 @@ KINDS = (
     help='Then fetch the photos whose URLs the source holds; "tgqformer download-images OUT" does '
     "the same later, and has options.",
 )
+@quarantine_option
 @quiet_option
 @json_option
 def import_catalog(
@@ -64,6 +72,7 @@ def import_catalog(
     assignments: tuple[str, ...],
     options: bool,
     download_images: bool,
+    table_path: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -97,7 +106,11 @@ def import_catalog(
     if "progress" in known:
         values.setdefault("progress", not quiet)
     catalog = importer(source, out, **values)
-    told: dict[str, Any] = {}
+    left_out = catalog.quarantine
+    if table_path is not None:
+        left_out.save(table_path)
+    first = [rejection for _, rejection in zip(range(SHOWN), left_out)]
+    told: dict[str, Any] = {"rejections": first}
     if download_images:
         from tgqformer.cli.download_images import fetch
 
@@ -109,6 +122,7 @@ def import_catalog(
         return
     if not download_images:
         click.echo(f"Imported {catalog.summary()}")
+    print_quarantine(left_out)
     click.echo(f"Next: tgqformer validate {out}")
 
 

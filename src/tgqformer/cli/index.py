@@ -262,6 +262,11 @@ def _metadata(ids: list[str], catalog_path: Path | None) -> list[Metadata] | Non
     from tgqformer.retrieval.filters import Metadata, stock_of
 
     catalog = Catalog.load(catalog_path)
+    if ids and not any(item_id in catalog.index for item_id in ids):
+        raise StorageError(
+            f"item {ids[0]!r} has a vector and is not in {catalog_path}, nor is any other; name "
+            "the catalog that was embedded."
+        )
     known = []
     for item_id in ids:
         row = catalog.index.get(item_id)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tgqformer.retrieval.embeddings import Embeddings
     from tgqformer.retrieval.neighbours import Rules
 
-SHOWN_BY_MANY = 100  # a photo of more items than this is a placeholder and sets nothing apart
-
 
 @click.command(short_help="Write the nearest neighbours of every item.")
 @click.argument("embeddings", metavar="EMBEDDINGS", type=click.Path(path_type=Path))
@@ -105,7 +103,7 @@ def _rules(
             "embedded."
         )
     items: list[Item] = [catalog[catalog.index[name]] for name in stored.ids]
-    groups = photo_groups(items, placeholder_after=SHOWN_BY_MANY, progress=progress)
+    groups = photo_groups(items, progress=progress)
     if other_group:
         catalog.require_groups()
         places = [catalog.index[name] for name in stored.ids]

@@ -16,9 +16,18 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tgqformer.catalog.quarantine import Quarantine
+
+SHOWN = 20  # of what was left out
 WIDTH = 160  # of tables that go to no terminal
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+quarantine_option = click.option(
+    "--quarantine",
+    "table_path",
+    type=click.Path(path_type=Path),
+    help="Write what was left out, row by row, to this .parquet, .jsonl or .csv file.",
+)
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
 
 
@@ -55,6 +64,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         grid.add_row(*(cell(value) for value in row))
     show(grid)
+
+
+def print_quarantine(quarantine: Quarantine) -> None:
+    """Print what was left out: how often each rule was broken, and the first rows with reasons."""
+    if not len(quarantine):
+        return
+    table("Quarantined", ("rule", "count"), list(quarantine.counts().items()))
+    for _, rejection in zip(range(SHOWN), quarantine):
+        click.echo(f"  {rejection}".encode("utf-8", "backslashreplace").decode("utf-8"))
+    if len(quarantine) > SHOWN:
+        more = len(quarantine) - SHOWN
+        click.echo(f"  and {more:,} more; --quarantine FILE.csv writes them all")
 
 
 def facts(title: str, rows: Sequence[tuple[str, object]]) -> None:

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import facts, json_option, print_json, quiet_option, table
+from tgqformer.cli.output import (
+    facts,
+    json_option,
+    print_json,
+    print_quarantine,
+    quarantine_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
     from tgqformer.catalog.leaks import Leak, Promise
+    from tgqformer.catalog.photo_groups import Placeholder
 
-SHOWN = 20
 PRESET = "offline"
 
 
@@ -23,12 +30,7 @@ PRESET = "offline"
 @click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, as an error.")
 @click.option("--images/--no-images", default=True, help="Decode every photo.")
-@click.option(
-    "--quarantine",
-    "table_path",
-    type=click.Path(path_type=Path),
-    help="Write the quarantine table to this .parquet, .jsonl or .csv file.",
-)
+@quarantine_option
 @click.option(
     "--promise",
     type=click.Choice(["warm", "query", "cold"]),
@@ -53,7 +55,8 @@ def validate(
     """Read CATALOG, decode its photos, and tell what breaks a rule or leaks between the splits.
 
     Where the offline preset's text model is installed it also tells how many texts are longer than
-    that reads; this is no fault, and "long_texts" of --json is null where it is not installed.
+    that reads; this is no fault, and "long_texts" of --json is null where it is not installed. No
+    fault are columns that nothing reads, either, which are named with what each likely means.
 
     Exit code 0: all is well. 1: something was quarantined or leaks; the rest of the catalog is fit
     for use, as every command leaves out what is quarantined. 2: the catalog cannot be read, or,
@@ -61,6 +64,7 @@ def validate(
     """
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.leaks import check_leaks
+    from tgqformer.catalog.photo_groups import find_placeholders
 
     catalog = Catalog.load(
         catalog_path,
@@ -70,6 +74,7 @@ def validate(
         progress=not quiet,
     )
     catalog.require_items()
+    placeholders = find_placeholders(catalog.items, workers=workers)
     leaks = check_leaks(catalog, promise=promise, progress=not quiet)
     if table_path is not None:
         catalog.quarantine.save(table_path)
@@ -77,10 +82,17 @@ def validate(
     if as_json:
         rejected = catalog.quarantine.frame().to_dicts()
         print_json(
-            {**catalog.describe(), "rejections": rejected, "leaks": leaks, "long_texts": long}
+            {
+                **catalog.describe(),
+                "rejections": rejected,
+                "leaks": leaks,
+                "long_texts": long,
+                "unread_columns": catalog.unread,
+                "placeholders": placeholders,
+            }
         )
     else:
-        _print(catalog, leaks, long)
+        _print(catalog, leaks, long, placeholders)
     return 1 if len(catalog.quarantine) or leaks else 0
 
 
@@ -111,10 +123,15 @@ def _long_texts(items: Sequence[Item]) -> dict[str, Any] | None:
     return {"count": cut, "preset": PRESET, "max_tokens": tower.max_tokens}
 
 
-def _print(catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None) -> None:
-    told = catalog.describe()
+def _print(
+    catalog: Catalog,
+    leaks: list[Leak],
+    long: dict[str, Any] | None,
+    placeholders: list[Placeholder],
+) -> None:
+    counts = catalog.describe()
     rows: list[tuple[str, object]] = []
-    for name, value in told.items():
+    for name, value in counts.items():
         if name == "quarantine":
             continue
         shown = value
@@ -122,13 +139,15 @@ def _print(catalog: Catalog, leaks: list[Leak], long: dict[str, Any] | None) -> 
             shown = ", ".join(f"{split} {count:,}" for split, count in value.items())
         rows.append((name, shown))
     facts(f"{catalog.root}", rows)
-    if len(catalog.quarantine):
-        table("Quarantined", ("rule", "count"), list(catalog.quarantine.counts().items()))
-        for _, rejection in zip(range(SHOWN), catalog.quarantine):
-            click.echo(f"  {rejection}")
-        if len(catalog.quarantine) > SHOWN:
-            more = len(catalog.quarantine) - SHOWN
-            click.echo(f"  and {more:,} more; --quarantine FILE.csv writes them all")
+    print_quarantine(catalog.quarantine)
+    if catalog.unread:
+        told = ", ".join(map(str, catalog.unread))
+        click.echo(
+            f"Columns that nothing reads: {told}. Rename what is meant, or map it by `tgqformer "
+            "import table`."
+        )
+    for placeholder in placeholders:
+        click.echo(f"{placeholder}: a placeholder, which tells nothing of any one of them.")
     if long is not None and long["count"]:
         click.echo(
             f"{long['count']:,} of {len(catalog):,} texts have more than the {long['max_tokens']} "

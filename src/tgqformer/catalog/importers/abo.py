@@ -22,9 +22,9 @@ from typing import Any
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.groups import Groups
 from tgqformer.catalog.importers.parts import Split, finish, plain, read_entry
-from tgqformer.catalog.progress import byte_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.tables import json_lines, rows_table
+from tgqformer.catalog.text_files import byte_lines
 from tgqformer.errors import CatalogError, ConfigError
 
 _ATTRIBUTES = ("color", "material", "style", "pattern", "finish_type", "fabric_type", "item_shape")

@@ -23,9 +23,9 @@ from typing import Any
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.groups import Groups
 from tgqformer.catalog.importers.parts import Split, finish, photos_by_stem, plain
-from tgqformer.catalog.progress import byte_lines
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
+from tgqformer.catalog.text_files import byte_lines
 from tgqformer.errors import CatalogError, ConfigError
 
 _CATEGORY = ("masterCategory", "subCategory", "articleType")
