@@ -66,11 +66,6 @@ ITEM_FAULTS: dict[str, tuple[dict[str, object], str]] = {
 
 
 VALUE_FAULTS: dict[str, tuple[dict[str, object], str]] = {
-    "NaN price": (
-        {"price": float("nan")},
-        "price: the price is nan; a price is a finite number from 0 upward, so correct it or "
-        "leave it empty.",
-    ),
     "negative price": (
         {"price": -2.5},
         "price: the price is -2.5; a price is a finite number from 0 upward, so correct it or "
@@ -82,9 +77,15 @@ VALUE_FAULTS: dict[str, tuple[dict[str, object], str]] = {
         "leave it empty.",
     ),
     "price in words": (
-        {"price": "$9.99"},
-        "price: '$9.99' is no number; write digits and a point, with no currency sign, or leave it "
+        {"price": "3 for $10"},
+        "price: '3 for $10' is no price; write one amount, such as 49.90 or 49,90 €, or leave it "
         "empty.",
+    ),
+    "price of two readings": (
+        {"price": "€ 1.299"},
+        "price: '€ 1.299' is 1299 or 1.299, and nothing tells which; write 1299.00 or 1.2990, or "
+        "say at the import which mark stands before the fraction (--set decimal=point or "
+        "decimal=comma).",
     ),
     "lone surrogate": (
         {"title": "Cup \ud83d"},
@@ -121,9 +122,10 @@ VALUE_FAULTS: dict[str, tuple[dict[str, object], str]] = {
         "images/ and name it from there.",
     ),
     "image URL": (
-        {"images": ["https://shop.example/a.jpg"]},
-        "images: 'https://shop.example/a.jpg' is a URL; download the photo into the catalog's "
-        "folder and name the file.",
+        {"images": ["ftp://shop.example/a.jpg"]},
+        "images: 'ftp://shop.example/a.jpg' is a URL that is not read (read are http, https, s3, "
+        "s3a, gs, gcs, az, abfs, abfss); copy the photo into the catalog's folder and name the "
+        "file.",
     ),
     "image is a folder": (
         {"images": ["images"]},
@@ -155,11 +157,6 @@ PAIR_FAULTS: dict[str, tuple[dict[str, object], str]] = {
     "zero weight": (
         {"query_id": "fine", "target_id": "good", "weight": 0},
         "pairs row 2 ('fine'), weight: the weight is 0.0; a weight is a finite number over 0, so "
-        "correct it or leave it empty.",
-    ),
-    "NaN weight": (
-        {"query_id": "fine", "target_id": "good", "weight": float("nan")},
-        "pairs row 2 ('fine'), weight: the weight is nan; a weight is a finite number over 0, so "
         "correct it or leave it empty.",
     ),
     "weight in words": (

@@ -18,13 +18,17 @@ from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
+from tgqformer.catalog.values import is_missing, plain_text
 from tgqformer.errors import CatalogError, ImageError, StorageError
 
 FORMATS = ["parquet", "jsonl", "csv"]
 
-TEXT = st.text(max_size=20)
+# What stands for nothing, and HTML, do not come back as they were: test_values.py.
+TEXT = st.text(max_size=20).filter(
+    lambda text: text == "" or (plain_text(text) == text and not is_missing(text))
+)
 IDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12).filter(
-    lambda text: text.strip() != "" and ".." not in text
+    lambda text: text.strip() != "" and ".." not in text and not is_missing(text)
 )
 ITEMS = st.lists(
     st.builds(

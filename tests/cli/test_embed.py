@@ -185,3 +185,30 @@ def test_neighbors_by_the_catalogs_rules(
             assert groups[places[0]] != groups[places[1]]
     code, _, err = tgqformer("neighbors", embedded, "--out", tmp_path / "x", "--same-category")
     assert (code, "--catalog" in err) == (2, True)
+
+
+def test_variants_can_be_left_out_of_neighbours(
+    shop: Path, trained: Path, embedded: Path, tmp_path: Path, tgqformer, tgqformer_json
+) -> None:
+    ids = [item.item_id for item in Catalog.load(shop).items]
+    groups = {item_id: f"g{place // 5}" for place, item_id in enumerate(ids)}
+    rows = [{"item_id": item_id, "item_group_id": group} for item_id, group in groups.items()]
+    own = Catalog.from_rows([{"item_id": item_id} for item_id in ids], labels=rows)
+    own.save(tmp_path / "own")
+    rules = ["--catalog", tmp_path / "own", "--other-group"]
+    tgqformer_json("neighbors", embedded, "--out", tmp_path / "n.parquet", "-k", 9, *rules, "-q")
+    table = read_neighbours(tmp_path / "n.parquet")
+    for own_id, found in zip(table.ids, table.neighbours, strict=True):
+        assert len(found) == 9
+        assert groups[own_id] not in {groups[name] for name in found}
+    near = tgqformer_json("similar", trained, embedded, "--id", ids[7], "-k", 9, *rules)
+    place = table.ids.index(ids[7])
+    assert [entry["item_id"] for entry in near["neighbours"]] == table.neighbours[place]
+    tgqformer_json("index", "build", tmp_path / "store", embedded)
+    options = ["--id", ids[7], "-k", 9, "--exact", "--other-group-of", tmp_path / "own"]
+    found = tgqformer_json("index", "search", tmp_path / "store", *options)
+    assert [entry["item_id"] for entry in found["neighbours"]] == table.neighbours[place]
+    code, _, err = tgqformer(
+        "neighbors", embedded, "--out", tmp_path / "x", "--catalog", shop, "--other-group"
+    )
+    assert (code, "item_group_id" in err) == (2, True)

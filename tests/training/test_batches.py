@@ -109,6 +109,16 @@ def test_known_positives_by_hand():
             assert mask[i, j] == (a == b or (a, b) in pairs or (b, a) in pairs)
 
 
+def test_variants_are_no_negatives_of_one_another():
+    query, target = random_pairs(20, 12, seed=2)
+    groups = np.array([0, 0, 0, -1, -1, 3, 3, -1, 4, 5, 5, -1])
+    rows = np.arange(12)
+    alone = KnownPositives(query, target, 12).mask(rows)
+    same = (groups[:, None] == groups[None, :]) & (groups >= 0)[:, None]
+    assert np.array_equal(KnownPositives(query, target, 12, groups).mask(rows), alone | same)
+    assert np.array_equal(KnownPositives(query, target, 12, np.full(12, -1)).mask(rows), alone)
+
+
 def test_nothing_is_known_without_pairs():
     none = np.empty(0, dtype=np.int64)
     assert np.array_equal(KnownPositives(none, none, 5).mask(np.arange(5)), np.eye(5, dtype=bool))

@@ -12,19 +12,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.frames import no_items, read_source, table_of
 from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.catalog.labels import align_labels, in_pool
+from tgqformer.catalog.labels import GROUP, align_labels, group_codes, in_pool
 from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.summary import UnreadColumn, describe, summarise, unread_columns
-from tgqformer.catalog.tables import Table, find_table, read_table, rows_table
+from tgqformer.catalog.tables import Table, find_table
 from tgqformer.errors import CatalogError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Weights: TypeAlias = npt.NDArray[np.float32]
+Rows: TypeAlias = Any
+"""A DataFrame, an Arrow table, a Hugging Face Dataset, or an iterable of mappings."""
 
 
 class Catalog:
@@ -111,14 +114,11 @@ class Catalog:
         quarantine = Quarantine()
         source = find_table(root, "items")
         if source is None:
-            raise CatalogError(
-                f"{root} holds no items.parquet, items.jsonl or items.csv; write one, or make a "
-                "catalog with `tgqformer import` or `tgqformer storefront`."
-            )
-        tables = {"items": read_table(source, "items", quarantine)}
+            raise CatalogError(no_items(root))
+        tables = {"items": read_source(source, "items", quarantine)}
         for name in ("pairs", "labels"):
             if (source := find_table(root, name)) is not None:
-                tables[name] = read_table(source, name, quarantine)
+                tables[name] = read_source(source, name, quarantine)
         return cls.from_tables(
             tables,
             root.absolute(),
@@ -132,9 +132,9 @@ class Catalog:
     @classmethod
     def from_rows(
         cls,
-        items: Iterable[Mapping[str, Any]],
-        pairs: Iterable[Mapping[str, Any]] = (),
-        labels: Iterable[Mapping[str, Any]] | None = None,
+        items: Rows,
+        pairs: Rows = (),
+        labels: Rows | None = None,
         *,
         root: str | Path | None = None,
         strict: bool = False,
@@ -142,13 +142,14 @@ class Catalog:
         workers: int | None = None,
         progress: bool = False,
     ) -> Catalog:
-        """Build a catalog from any iterables of rows, such as Hugging Face datasets.
+        """Build a catalog from rows: data frames, Hugging Face data sets, or any iterables.
 
         Args:
-            items: mappings with item_id and, where known, title, brand, category, attributes,
-                price and images (paths, bytes, ``{"bytes", "path"}`` or Pillow images).
-            pairs: mappings with query_id, target_id and, where known, weight and split.
-            labels: mappings with item_id and anything else.
+            items: a DataFrame (pandas, polars), an Arrow table, a Dataset, or mappings, with
+                item_id and, where known, title, brand, category, attributes, price and images
+                (paths, addresses, bytes, ``{"bytes", "path"}`` or Pillow images).
+            pairs: the same with query_id, target_id and, where known, weight and split.
+            labels: the same with item_id and anything else.
             root: the folder that image paths are relative to and may not leave; without one they
                 are taken as they are.
             strict, check_images, workers, progress: as for `load`.
@@ -158,11 +159,11 @@ class Catalog:
         """
         quarantine = Quarantine()
         tables = {
-            "items": rows_table(enumerate(items, start=1), "items", quarantine),
-            "pairs": rows_table(enumerate(pairs, start=1), "pairs", quarantine),
+            "items": table_of(items, "items", quarantine),
+            "pairs": table_of(pairs, "pairs", quarantine),
         }
         if labels is not None:
-            tables["labels"] = rows_table(enumerate(labels, start=1), "labels", quarantine)
+            tables["labels"] = table_of(labels, "labels", quarantine)
         return cls.from_tables(
             tables,
             None if root is None else Path(root).absolute(),
@@ -263,6 +264,17 @@ class Catalog:
             return np.arange(len(self.items), dtype=np.int64)
         return np.flatnonzero(in_pool(self.labels["pool"], split)).astype(np.int64)
 
+    @cached_property
+    def groups(self) -> Indices:
+        """[N] a number for each item, equal for variants of one product; -1 for one without.
+
+        They are told by the label `item_group_id`.
+        """
+        known = self.labels is not None and GROUP in self.labels.columns
+        return group_codes(
+            self.labels[GROUP] if known and self.labels is not None else None, len(self)
+        )
+
     def with_pairs(self, pairs: Iterable[Pair] | pl.DataFrame) -> Catalog:
         """Return a catalog of the same items with other pairs."""
         return Catalog(self.items, pairs, self.labels, quarantine=self.quarantine, root=self.root)
@@ -275,6 +287,23 @@ class Catalog:
             if first is not None:
                 why = f": {self.quarantine.summary()}; {first}"
             raise CatalogError(f"The catalog {self._name()} has no items{why}")
+
+    def require_groups(self) -> None:
+        """Raise CatalogError where no item has a group."""
+        if not (self.groups >= 0).any():
+            raise CatalogError(
+                f"The catalog {self._name()} knows of no variants: its labels have no {GROUP!r}; "
+                "import it with --variants group, or add that column."
+            )
+
+    def group_members(self, item_id: str) -> set[str]:
+        """Return the ids of the variants of an item's product, itself among them; {} of a
+        stranger."""
+        row = self.index.get(item_id)
+        if row is None or self.groups[row] < 0:
+            return set() if row is None else {item_id}
+        same = np.flatnonzero(self.groups == self.groups[row])
+        return {self.items[place].item_id for place in same.tolist()}
 
     def require_pairs(self, split: str) -> None:
         """Raise CatalogError where the catalog has no pairs in a split."""

@@ -54,8 +54,9 @@ def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
     elif isinstance(values, list):
         values = [_whole(value) for value in values]
     if values is None:
-        return text_column(table, name, quarantine)
-    return text_column(replace(table, columns={**table.columns, name: values}), name, quarantine)
+        return text_column(table, name, quarantine, ids=True)
+    told = replace(table, columns={**table.columns, name: values})
+    return text_column(told, name, quarantine, ids=True)
 
 
 def _whole(value: Any) -> Any:

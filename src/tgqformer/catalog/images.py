@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from tgqformer.catalog.items import DrawnPhoto, ImageRef
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, RemotePhoto
 from tgqformer.errors import ImageError
 
 MAX_PIXELS = 64_000_000
@@ -41,6 +41,10 @@ def read_image_bytes(ref: ImageRef) -> bytes:
         return read_image_bytes(ref.source)
     if isinstance(ref, bytes):
         data = ref
+    elif isinstance(ref, RemotePhoto):
+        from tgqformer.catalog.remote import read_remote
+
+        data = read_remote(ref.address)
     else:
         try:
             status = ref.stat()

@@ -13,7 +13,7 @@ import polars as pl
 from tgqformer.catalog.columns import (
     attribute_column,
     image_column,
-    number_column,
+    price_column,
     require_columns,
     text_column,
 )
@@ -23,6 +23,8 @@ from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import Table
+from tgqformer.catalog.text import STOCK
+from tgqformer.catalog.values import MISSING_TEXTS, is_missing, plain_text, read_stock
 
 MAX_ID_CHARS = 512
 """Ids become keys of stores and parts of URLs, which have such limits."""
@@ -38,6 +40,12 @@ def id_fault(item_id: str) -> tuple[str, str] | None:
     """Return (rule, reason) where a text cannot be an item's id, None where it can."""
     if not item_id.strip():
         return "missing id", "the id is empty; give every item an id of its own"
+    if is_missing(item_id):
+        return (
+            "missing id",
+            f"the id is {shown(item_id)}, which stands for a missing value; give every item an id "
+            "of its own",
+        )
     if len(item_id) > MAX_ID_CHARS:
         return (
             "id too long",
@@ -75,11 +83,15 @@ def check_items(
         {
             "row": table.rows,
             "item_id": id_column(table, "item_id", quarantine),
-            **{name: text_column(table, name, quarantine) for name in _TEXTS},
-            "price": number_column(table, "price", quarantine),
+            **{name: _plain(text_column(table, name, quarantine)) for name in _TEXTS},
+            "price": price_column(table, quarantine),
         }
     )
     attributes = attribute_column(table, quarantine)
+    for entry in attributes:
+        stock = read_stock(entry.get(STOCK))
+        if stock is not None:
+            entry[STOCK] = "true" if stock else "false"
     sources = image_column(table, quarantine)
     keep = _keep_ids(frame, quarantine) & _keep_lengths(frame, attributes, quarantine)
     prices = _prices(frame, keep, quarantine)
@@ -98,11 +110,19 @@ def check_items(
     return items, rows
 
 
+def _plain(texts: pl.Series) -> pl.Series:
+    """Return texts without tags and entities of HTML."""
+    marked = np.flatnonzero(texts.str.contains("[<&]").to_numpy())
+    if not len(marked):
+        return texts
+    return texts.scatter(marked, [plain_text(text) for text in texts.gather(marked).to_list()])
+
+
 def _keep_ids(frame: pl.DataFrame, quarantine: Quarantine) -> Mask:
     """Return which rows have an id that is well formed and stands there for the first time."""
     ids = frame["item_id"]
     suspect = (
-        (ids.str.strip_chars() == "")
+        (ids.str.strip_chars().is_in(list(MISSING_TEXTS)))
         | (ids.str.len_chars() > MAX_ID_CHARS)
         | ids.str.contains(_CONTROL.pattern)
         | ids.str.contains("..", literal=True)
@@ -156,6 +176,14 @@ def _keep_lengths(
     return keep
 
 
+def price_fault(price: float) -> str:
+    """Return why a number that is negative or not finite is no price."""
+    return (
+        f"the price is {price:g}; a price is a finite number from 0 upward, so correct it or leave "
+        "it empty"
+    )
+
+
 def _prices(frame: pl.DataFrame, keep: Mask, quarantine: Quarantine) -> pl.Series:
     """Return the prices with null for those that are no amount of money."""
     prices = frame["price"]
@@ -168,8 +196,7 @@ def _prices(frame: pl.DataFrame, keep: Mask, quarantine: Quarantine) -> pl.Serie
             frame["item_id"][i],
             "price",
             "bad price",
-            f"the price is {values[i]:g}; a price is a finite number from 0 upward, so correct it "
-            "or leave it empty",
+            price_fault(float(values[i])),
             CLEARED,
         )
     return pl.select(pl.when(pl.Series(bad)).then(None).otherwise(prices)).to_series()

@@ -20,7 +20,7 @@ class DrawnPhoto(ABC):
         recipe: how; the same recipe draws the same picture, and is part of its identity.
     """
 
-    source: Path | bytes
+    source: Path | bytes | RemotePhoto
     recipe: str
 
     @abstractmethod
@@ -28,8 +28,23 @@ class DrawnPhoto(ABC):
         """The picture, from the decoded source; both RGB."""
 
 
-ImageRef: TypeAlias = Path | bytes | DrawnPhoto
-"""A photo: an absolute path, the encoded bytes of a file, or one that is drawn from either."""
+@dataclass(frozen=True, slots=True)
+class RemotePhoto:
+    """A photo that is read from its address whenever it is needed (catalog/remote.py).
+
+    Attributes:
+        address: ``s3://bucket/a.jpg``, ``gs://...``, ``https://...``; what lies there is taken to
+            stay the same.
+    """
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+
+ImageRef: TypeAlias = Path | bytes | DrawnPhoto | RemotePhoto
+"""A photo: an absolute path, the encoded bytes of a file, an address, or one drawn from another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.ids import Twins
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.errors import CatalogError
+
+GROUP = "item_group_id"
+"""The label that variants of one product share, as Google's and Meta's feeds name it."""
 
 
 def align_labels(
@@ -75,3 +79,13 @@ def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
     """Return which items belong to a split's pool; null means every pool, "" none."""
     names = pool.cast(pl.String).fill_null(split).str.split(",")
     return names.list.eval(pl.element().str.strip_chars()).list.contains(split).to_numpy()
+
+
+def group_codes(groups: pl.Series | None, items: int) -> npt.NDArray[np.int64]:
+    """Return [N] a number for each item, equal where their groups are; -1 for an item without."""
+    if groups is None:
+        return np.full(items, -1, dtype=np.int64)
+    names = as_text(groups)
+    known = names.fill_null("") != ""
+    codes = names.rank("dense").cast(pl.Int64)
+    return pl.select(pl.when(known).then(codes).otherwise(-1)).to_series().fill_null(-1).to_numpy()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tgqformer.catalog.images import image_key
-from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
 from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
 
 PLACEHOLDER_AFTER = 100
 """A photo that more items than this carry ("no image yet", a brand's logo) says nothing of any one
@@ -61,6 +66,8 @@ def find_placeholders(items: Sequence[Item], *, workers: int | None = None) -> l
 def _name(ref: ImageRef) -> str:
     if isinstance(ref, DrawnPhoto):
         return _name(ref.source)
+    if isinstance(ref, RemotePhoto):
+        return ref.address
     return f"a photo of {len(ref):,} bytes" if isinstance(ref, bytes) else Path(ref).name
 
 
@@ -110,6 +117,25 @@ def _carriers(
     return {key: list(group) for key, group in carriers.items()}
 
 
+def product_groups(catalog: Catalog, *, progress: bool = False) -> npt.NDArray[np.int64]:
+    """Return [N] equal for items of one product: the same photos, or variants of one group."""
+    return with_variants(photo_groups(catalog.items, progress=progress), catalog.groups)
+
+
+def with_variants(
+    groups: npt.NDArray[np.int64], variants: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return [N] groups joined wherever items share a variant group; -1 there joins nothing."""
+    if not (variants >= 0).any():
+        return groups
+    members: dict[tuple[str, int], list[int]] = {}
+    for row, (group, variant) in enumerate(zip(groups.tolist(), variants.tolist())):
+        members.setdefault(("photo", group), []).append(row)
+        if variant >= 0:
+            members.setdefault(("variant", variant), []).append(row)
+    return _components(len(groups), [rows for rows in members.values() if len(rows) > 1])
+
+
 def _components(size: int, groups: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
     """Number 0..size-1 by the lowest member of the component that the groups put each into."""
     parent = list(range(size))
@@ -132,6 +158,8 @@ def _size(ref: ImageRef) -> int:
         return _size(ref.source)
     if isinstance(ref, bytes):
         return len(ref)
+    if isinstance(ref, RemotePhoto):
+        return -1
     try:
         return os.stat(ref).st_size
     except (OSError, ValueError):
@@ -139,6 +167,8 @@ def _size(ref: ImageRef) -> int:
 
 
 def _digest(ref: ImageRef) -> bytes | None:
+    if isinstance(ref, RemotePhoto):  # by its address: nothing is fetched to compare
+        return hashlib.sha256(ref.address.encode("utf-8", "surrogatepass")).digest()
     try:
         return bytes.fromhex(image_key(ref))
     except ImageError:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tgqformer.catalog.columns import ImageSource
 from tgqformer.catalog.images import decode_image
-from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.items import ImageRef, Item, RemotePhoto
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
+from tgqformer.catalog.remote import address_fault, scheme_of
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
 
-_URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 _DRIVE = re.compile(r"^[a-zA-Z]:[\\/]")
 
 
@@ -33,8 +33,8 @@ class PhotoFolder:
         self._listed: dict[str, frozenset[str] | None] = {}
         self._prefix: dict[str, str] = {}
 
-    def find(self, name: str) -> Path | tuple[str, str]:
-        """Return the absolute path of a photo, or (rule, reason) where it may not be used."""
+    def find(self, name: str) -> Path | RemotePhoto | tuple[str, str]:
+        """Return a photo's absolute path or address, (rule, reason) where it may not be used."""
         # A folder that was listed is sound, and so is every name in the list.
         head, _, base = name.rpartition("/")
         names = self._listed.get(head)
@@ -45,12 +45,8 @@ class PhotoFolder:
                 "bad image path",
                 f"the path {shown(name)} holds a NUL character; rename the file",
             )
-        if _URL.match(name):
-            return (
-                "image is a URL",
-                f"{shown(name)} is a URL; download the photo into the catalog's folder and name "
-                "the file",
-            )
+        if scheme_of(name) is not None:
+            return address_fault(name) or RemotePhoto(name)
         if self._root is not None:
             if os.path.isabs(name) or _DRIVE.match(name) or ".." in name.split("/"):
                 return self._outside(name)

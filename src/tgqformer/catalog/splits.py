@@ -20,7 +20,7 @@ import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.pair_rules import SPLITS
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photo_groups import product_groups
 from tgqformer.errors import CatalogError, ConfigError
 
 _TRAIN, _VAL, _TEST = range(3)
@@ -43,7 +43,7 @@ def split_random(
     Raises:
         ConfigError: the shares are no shares.
     """
-    groups = photo_groups(catalog.items, progress=progress)
+    groups = product_groups(catalog, progress=progress)
     table = catalog.pair_table
     queries = groups[table["query"].to_numpy()]
     window = _draw(groups, groups[np.unique(table["query"].to_numpy())], val, test, seed)
@@ -64,7 +64,7 @@ def split_cold(
     Raises:
         ConfigError: the shares are no shares.
     """
-    groups = photo_groups(catalog.items, progress=progress)
+    groups = product_groups(catalog, progress=progress)
     table = catalog.pair_table
     window = _draw(groups, groups, val, test, seed)
     query = window[groups[table["query"].to_numpy()]]
@@ -108,7 +108,7 @@ def split_by_time(
         )
     cuts = time_cuts(moments, val=val, test=test)
     own = np.searchsorted(cuts, moments, side="right")
-    groups = photo_groups(catalog.items, progress=progress)
+    groups = product_groups(catalog, progress=progress)
     if not new_queries:
         return _with_splits(catalog, groups, own)
     queries = groups[table["query"].to_numpy()]

@@ -18,7 +18,10 @@ from tgqformer.errors import ConfigError
 _T = TypeVar("_T")
 
 TEXT_FIELDS = ("title", "brand", "category", "attributes")
-"""What an item's text may be made of, in reading order. The id and the price are never shown."""
+"""What an item's text may be made of, in reading order. Id, price and stock are never shown."""
+
+STOCK = "in_stock"
+"""The attribute that a store filters by. No model reads it: it changes from hour to hour."""
 
 MAX_CHARS = 1_000
 """Enough for some 250 word pieces, twice what the text towers in use read."""
@@ -93,6 +96,8 @@ def item_text(
             parts.append(f"{name}: {value}" if value else "")
         elif name == "attributes":
             for key, raw in item.attributes.items():
+                if key == STOCK:
+                    continue
                 value = clean_text(raw, max_chars=max_chars)
                 if value:
                     parts.append(f"{clean_text(key, max_chars=max_chars)}: {value}")

@@ -16,7 +16,7 @@ import polars as pl
 
 from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import decode_image, image_suffix
-from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
 from tgqformer.catalog.tables import table_files
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
@@ -127,6 +127,8 @@ class _PhotoWriter:
             if not (self._root / name).exists():
                 write_bytes(self._root / name, ref)
             return name
+        if isinstance(ref, RemotePhoto):
+            return ref.address
         # Text, not Path: it is ten times as fast, and there may be millions.
         told = str(ref)
         head, base = os.path.split(os.path.realpath(told) if os.path.islink(told) else told)
@@ -211,6 +213,7 @@ def _write_items(
     maps = [_sound(item.attributes) for item in items]
     if path.suffix == ".csv":
         told = [
+            pl.Series("price", [_amount(item.price) for item in items], pl.String),
             pl.Series("attributes", [_json(entry) if entry else "" for entry in maps], pl.String),
             pl.Series(
                 "images",
@@ -223,6 +226,14 @@ def _write_items(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row, entry in zip(frame.iter_rows(named=True), maps):
             file.write(_json({**row, "attributes": entry}) + "\n")
+
+
+def _amount(price: float | None) -> str | None:
+    """A price that reads as itself: 1.299 could be 1299, and 1.2990 could not."""
+    if price is None:
+        return None
+    text = repr(float(price))
+    return f"{text}0" if len(text.partition(".")[2]) == 3 and "e" not in text else text
 
 
 def _lists(flat: pl.Series, lengths: Sequence[int]) -> pl.Series:

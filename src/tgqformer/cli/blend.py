@@ -91,7 +91,14 @@ def blend(
     assert best is not None
     together = co_engaged(engagement, by)
     mixed = Blend(vectors, together, engagement.seen, best)
-    rules = rules_of(stored, catalog, catalog_path, same_category, other_brand, not quiet)
+    rules = rules_of(
+        stored,
+        catalog,
+        catalog_path,
+        same_category=same_category,
+        other_brand=other_brand,
+        progress=not quiet,
+    )
     write_table(stored, out, k, rules=rules, blend=mixed, quiet=quiet)
     if figure is not None and fit is not None:
         write_text(figure, blending.blend_figure(fit))

@@ -19,7 +19,18 @@ from tgqformer.cli.output import (
 )
 
 # The keys of catalog.importers.IMPORTERS, which is too heavy to ask for a help text.
-KINDS = ("table", "amazon2018", "amazon2023", "abo", "myntra", "grocery")
+KINDS = (
+    "table",
+    "shopify",
+    "google-merchant",
+    "woocommerce",
+    "huggingface",
+    "amazon2018",
+    "amazon2023",
+    "abo",
+    "myntra",
+    "grocery",
+)
 
 
 @click.command("import", short_help="Import a catalog from another layout.")
@@ -31,7 +42,13 @@ KINDS = ("table", "amazon2018", "amazon2023", "abo", "myntra", "grocery")
     "columns",
     multiple=True,
     metavar="OURS=THEIRS",
-    help="For table: which column holds a field, as in --column title=product_name.",
+    help="For table and huggingface: which column holds a field, as in --column title=name.",
+)
+@click.option(
+    "--variants",
+    type=click.Choice(["one-item", "group"]),
+    help="What becomes of the variants of a product: one item with all photos, or items of one "
+    "group, which are no negatives of one another in training.",
 )
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of this KIND."
@@ -51,6 +68,7 @@ def import_catalog(
     source: Path | None,
     out: Path | None,
     columns: tuple[str, ...],
+    variants: str | None,
     assignments: tuple[str, ...],
     options: bool,
     download_images: bool,
@@ -61,12 +79,16 @@ def import_catalog(
     """Read SOURCE, which has the layout KIND, and write it as a catalog into the folder OUT.
 
     \b
-    table       a CSV, JSONL or Parquet file, with a column map
-    amazon2018  Amazon Reviews 2018: metadata with also_buy and also_view
-    amazon2023  Amazon Reviews 2023: metadata with bought_together
-    abo         Amazon Berkeley Objects: listings and images
-    myntra      styles.csv beside images/
-    grocery     the Grocery Store data set, in its authors' layout
+    table            a CSV, JSONL or Parquet file, with a column map
+    shopify          Shopify's export of products (CSV)
+    google-merchant  a feed for Google Merchant Center, TSV or XML
+    woocommerce      WooCommerce's export of products (CSV)
+    huggingface      a data set as save_to_disk or the hub keeps it
+    amazon2018       Amazon Reviews 2018: metadata with also_buy and also_view
+    amazon2023       Amazon Reviews 2023: metadata with bought_together
+    abo              Amazon Berkeley Objects: listings and images
+    myntra           styles.csv beside images/
+    grocery          the Grocery Store data set, in its authors' layout
     """
     from tgqformer.catalog.importers import IMPORTERS
 
@@ -78,6 +100,8 @@ def import_catalog(
     if source is None or out is None:
         raise click.UsageError(f"import {kind} needs SOURCE and OUT")
     given = [*assignments, *(f"columns.{column}" for column in columns)]
+    if variants is not None:
+        given.append(f"variants={variants}")
     values = parse(kind, known, given)
     if "progress" in known:
         values.setdefault("progress", not quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 @click.option("--min-price", type=float)
 @click.option("--max-price", type=float)
 @click.option("--in-stock/--out-of-stock", "in_stock", default=None, help="Known to be so.")
+@click.option(
+    "--other-group-of",
+    "catalog_path",
+    metavar="CATALOG",
+    type=click.Path(path_type=Path),
+    help="No variants of the same product, as this catalog groups them.",
+)
 @click.option("--precision", type=click.Choice(["float32", "int8"]), default="float32")
 @click.option("--exact", is_flag=True, help="Leave the sidecar aside.")
 @json_option
@@ -41,6 +49,7 @@ def search(
     min_price: float | None,
     max_price: float | None,
     in_stock: bool | None,
+    catalog_path: Path | None,
     precision: str,
     exact: bool,
     as_json: bool,
@@ -57,14 +66,25 @@ def search(
 
     where = Filter(categories, brands, min_price, max_price, in_stock)
     opened = open_index(store, precision="int8" if precision == "int8" else "float32")
+    width, apart = k, dict[str, set[str]]()
     if item_id is not None:
-        answers = {item_id: opened.similar(item_id, k, where, exact=exact)}
+        if catalog_path is not None:
+            apart = _variants(catalog_path, [item_id])
+            width = k + len(apart[item_id])
+        answers = {item_id: opened.similar(item_id, width, where, exact=exact)}
     else:
         from tgqformer.retrieval.embeddings import read_embeddings
 
         asked = read_embeddings(embeddings or Path())
-        found = opened.search(asked.as_float32(), k, where, exclude=asked.ids, exact=exact)
+        if catalog_path is not None:
+            apart = _variants(catalog_path, asked.ids)
+            width = k + max(map(len, apart.values()), default=0)
+        found = opened.search(asked.as_float32(), width, where, exclude=asked.ids, exact=exact)
         answers = dict(zip(asked.ids, found))
+    answers = {
+        query: [near for near in line if near.item_id not in apart.get(query, ())][:k]
+        for query, line in answers.items()
+    }
     titles = _titles(opened, [near.item_id for line in answers.values() for near in line])
     entries = [
         {
@@ -84,6 +104,15 @@ def search(
         return
     columns = ["query_id", "rank", "item_id", "score", "title"]
     table(f"Neighbours in {store}", columns, [[entry[c] for c in columns] for entry in entries])
+
+
+def _variants(catalog_path: Path, ids: Sequence[str]) -> dict[str, set[str]]:
+    """For each item the ids of its product's variants."""
+    from tgqformer.catalog.catalog import Catalog
+
+    catalog = Catalog.load(catalog_path)
+    catalog.require_groups()
+    return {item_id: catalog.group_members(item_id) for item_id in ids}
 
 
 def _titles(opened: VectorStore, ids: list[str]) -> dict[str, str]:

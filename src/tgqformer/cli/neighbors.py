@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--same-category", is_flag=True, help="Only items of the same category.")
 @click.option("--other-brand", is_flag=True, help="No items of the same brand.")
+@click.option("--other-group", is_flag=True, help="No variants of the same product.")
 @click.option(
     "--relevance",
     default=1.0,
@@ -52,6 +53,7 @@ def neighbors(
     catalog_path: Path | None,
     same_category: bool,
     other_brand: bool,
+    other_group: bool,
     relevance: float,
     prior: float | None,
     quiet: bool,
@@ -62,8 +64,10 @@ def neighbors(
     EMBEDDINGS is the file or folder that "tgqformer embed" wrote. The table has a row for each
     item: item_id, neighbours and scores. A search that was stopped goes on with the same command.
     """
-    if (same_category or other_brand or prior is not None) and catalog_path is None:
-        raise click.UsageError("--same-category, --other-brand and --blend need --catalog")
+    if (same_category or other_brand or other_group or prior is not None) and catalog_path is None:
+        raise click.UsageError(
+            "--same-category, --other-brand, --other-group and --blend need --catalog"
+        )
     if prior is not None and relevance < 1:
         raise click.UsageError("--blend goes with --relevance 1 alone; leave one of them out")
 
@@ -82,7 +86,15 @@ def neighbors(
             engagement = Engagement.from_pairs(catalog)
             together = co_engaged(engagement)
             blend = Blend(stored.as_float32(), together, engagement.seen, prior)
-        rules = rules_of(stored, catalog, catalog_path, same_category, other_brand, not quiet)
+        rules = rules_of(
+            stored,
+            catalog,
+            catalog_path,
+            same_category=same_category,
+            other_brand=other_brand,
+            other_group=other_group,
+            progress=not quiet,
+        )
     write_table(stored, out, k, rules=rules, relevance=relevance, blend=blend, quiet=quiet)
     if as_json:
         print_json({"path": out, "items": len(stored.ids), "k": k, "bytes": out.stat().st_size})
@@ -131,12 +143,14 @@ def rules_of(
     stored: Embeddings,
     catalog: Catalog,
     path: Path,
+    *,
     same_category: bool,
     other_brand: bool,
-    progress: bool,
+    other_group: bool = False,
+    progress: bool = False,
 ) -> Rules:
     """What may be a neighbour of what: never an item that shows the same photo."""
-    from tgqformer.catalog.photo_groups import photo_groups
+    from tgqformer.catalog.photo_groups import photo_groups, with_variants
     from tgqformer.errors import StorageError
     from tgqformer.retrieval.neighbours import Rules, text_codes
 
@@ -148,6 +162,10 @@ def rules_of(
         )
     items: list[Item] = [catalog[catalog.index[name]] for name in stored.ids]
     groups = photo_groups(items, progress=progress)
+    if other_group:
+        catalog.require_groups()
+        places = [catalog.index[name] for name in stored.ids]
+        groups = with_variants(groups, catalog.groups[places])
     return Rules(
         apart=groups,
         other=text_codes([item.brand for item in items])[1] if other_brand else None,

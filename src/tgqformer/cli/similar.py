@@ -10,6 +10,7 @@ import click
 from tgqformer.cli.output import json_option, print_json, table
 
 if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.protocols import Vectors
 
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Show the titles and categories of this catalog.",
 )
+@click.option(
+    "--other-group", is_flag=True, help="With --id and --catalog: no variants of the same product."
+)
 @json_option
 def similar(
     run: Path,
@@ -35,6 +39,7 @@ def similar(
     image: Path | None,
     k: int,
     catalog_path: Path | None,
+    other_group: bool,
     as_json: bool,
 ) -> None:
     """Show the K items of EMBEDDINGS nearest to one item, by exact search.
@@ -46,6 +51,10 @@ def similar(
     if (item_id is not None) == new:
         raise click.UsageError("give either --id, or --title and/or --image of a new item")
 
+    if other_group and (item_id is None or catalog_path is None):
+        raise click.UsageError("--other-group needs --id and --catalog")
+
+    from tgqformer.catalog.catalog import Catalog
     from tgqformer.cli.runs import check_same_model
     from tgqformer.retrieval.embeddings import read_embeddings
     from tgqformer.retrieval.exact import ExactIndex
@@ -53,16 +62,22 @@ def similar(
     stored = read_embeddings(embeddings)
     again = f"run `tgqformer embed {run} CATALOG --out {embeddings}` again"
     check_same_model(run, stored.metadata.get("model"), embeddings, again)
+    catalog = None if catalog_path is None else Catalog.load(catalog_path)
     index = ExactIndex(stored.ids, stored.as_float32())
     if item_id is not None:
-        found = [(entry.item_id, entry.score) for entry in index.similar(item_id, k)]
+        apart: set[str] = set()
+        if catalog is not None and other_group:
+            catalog.require_groups()
+            apart = catalog.group_members(item_id)
+        near = index.similar(item_id, k + len(apart))
+        found = [(entry.item_id, entry.score) for entry in near if entry.item_id not in apart][:k]
     else:
         query = _embed_new(run, title or "", image, stored.dims)
         scores, rows = index.search(query, k)
         found = [
             (stored.ids[row], float(score)) for row, score in zip(rows[0], scores[0]) if row >= 0
         ]
-    _print(item_id, found, catalog_path, as_json)
+    _print(item_id, found, catalog, as_json)
 
 
 def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
@@ -83,17 +98,14 @@ def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
 def _print(
     item_id: str | None,
     found: list[tuple[str, float]],
-    catalog_path: Path | None,
+    catalog: Catalog | None,
     as_json: bool,
 ) -> None:
     entries: list[dict[str, object]] = [
         {"rank": rank, "item_id": name, "score": score}
         for rank, (name, score) in enumerate(found, start=1)
     ]
-    if catalog_path is not None:
-        from tgqformer.catalog.catalog import Catalog
-
-        catalog = Catalog.load(catalog_path)
+    if catalog is not None:
         for entry in entries:
             row = catalog.index.get(str(entry["item_id"]))
             item = None if row is None else catalog[row]
@@ -102,6 +114,6 @@ def _print(
     if as_json:
         print_json({"item_id": item_id, "neighbours": entries})
         return
-    columns = ["rank", "item_id", "score", *(["title", "category"] if catalog_path else [])]
+    columns = ["rank", "item_id", "score", *(["title", "category"] if catalog is not None else [])]
     name = f"Neighbours of {item_id}" if item_id is not None else "Neighbours of the new item"
     table(name, columns, [[entry[column] for column in columns] for entry in entries])

@@ -78,7 +78,7 @@ def train_mllm(
     catalog.require_pairs("train")
     query, target, _ = catalog.pair_indices("train")
     batches = PairBatches(query, target, training.batch_size, training.seed)
-    known = KnownPositives(query, target, len(catalog))
+    known = KnownPositives(query, target, len(catalog), catalog.groups)
     batches.batch(0)  # pairs that cannot fill a batch are refused before anything slow
     embedder = MLLMEmbedder.from_config(config, device=device, seed=training.seed)
     started = time.time()

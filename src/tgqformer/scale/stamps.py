@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tgqformer.catalog.items import DrawnPhoto
+from tgqformer.catalog.items import DrawnPhoto, RemotePhoto
 from tgqformer.retrieval.embeddings import STAMP_BYTES
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def _state(ref: ImageRef) -> str:
         return f"{_state(ref.source)}\0{ref.recipe}"
     if isinstance(ref, bytes):
         return hashlib.sha256(ref).hexdigest()
+    if isinstance(ref, RemotePhoto):
+        return ref.address
     try:
         status = ref.stat()
         return f"{ref.name}\0{status.st_size}\0{status.st_mtime_ns}"

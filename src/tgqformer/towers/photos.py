@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tgqformer.catalog.images import drawn_key, image_key
-from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
+from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
 from tgqformer.errors import ImageError
 
 
@@ -28,7 +28,7 @@ class PhotoBook:
     def __init__(self, max_images: int) -> None:
         self.max_images = max_images
         self.broken: dict[bytes, str] = {}
-        self._keys: dict[tuple[Path, int, int], bytes] = {}
+        self._keys: dict[tuple[Path | RemotePhoto, int, int], bytes] = {}
 
     def photos(
         self, item: Item, problems: list[BrokenImage] | None = None
@@ -67,11 +67,14 @@ class PhotoBook:
             return bytes.fromhex(drawn_key(self.key(ref.source).hex(), ref.recipe))
         if isinstance(ref, bytes):
             return bytes.fromhex(image_key(ref))
-        try:
-            status = ref.stat()
-        except (OSError, ValueError):
-            return bytes.fromhex(image_key(ref))  # says in a sentence what is wrong
-        known = (ref, status.st_mtime_ns, status.st_size)
+        if isinstance(ref, RemotePhoto):
+            known: tuple[Path | RemotePhoto, int, int] = (ref, 0, 0)
+        else:
+            try:
+                status = ref.stat()
+            except (OSError, ValueError):
+                return bytes.fromhex(image_key(ref))  # says in a sentence what is wrong
+            known = (ref, status.st_mtime_ns, status.st_size)
         key = self._keys.get(known)
         if key is None:
             key = self._keys[known] = bytes.fromhex(image_key(ref))

@@ -136,15 +136,24 @@ class PairBatches:
 
 
 class KnownPositives:
-    """Which items are known to belong together, in either direction."""
+    """Which items are known to belong together, in either direction: no negatives of one another.
 
-    def __init__(self, query: Index, target: Index, items: int) -> None:
+    Args:
+        query, target: [M] item rows of the training pairs.
+        items: N.
+        groups: [N] equal for variants of one product, -1 for an item without (`Catalog.groups`).
+    """
+
+    def __init__(
+        self, query: Index, target: Index, items: int, groups: Index | None = None
+    ) -> None:
         self.items = items
+        self.groups = groups if groups is not None and (groups >= 0).any() else None
         codes = np.concatenate([query * items + target, target * items + query])
         self.codes = np.unique(codes)
 
     def mask(self, rows: Index) -> Mask:
-        """[M] item rows -> [M, M] bool: the same item, or a known pair."""
+        """[M] item rows -> [M, M] bool: the same item, a known pair, or variants of one product."""
         grid = rows[:, None] * self.items + rows[None, :]
         place = np.searchsorted(self.codes, grid.ravel()).clip(max=max(len(self.codes) - 1, 0))
         found = (
@@ -153,4 +162,7 @@ class KnownPositives:
             else np.zeros_like(grid, dtype=bool)
         )
         known: Mask = found | (rows[:, None] == rows[None, :])
+        if self.groups is not None:
+            codes = self.groups[rows]
+            known |= (codes[:, None] == codes[None, :]) & (codes >= 0)[:, None]
         return known

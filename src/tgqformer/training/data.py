@@ -71,7 +71,7 @@ class StepDataset(Dataset[StepBatch]):
         self.batches = PairBatches(
             query, target, config.batch_size, config.seed, own=self.own_pairs, items=len(catalog)
         )
-        self.known = KnownPositives(query, target, len(catalog))
+        self.known = KnownPositives(query, target, len(catalog), catalog.groups)
         forms = [catalog.items, *self.views.views]
         self.texts = [[embedder.text(item) for item in items] for items in forms]
         """texts[form][row]: form 0 is the item itself, the others are its views."""

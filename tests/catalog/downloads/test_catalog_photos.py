@@ -76,6 +76,34 @@ def test_fetching_again_changes_nothing(
     assert dict(server.asked) == asked
 
 
+def test_a_changed_rule_tries_again(
+    server: Server, metadata: Path, tmp_path: Path, config: Config
+) -> None:
+    shop = tmp_path / "shop"
+    import_amazon2018(metadata, shop, split="none")
+    _, refused = download_catalog_images(shop, config(allow_private=False))
+    assert refused.counts() == {"private address": 2}
+    _, again = download_catalog_images(shop, config(allow_private=False))
+    assert (again.given_up, len(again.failures)) == (2, 2)
+    _, small = download_catalog_images(shop, config(max_bytes=10))
+    assert small.counts() == {"too many bytes": 1, "HTTP 404": 1}
+    assert small.given_up == 0
+    _, found = download_catalog_images(shop, config())
+    assert (found.fetched, found.counts(), found.given_up) == (1, {"HTTP 404": 1}, 1)
+
+
+@pytest.mark.parametrize("between", [", ", ",", "|", ";", "\n"])
+def test_a_text_of_several_urls_is_several_photos(
+    server: Server, tmp_path: Path, config: Config, between: str
+) -> None:
+    urls = [f"{server.url}/ok/w_1,h_2", f"{server.url}/ok/b"]
+    rows = [{"item_id": "a", "Images": between.join(urls)}]
+    Catalog.from_rows([{"item_id": "a"}], labels=rows).save(tmp_path)
+    catalog, found = download_catalog_images(tmp_path, config(), column="Images", per_item=4)
+    assert (found.fetched, len(catalog[0].images)) == (2, 2)
+    assert set(server.asked) == {"/ok/w_1,h_2", "/ok/b"}
+
+
 def test_only_paired_items_and_only_some(
     server: Server, metadata: Path, tmp_path: Path, config: Config
 ) -> None:

@@ -65,6 +65,7 @@ def test_amazon_2018(
         "items: no number": 1,
         "items: not JSON": 1,
         "items: page script in title": 1,
+        "items: price range": 1,
         "pairs: names no item": 1,
     }
     assert "1 of 5 pairs name products that the source does not hold" in "".join(

@@ -68,5 +68,5 @@ def test_amazon_2023(
     assert third == Item("P3", price=5.0)
     assert catalog.pairs == [Pair("P1", "P2")]
     assert labels_of(catalog, "image_urls") == {"P1": ["h1", "l2"], "P2": ["l9"], "P3": []}
-    assert catalog.quarantine.counts() == {"pairs: names no item": 1}
+    assert catalog.quarantine.counts() == {"items: price range": 1, "pairs: names no item": 1}
     check_written(catalog, tmp_path / "out")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from tgqformer.catalog.importers.table import ITEM_FIELDS
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.quarantine import CLEARED, DROPPED
 from tgqformer.catalog.tables import find_table, read_table
+from tgqformer.catalog.values import links
 from tgqformer.errors import CatalogError, ConfigError
 
 FOLDER = "images/fetched"
@@ -43,7 +42,8 @@ def download_catalog_images(
     Args:
         folder: the catalog's folder, as `tgqformer import` writes it.
         config: the download's options.
-        column: of the labels, with a list of URLs for each item, or one URL as text.
+        column: of the labels, with a list of URLs for each item, or a text of one or several, which
+            values.split_links parts.
         per_item: of each item's URLs the first so many.
         paired: only for items that some pair names.
         limit: only for the first so many items, of the paired ones where `paired`.
@@ -119,22 +119,8 @@ def _urls(catalog: Catalog, column: str, positions: list[int]) -> Iterator[list[
             "one with the URLs, or import the catalog with it as a label."
         )
     values = labels[column]
-    return (_listed(values[position]) for position in positions)
-
-
-def _listed(value: Any) -> list[str]:
-    """Read a list of URLs, one URL, or a list as JSON, which is how CSV holds it."""
-    if isinstance(value, str):
-        text = value.strip()
-        if not text.startswith("["):
-            return [text] if text else []
-        try:
-            value = json.loads(text)
-        except ValueError:
-            return [text]
-    if value is None or isinstance(value, (int, float)):
-        return []
-    return list(dict.fromkeys(url.strip() for url in value if isinstance(url, str) and url.strip()))
+    told = values.to_list()
+    return (links(told[position]) for position in positions)
 
 
 def _with_photos(item: Item, urls: list[str], found: Downloads, place: Path) -> Item:

@@ -14,7 +14,7 @@ from tgqformer.catalog.downloads.faults import UNANSWERED, FetchError
 from tgqformer.catalog.downloads.fetch import MAX_WAIT, Fetcher
 from tgqformer.catalog.downloads.pace import Pace
 from tgqformer.catalog.downloads.photo import checked_photo
-from tgqformer.catalog.downloads.store import Failure, PhotoStore
+from tgqformer.catalog.downloads.store import Failure, PhotoStore, options_of
 from tgqformer.catalog.progress import track
 from tgqformer.errors import CatalogError
 
@@ -56,7 +56,10 @@ class Downloads:
             rules = ", ".join(f"{rule} {count:,}" for rule, count in self.counts().items())
             told += f", {len(self.failures):,} failed ({rules})"
         if self.given_up:
-            told += f"; {self.given_up:,} failed before and were not tried again"
+            told += (
+                f"; {self.given_up:,} failed before and were not tried again (--retry-failed tries "
+                "them)"
+            )
         return told
 
 
@@ -70,7 +73,8 @@ def download_images(
     """Fetch photos into a folder, each once.
 
     What is there already is not fetched again, and what failed before is tried again only with
-    ``config.retry_failed``. A run that is stopped or killed goes on by the same call.
+    ``config.retry_failed``, or where the option that refused it is another now. A run that is
+    stopped or killed goes on by the same call.
 
     Args:
         urls: each may come several times.
@@ -90,7 +94,7 @@ def download_images(
         for url in dict.fromkeys(urls):
             if (path := store.find(url)) is not None:
                 result.paths[url] = path
-            elif url in store.failures and not config.retry_failed:
+            elif _given_up(store.failures.get(url), config):
                 result.failures[url] = store.failures[url]
             else:
                 wanted.append(url)
@@ -102,11 +106,17 @@ def download_images(
                 result.fetched += 1
                 result.bytes += found.stat().st_size
             else:
-                result.failures[url] = Failure(url, found.rule, found.reason)
+                result.failures[url] = Failure(
+                    url, found.rule, found.reason, options_of(found.rule, config)
+                )
                 store.fail(result.failures[url])
     finally:
         store.close(result.paths)
     return result
+
+
+def _given_up(failure: Failure | None, config: DownloadConfig) -> bool:
+    return failure is not None and not config.retry_failed and failure.holds(config)
 
 
 def _run(

@@ -14,10 +14,12 @@ import hashlib
 import json
 import os
 from collections.abc import Container
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from tgqformer.catalog.downloads.config import DownloadConfig
+from tgqformer.catalog.downloads.faults import NO_ANSWER
 from tgqformer.catalog.images import image_suffix
 from tgqformer.errors import StorageError
 from tgqformer.files import write_bytes
@@ -25,7 +27,7 @@ from tgqformer.files import write_bytes
 FAILURES = "failures.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """A photo that could not be had.
 
@@ -33,11 +35,35 @@ class Failure:
         url: its URL.
         rule: the kind of fault in a few words.
         reason: the fault.
+        under: the options that the rule goes by, as they were: another try makes sense as soon as
+            one of them is another.
     """
 
     url: str
     rule: str
     reason: str
+    under: dict[str, float | bool] = field(default_factory=dict)
+
+    def holds(self, config: DownloadConfig) -> bool:
+        """Tell whether the options that it failed under are those of `config`."""
+        # Lines of earlier versions tell no options, and had the defaults in all likelihood.
+        return (self.under or options_of(self.rule, DownloadConfig())) == options_of(
+            self.rule, config
+        )
+
+
+_OPTIONS = {
+    "private address": ("allow_private",),
+    "too many bytes": ("max_bytes",),
+    "no readable photo": ("max_pixels",),
+    "too slow": ("timeout",),
+    NO_ANSWER: ("timeout",),
+}
+
+
+def options_of(rule: str, config: DownloadConfig) -> dict[str, float | bool]:
+    """Return the options by which a rule refuses a photo."""
+    return {name: getattr(config, name) for name in _OPTIONS.get(rule, ())}
 
 
 def url_key(url: str) -> str:

@@ -12,12 +12,20 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.abo import import_abo
 from tgqformer.catalog.importers.amazon2018 import import_amazon2018
 from tgqformer.catalog.importers.amazon2023 import import_amazon2023
+from tgqformer.catalog.importers.google_merchant import import_google_merchant
 from tgqformer.catalog.importers.grocery import import_grocery
+from tgqformer.catalog.importers.huggingface import import_huggingface
 from tgqformer.catalog.importers.myntra import import_myntra
+from tgqformer.catalog.importers.shopify import import_shopify
 from tgqformer.catalog.importers.table import import_table
+from tgqformer.catalog.importers.woocommerce import import_woocommerce
 
 IMPORTERS: dict[str, Callable[..., Catalog]] = {
     "table": import_table,
+    "shopify": import_shopify,
+    "google-merchant": import_google_merchant,
+    "woocommerce": import_woocommerce,
+    "huggingface": import_huggingface,
     "amazon2018": import_amazon2018,
     "amazon2023": import_amazon2023,
     "abo": import_abo,

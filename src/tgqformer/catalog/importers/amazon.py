@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.parts import Links, Split, finish, photos_by_stem, read_entry
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.tables import Table, json_lines, rows_table
+from tgqformer.errors import CatalogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,7 @@ def import_products(
         return product
 
     def rows() -> Iterator[tuple[int, Any]]:
-        lines = json_lines(source, "items", quarantine, parse=parse, progress=progress)
-        for number, entry in lines:
+        for number, entry in _entries(source, parse, quarantine, progress):
             if limit is not None and number > limit:
                 return
             if not isinstance(entry, dict):
@@ -108,6 +110,7 @@ def import_products(
         tables,
         out,
         quarantine,
+        sources=[source],
         split=split,
         val=val,
         test=test,
@@ -115,6 +118,29 @@ def import_products(
         strict=strict,
         progress=progress,
     )
+
+
+def _entries(
+    source: Path, parse: Callable[[str], Any], quarantine: Quarantine, progress: bool
+) -> Iterator[tuple[int, Any]]:
+    """Yield the numbered rows of a file, which is Parquet, as on the hub, or has one a line.
+
+    What it is its first bytes say: downloads come under any name.
+    """
+    try:
+        with source.open("rb") as file:
+            parquet = file.read(4) == b"PAR1"
+        if not parquet:
+            yield from json_lines(source, "items", quarantine, parse=parse, progress=progress)
+            return
+        with source.open("rb") as file:
+            rows = 0
+            for batch in pq.ParquetFile(file).iter_batches(1024):
+                for entry in batch.to_pylist():
+                    rows += 1
+                    yield rows, entry
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(f"{source} cannot be read ({error}); fetch it anew.") from error
 
 
 def _paired(items: Table, pairs: Table) -> Table:

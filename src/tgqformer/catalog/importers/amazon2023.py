@@ -51,7 +51,8 @@ def import_amazon2023(
     `images` are taken.
 
     Args:
-        source: ``meta_*.jsonl.gz``, or the same unpacked.
+        source: ``meta_*.jsonl.gz``, or the same unpacked, or a Parquet file of the hub's
+            ``raw_meta_*``; the contents tell which, whatever the name.
         out: the catalog's folder, which is written.
         images: a folder with the photos.
         max_targets: of a product's `bought_together` only the first so many count.

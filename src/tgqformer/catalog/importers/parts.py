@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import os
-import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,35 +15,28 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.splits import split_cold, split_random
 from tgqformer.catalog.tables import Table, find_table
+from tgqformer.catalog.values import Decimal, plain_text, read_price
 from tgqformer.errors import CatalogError, ConfigError
 
 T = TypeVar("T")
 Split: TypeAlias = Literal["random", "cold", "none"]
 
-_AMOUNT = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_TAGS = re.compile(r"<[^>]{0,500}>")
 _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
-def amount(value: Any) -> Any:
-    """Return the number in a price such as ``"$1,234.50"``; of a range the lower end.
+def amount(value: Any, decimal: Decimal | None = "point") -> Any:
+    """Return the number in a price; what `read_price` has something to say of stays as it is.
 
-    What is no short price text is returned as it is, for the catalog's rules to judge.
+    So the catalog's rules say it, once and with the row. `decimal` is the mark that the source is
+    known to write before a fraction.
     """
-    if isinstance(value, str):
-        if value.strip().lower() in ("", "none", "null", "nan", "—", "-"):
-            return None
-        found = _AMOUNT.search(value)
-        if found and len(value) <= 40:
-            return float(found.group().replace(",", ""))
-    return value
+    told = read_price(value, decimal=decimal)
+    return told.amount if told.fault is None else value
 
 
 def plain(value: Any) -> str:
-    """Return text without HTML tags and entities, "" for what is no text."""
-    if not isinstance(value, str):
-        return ""
-    return " ".join(html.unescape(_TAGS.sub(" ", value)).split())
+    """Return text on one line without HTML tags and entities, "" for what is no text."""
+    return " ".join(plain_text(value).split()) if isinstance(value, str) else ""
 
 
 def strings(value: Any) -> list[str]:
@@ -181,12 +172,19 @@ def finish(
         val, test, seed: for the split.
 
     Raises:
-        CatalogError: a table in `out` would be lost.
+        CatalogError: no item is left, or a table in `out` would be lost.
         CatalogError, ConfigError, StorageError: as those that it calls.
     """
     if split not in ("random", "cold", "none"):
         raise ConfigError(f"{split!r} is no split; use 'random', 'cold' or 'none'.")
     catalog = Catalog.from_tables(tables, root, quarantine, strict=strict)
+    if not catalog.items:
+        where = f"{sources[0]} gave" if sources else "The source gave"
+        why = f": {quarantine.summary()}, the first {next(iter(quarantine))}" if quarantine else ""
+        raise CatalogError(
+            f"{where} no item, so nothing was written{why.rstrip('.')}; see that it is what this "
+            "import reads."
+        )
     if split == "random":
         catalog = split_random(catalog, val=val, test=test, seed=seed, progress=progress)
     elif split == "cold":

@@ -9,13 +9,24 @@ from typing import Any
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.columns import text_column
+from tgqformer.catalog.columns import attribute_column, image_column, text_column
+from tgqformer.catalog.frames import read_source
+from tgqformer.catalog.importers.offers import Offer, Variants, check_variants, offer_tables
 from tgqformer.catalog.importers.parts import Split, amount, finish
-from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.labels import GROUP
+from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import Table, read_table
+from tgqformer.catalog.text import STOCK
+from tgqformer.catalog.values import Decimal, is_missing, links, read_stock
 from tgqformer.errors import CatalogError, ConfigError
 
 ITEM_FIELDS = ("item_id", "title", "brand", "category", "attributes", "price", "images")
+TABLE_FIELDS = (*ITEM_FIELDS, "stock", "group")
+"""What an import may map beside: an attribute and a label come of the last two."""
+
+ROW_NUMBER = "#"
+"""Named in place of a column: the number of the row."""
+
 PAIR_FIELDS = ("query_id", "target_id", "weight", "split")
 
 
@@ -28,6 +39,8 @@ def import_table(
     labels: Sequence[str] = (),
     image_root: Path | None = None,
     image_separator: str | None = None,
+    variants: Variants | None = None,
+    decimal: Decimal | None = None,
     pairs: Path | None = None,
     pair_columns: Mapping[str, str] | None = None,
     split: Split = "none",
@@ -44,12 +57,20 @@ def import_table(
         out: the catalog's folder, which is written.
         columns: field to column, ``{"item_id": "sku", "title": "name"}``; several columns for one
             field are joined, ``{"category": "department+group"}`` as a path. Fields that are not
-            mentioned are read from columns of their own names. Prices may carry a currency sign.
+            mentioned are read from columns of their own names. "#" stands for the row's number.
+            Beside the catalog's fields there are `stock`, which takes ``in_stock``, yes and no, or
+            a number, and `group`, which variants of one product share.
         attributes: columns that become attributes, beside those of the field.
         labels: columns that are kept as labels and never shown to a model.
         image_root: the folder that image paths are relative to and may not leave; the source's own
             folder where None.
-        image_separator: what separates several paths in one text, ``"|"`` say.
+        image_separator: what separates several paths in one text; the common ones are understood
+            without.
+        variants: "one-item": rows of one `group`, or of one item_id where no column is mapped to
+            `group`, are one item with all photos; "group": rows of one `group` stay items of their
+            own, and carry it. None, the default, is "group", and rows of one id are duplicates.
+        decimal: "point" or "comma", what stands before the fraction in prices that have two
+            readings (1.299).
         pairs: a table of pairs.
         pair_columns: as `columns`, for query_id, target_id, weight and split.
         split, val, test, seed: see parts.finish; "none" keeps the splits that the pairs name.
@@ -62,18 +83,17 @@ def import_table(
         ConfigError: a field that was named is none.
     """
     quarantine = Quarantine()
-    raw = read_table(source, "items", quarantine)
-    items = _mapped(raw, ITEM_FIELDS, columns or {}, quarantine)
-    if "price" in items.columns:
-        items.columns["price"] = [amount(value) for value in _values(items, "price")]
-    if image_separator is not None and "images" in items.columns:
-        items.columns["images"] = [_parts(v, image_separator) for v in _values(items, "images")]
-    if attributes:
-        _add_attributes(items, raw, attributes, quarantine)
-    tables = {"items": items}
-    if labels:
-        kept = {name: _column(raw, name) for name in labels}
-        tables["labels"] = Table("labels", raw.rows, {"item_id": items.columns["item_id"], **kept})
+    raw = read_source(source, "items", quarantine)
+    tables = item_tables(
+        raw,
+        quarantine,
+        columns=columns or {},
+        attributes=attributes,
+        labels=labels,
+        image_separator=image_separator,
+        variants=variants,
+        decimal=decimal,
+    )
     if pairs is not None:
         told = read_table(pairs, "pairs", quarantine)
         tables["pairs"] = _mapped(told, PAIR_FIELDS, pair_columns or {}, quarantine)
@@ -92,6 +112,129 @@ def import_table(
     )
 
 
+def item_tables(
+    raw: Table,
+    quarantine: Quarantine,
+    *,
+    columns: Mapping[str, str],
+    attributes: Sequence[str],
+    labels: Sequence[str],
+    image_separator: str | None = None,
+    variants: Variants | None = None,
+    decimal: Decimal | None = None,
+) -> dict[str, Table]:
+    """Return the tables of items and labels that a column map makes of any table.
+
+    Args:
+        raw: as read.
+        quarantine: takes what cannot be read.
+        columns, attributes, labels, image_separator, variants, decimal: as for import_table.
+
+    Raises:
+        CatalogError: a column that was named is not there.
+        ConfigError: a field that was named is none, or `variants` is no choice.
+    """
+    check_variants(variants)
+    items = _mapped(raw, TABLE_FIELDS, columns, quarantine)
+    if "price" in items.columns and variants != "one-item":
+        items.columns["price"] = [amount(value, decimal) for value in _values(items, "price")]
+    if image_separator is not None and "images" in items.columns:
+        items.columns["images"] = [_parts(v, image_separator) for v in _values(items, "images")]
+    if attributes:
+        _add_attributes(items, raw, attributes, quarantine)
+    kept = {name: _values(raw, name) for name in labels if _column(raw, name) is not None}
+    urls = _take_links(items)
+    if urls is not None and "image_urls" not in kept:
+        kept["image_urls"] = urls
+    stock, group = items.columns.pop("stock", None), items.columns.pop("group", None)
+    if "item_id" not in items.columns:
+        return {"items": items}  # the catalog's rules say so, with the columns that are there
+    if variants == "one-item":
+        empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(raw.rows))
+        items.columns["stock"] = empty if stock is None else stock
+        items.columns["group"] = items.columns["item_id"] if group is None else group
+        return offer_tables(_offers(items, kept, quarantine), variants, quarantine, decimal)
+    if stock is not None:
+        _add_stock(items, stock, quarantine)
+    if group is not None:
+        named = Table("items", raw.rows, {"group": group})
+        kept[GROUP] = [name or None for name in text_column(named, "group", quarantine)]
+    tables = {"items": items}
+    if kept:
+        own: dict[str, pl.Series | list[Any]] = {"item_id": items.columns["item_id"], **kept}
+        tables["labels"] = Table("labels", raw.rows, own)
+    return tables
+
+
+def _take_links(items: Table) -> list[list[str]] | None:
+    """Take http links out of the photos, which are for `download-images`; None where none is."""
+    if "images" not in items.columns:
+        return None
+    values = _values(items, "images")
+    found = [[link for link in links(value) if _is_web(link)] for value in values]
+    if not any(found):
+        return None
+    rest = [
+        [other for other in links(value) if not _is_web(other)] if urls else value
+        for value, urls in zip(values, found)
+    ]
+    items.columns["images"] = rest
+    return found
+
+
+def _is_web(link: str) -> bool:
+    return link.lower().startswith(("http://", "https://"))
+
+
+def _offers(
+    items: Table, labels: Mapping[str, Sequence[Any]], quarantine: Quarantine
+) -> list[Offer]:
+    """The rows as offers; those of one `group`, or of one id where there are no groups, are one."""
+    ids, titles, brands, categories = (
+        text_column(items, name, quarantine, ids=name == "item_id").to_list()
+        for name in ("item_id", "title", "brand", "category")
+    )
+    count = len(items.rows)
+    groups = text_column(items, "group", quarantine).to_list()
+    stocks = _values(items, "stock")
+    prices = _values(items, "price") if "price" in items.columns else [None] * count
+    maps, photos = attribute_column(items, quarantine), image_column(items, quarantine)
+    urls = labels.get("image_urls", [[]] * count)
+    return [
+        Offer(
+            int(items.rows[place]),
+            ids[place],
+            groups[place],
+            titles[place],
+            brands[place],
+            categories[place],
+            prices[place],
+            stocks[place],
+            maps[place],
+            list(photos[place]),
+            links(urls[place]),
+            {name: told[place] for name, told in labels.items() if name != "image_urls"},
+        )
+        for place in range(count)
+    ]
+
+
+def _add_stock(items: Table, stock: pl.Series | list[Any], quarantine: Quarantine) -> None:
+    maps = attribute_column(items, quarantine)
+    for place, (entry, value) in enumerate(zip(maps, stock)):
+        told = read_stock(value)
+        if told is not None:
+            entry[STOCK] = "true" if told else "false"
+        elif not is_missing(value) and str(value).strip():
+            reason = (
+                f"{shown(value)} tells no stock; write in_stock or out_of_stock, yes or no, or a "
+                "number"
+            )
+            row, item_id = int(items.rows[place]), str(items.columns["item_id"][place])
+            quarantine.add("items", row, item_id, "stock", "no stock", reason, CLEARED)
+    items.columns["attributes"] = list(maps)
+
+
 def _mapped(
     table: Table, fields: Sequence[str], columns: Mapping[str, str], quarantine: Quarantine
 ) -> Table:
@@ -103,7 +246,10 @@ def _mapped(
             )
     result: dict[str, pl.Series | list[Any]] = {}
     for field in fields:
-        names = columns.get(field, field if field in table.columns else "").split("+")
+        if field == "images" and "images" not in columns and "image" in table.columns:
+            columns = {**columns, "images": "image" if "images" not in table.columns else "images"}
+        own = field in table.columns and field in (*ITEM_FIELDS, *PAIR_FIELDS)
+        names = columns.get(field, field if own else "").split("+")
         if names == [""]:
             continue
         if len(names) == 1:
@@ -118,6 +264,8 @@ def _mapped(
 
 
 def _column(table: Table, name: str) -> pl.Series | list[Any]:
+    if name == ROW_NUMBER:
+        return pl.Series(name, table.rows)
     if name not in table.columns:
         found = ", ".join(table.columns) or "none"
         raise CatalogError(
@@ -128,7 +276,7 @@ def _column(table: Table, name: str) -> pl.Series | list[Any]:
 
 
 def _values(table: Table, name: str) -> list[Any]:
-    values = table.columns[name]
+    values = _column(table, name)
     return values if isinstance(values, list) else values.to_list()
 
 
@@ -139,8 +287,6 @@ def _parts(value: Any, separator: str) -> Any:
 
 
 def _add_attributes(items: Table, raw: Table, names: Sequence[str], quarantine: Quarantine) -> None:
-    from tgqformer.catalog.columns import attribute_column
-
     maps = attribute_column(items, quarantine)
     for name in names:
         _column(raw, name)

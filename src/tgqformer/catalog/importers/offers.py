@@ -1,0 +1,291 @@
+"""What feeds have in common: offers, of which some are variants of one product.
+
+A size or colour of a product is an offer of its own, with its own price and stock. As items, either
+all variants are one, or each is one and they carry their group (label `item_group_id`): training
+then takes no variant for a negative of another, and neighbours of the same product can be left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.columns import text_column
+from tgqformer.catalog.importers.parts import finish, photos_by_stem
+from tgqformer.catalog.item_rules import price_fault
+from tgqformer.catalog.labels import GROUP
+from tgqformer.catalog.quarantine import CLEARED, REPAIRED, Quarantine, shown
+from tgqformer.catalog.tables import Table, rows_table
+from tgqformer.catalog.text import STOCK
+from tgqformer.catalog.values import Decimal, is_missing, plain_text, read_price, read_stock
+from tgqformer.errors import CatalogError, ConfigError
+
+Variants: TypeAlias = Literal["one-item", "group"]
+"""What becomes of the variants of a product: one item, or items of one group."""
+
+VARIANTS: tuple[Variants, ...] = ("one-item", "group")
+
+
+@dataclass(slots=True)
+class Offer:
+    """A row of a feed: a product, or one variant of it.
+
+    Attributes:
+        row: its number in the source.
+        item_id: its own id.
+        group: the id that its product's variants share, "" where it is alone.
+        title, brand, category: text, tags and entities as the feed has them.
+        price, stock: as the feed has them.
+        attributes: name to value.
+        images: photos at hand: paths, addresses of stores, bytes.
+        links: of photos that are to be downloaded, best first.
+        labels: what else is kept, never shown to a model.
+    """
+
+    row: int
+    item_id: str
+    group: str = ""
+    title: str = ""
+    brand: str = ""
+    category: Any = ""
+    price: Any = None
+    stock: Any = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    images: list[Any] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+def check_variants(variants: str | None) -> None:
+    """Raise ConfigError where the option is none of VARIANTS."""
+    if variants is not None and variants not in VARIANTS:
+        raise ConfigError(f"variants is {variants!r}; use one of {', '.join(VARIANTS)}.")
+
+
+def import_offers(
+    offers: Iterable[Offer],
+    out: Path,
+    quarantine: Quarantine,
+    *,
+    source: Path,
+    variants: Variants,
+    images: Path | None = None,
+    decimal: Decimal | None = None,
+    strict: bool = False,
+) -> Catalog:
+    """Write the offers of a feed as a catalog.
+
+    Photos are not downloaded: their links are kept in the labels (column `image_urls`), for
+    `tgqformer download-images`; photos named ``<item id>.jpg`` in the folder `images` are taken.
+
+    Args:
+        offers: in the order of the feed.
+        out: the catalog's folder, which is written.
+        quarantine: what reading found already.
+        source: the feed.
+        variants: what becomes of the variants of a product.
+        images: a folder with photos.
+        decimal: the mark before the fraction in the feed's prices, None where it is not known.
+        strict: raise on the first rejection.
+
+    Raises:
+        CatalogError: no item is left, or a table in `out` would be lost.
+        ConfigError: an option breaks its rule.
+    """
+    check_variants(variants)
+    photos = photos_by_stem(images)
+    tables = offer_tables(offers, variants, quarantine, decimal)
+    rows = tables["items"].columns
+    if photos and "images" in rows:
+        rows["images"] = [
+            [photos[item_id], *own] if item_id in photos else own
+            for item_id, own in zip(rows["item_id"], rows["images"])
+        ]
+    return finish(tables, out, quarantine, sources=[source], strict=strict)
+
+
+def offer_tables(
+    offers: Iterable[Offer],
+    variants: Variants | None,
+    quarantine: Quarantine,
+    decimal: Decimal | None = None,
+) -> dict[str, Table]:
+    """Return the tables of items and labels; with "one-item" the variants of a group are joined."""
+    known = list(offers)
+    for offer in known:
+        _read_values(offer, quarantine, decimal)
+    if variants == "one-item":
+        known = _joined(known, quarantine)
+    items = (
+        (
+            offer.row,
+            {
+                "item_id": offer.item_id,
+                "title": offer.title,
+                "brand": offer.brand,
+                "category": offer.category,
+                "attributes": offer.attributes,
+                "price": offer.price,
+                "images": offer.images,
+            },
+        )
+        for offer in known
+    )
+    tables = {"items": rows_table(items, "items", quarantine)}
+    names = list(dict.fromkeys(name for offer in known for name in offer.labels))
+    labels: dict[str, dict[str, Any]] = {}
+    for offer in known:
+        own: dict[str, Any] = {"item_id": offer.item_id, "image_urls": offer.links}
+        if variants == "group":
+            own[GROUP] = offer.group or None
+        own.update({name: offer.labels.get(name) for name in names})
+        labels.setdefault(offer.item_id, own)
+    tables["labels"] = rows_table(enumerate(labels.values(), start=1), "labels", quarantine)
+    return tables
+
+
+def _read_values(offer: Offer, quarantine: Quarantine, decimal: Decimal | None) -> None:
+    """Read price and stock; what cannot be read is told here, with the row that it stands in."""
+    price = read_price(offer.price, decimal=decimal)
+    amount = price.amount
+    if price.fault is not None:
+        action = CLEARED if amount is None else REPAIRED
+        quarantine.add("items", offer.row, offer.item_id, "price", *price.fault, action)
+    if amount is not None and not (math.isfinite(amount) and amount >= 0):
+        reason = price_fault(amount)
+        quarantine.add("items", offer.row, offer.item_id, "price", "bad price", reason, CLEARED)
+        amount = None
+    offer.price = amount
+    stock = read_stock(offer.stock)
+    if stock is not None:
+        offer.attributes[STOCK] = "true" if stock else "false"
+    elif not is_missing(offer.stock):
+        reason = (
+            f"{shown(offer.stock)} tells no stock; write in_stock or out_of_stock, yes or no, or a "
+            "number"
+        )
+        quarantine.add("items", offer.row, offer.item_id, "stock", "no stock", reason, CLEARED)
+
+
+def _joined(offers: Sequence[Offer], quarantine: Quarantine) -> list[Offer]:
+    """Join the offers of each group: first texts, lowest price, all photos, all values."""
+    groups: dict[str, list[Offer]] = {}
+    result: list[Offer | str] = []
+    for offer in offers:
+        if not offer.group:
+            result.append(offer)
+            continue
+        if offer.group not in groups:
+            result.append(offer.group)
+        groups.setdefault(offer.group, []).append(offer)
+    return [one if isinstance(one, Offer) else _join(one, groups[one]) for one in result]
+
+
+def _join(group: str, offers: Sequence[Offer]) -> Offer:
+    def first(name: str) -> Any:
+        return next((told for offer in offers if (told := getattr(offer, name))), "")
+
+    values: dict[str, dict[str, None]] = {}
+    for offer in offers:
+        for name, value in offer.attributes.items():
+            values.setdefault(name, {})[value] = None
+    attributes = {name: ", ".join(told) for name, told in values.items()}
+    if STOCK in values:
+        attributes[STOCK] = "true" if "true" in values[STOCK] else "false"
+    prices = [offer.price for offer in offers if offer.price is not None]
+    labels: dict[str, Any] = {}
+    for offer in offers:
+        for name, value in offer.labels.items():
+            labels[name] = value if is_missing(labels.get(name)) else labels[name]
+    labels["variant_ids"] = [offer.item_id for offer in offers if offer.item_id != group] or None
+    return Offer(
+        offers[0].row,
+        group,
+        title=first("title"),
+        brand=first("brand"),
+        category=first("category"),
+        price=min(prices, default=None),
+        attributes=attributes,
+        images=_each_once(photo for offer in offers for photo in offer.images),
+        links=_each_once(link for offer in offers for link in offer.links),
+        labels=labels,
+    )
+
+
+def _each_once(things: Iterable[Any]) -> list[Any]:
+    result: list[Any] = []
+    seen: set[Any] = set()
+    for thing in things:
+        key = thing if isinstance(thing, (str, bytes)) else id(thing)
+        if key not in seen:
+            seen.add(key)
+            result.append(thing)
+    return result
+
+
+# --- rows of a feed -----------------------------------------------------------------------------
+
+
+def feed_name(name: str) -> str:
+    """Return a column's name without case, namespace, spaces and signs: ``g:Image Link`` is
+    ``imagelink``."""
+    bare = name.strip().lower()
+    bare = bare.rpartition(":")[2] if bare.startswith(("g:", "c:", "{")) else bare
+    return "".join(sign for sign in bare if sign.isalnum())
+
+
+def records(
+    table: Table, known: Mapping[str, Sequence[str]], quarantine: Quarantine
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row's number, and its texts by the feed's own names.
+
+    Args:
+        table: as read.
+        known: a name of ours to the feed's names for it, as feed_name writes them, the first that
+            the table has counting.
+        quarantine: takes what cannot be read as text.
+    """
+    columns = {feed_name(column): column for column in reversed(table.columns)}
+    chosen = {
+        name: columns[found]
+        for name, names in known.items()
+        if (found := next((told for told in names if told in columns), None)) is not None
+    }
+    texts = {
+        name: text_column(table, column, quarantine).to_list() for name, column in chosen.items()
+    }
+    for place, row in enumerate(table.rows.tolist()):
+        yield row, {name: values[place].strip() for name, values in texts.items()}
+
+
+def require_feed(table: Table, names: Mapping[str, Sequence[str]], what: str) -> None:
+    """Raise CatalogError where a table lacks a column without which it is no such feed.
+
+    Args:
+        table: as read.
+        names: a column as the feed calls it, to its names as feed_name writes them.
+        what: the feed, for the sentence.
+    """
+    found = {feed_name(column) for column in table.columns}
+    for name, others in names.items():
+        if found.isdisjoint(others):
+            told = ", ".join(table.columns) or "none"
+            raise CatalogError(
+                f"The file is no {what}: it has no column {name!r} (found: {told}); `tgqformer "
+                "import table` reads any table by a map of its columns."
+            )
+
+
+def deepest(categories: Sequence[str]) -> str:
+    """Return the category with the most levels, the first of several."""
+    told = [" > ".join(part.strip() for part in c.split(">") if part.strip()) for c in categories]
+    return max(told, key=lambda path: path.count(">"), default="")
+
+
+def one_line(text: str) -> str:
+    """Return text without tags and entities, on one line."""
+    return " ".join(plain_text(text).split())

@@ -1,0 +1,182 @@
+"""Shopify's product export: the rows of one Handle are one product, its variants and its photos.
+
+Read are both the columns of the classic export ("Handle", "Image Src", "Variant Price") and those
+of the newer one ("URL handle", "Product image URL", "Price").
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.frames import read_source
+from tgqformer.catalog.importers.offers import (
+    Offer,
+    Variants,
+    import_offers,
+    one_line,
+    records,
+    require_feed,
+)
+from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
+from tgqformer.catalog.values import Decimal, links
+
+_OPTIONS = (1, 2, 3)
+_NAMES = {
+    "handle": ("handle", "urlhandle"),
+    "title": ("title",),
+    "brand": ("vendor",),
+    "category": ("productcategory", "standardizedproducttype", "standardproducttype"),
+    "type": ("type", "customproducttype"),
+    "sku": ("variantsku", "sku"),
+    "price": ("variantprice", "price"),
+    "stock": ("variantinventoryqty", "inventoryquantity"),
+    "policy": ("variantinventorypolicy", "continuesellingwhenoutofstock"),
+    "tracker": ("variantinventorytracker", "inventorytracker"),
+    "image": ("imagesrc", "productimageurl"),
+    "position": ("imageposition",),
+    "variant_image": ("variantimage", "variantimageurl"),
+    "status": ("status",),
+    **{f"option{n}": (f"option{n}name",) for n in _OPTIONS},
+    **{f"value{n}": (f"option{n}value",) for n in _OPTIONS},
+}
+
+
+def import_shopify(
+    source: Path,
+    out: Path,
+    *,
+    variants: Variants = "one-item",
+    images: Path | None = None,
+    decimal: Decimal | None = None,
+    strict: bool = False,
+    progress: bool = False,
+) -> Catalog:
+    """Import a product export of Shopify (Products > Export > CSV).
+
+    A product's brand is its Vendor, its category the Product Category, else the Type; its options
+    (Size, Colour) are attributes; its price is the lowest of its variants. Photos are in the order
+    of Image Position; their links are kept in the labels (column `image_urls`), for `tgqformer
+    download-images`. The Status is a label.
+
+    Args:
+        source: the .csv file.
+        out: the catalog's folder, which is written.
+        variants: "one-item", the Handle being the id; or "group", each variant being an item with
+            the SKU as its id (where it has none of its own: Handle and options) and the Handle as
+            its group.
+        images: a folder with photos named ``<item id>.jpg``, which are taken.
+        decimal: "point" or "comma", what stands before the fraction in prices that have two
+            readings (1.299).
+        strict: raise on the first rejection.
+        progress: is taken for the sake of the other importers; there is nothing to wait for.
+
+    Raises:
+        CatalogError: the file cannot be read, or is no such export.
+    """
+    quarantine = Quarantine()
+    table = read_source(source, "items", quarantine)
+    require_feed(table, {"Handle": _NAMES["handle"], "Title": ("title",)}, "export of Shopify")
+    products: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for number, row in records(table, _NAMES, quarantine):
+        if row["handle"]:
+            products.setdefault(row["handle"], []).append((number, row))
+        elif any(row.values()):
+            reason = "the row has no Handle, so nothing tells whose it is; complete it"
+            quarantine.add("items", number, None, "Handle", "missing id", reason)
+    offers = [
+        offer
+        for handle, rows in products.items()
+        for offer in _product(handle, rows, variants, quarantine)
+    ]
+    return import_offers(
+        _with_ids(offers),
+        out,
+        quarantine,
+        source=source,
+        variants=variants,
+        images=images,
+        decimal=decimal,
+        strict=strict,
+    )
+
+
+def _product(
+    handle: str, rows: list[tuple[int, dict[str, str]]], variants: Variants, quarantine: Quarantine
+) -> list[Offer]:
+    """The variants of a product, one at least, each with what holds for all of them."""
+    first = next((row for _, row in rows if row.get("title")), rows[0][1])
+    for number, row in rows:
+        if row.get("title") not in ("", None, first.get("title")):
+            reason = (
+                f"the Handle has the title {shown(first.get('title'))} already, and not "
+                f"{shown(row['title'])}; give each product a Handle of its own"
+            )
+            quarantine.add("items", number, handle, "title", "second title", reason, REPAIRED)
+    photos = _photos(rows)
+    names = {n: one_line(first.get(f"option{n}", "")) for n in _OPTIONS}
+    offers = []
+    for number, row in rows:
+        told = [row.get(name, "") for name in ("value1", "value2", "value3", "sku", "price")]
+        if not any(told):  # a row for a photo alone
+            continue
+        own = links(row.get("variant_image", ""))
+        options = {
+            names[n] or f"Option {n}": one_line(row[f"value{n}"])
+            for n in _OPTIONS
+            if row.get(f"value{n}") and row[f"value{n}"] != "Default Title"
+        }
+        offers.append(
+            Offer(
+                number,
+                row.get("sku", "").removeprefix("'"),  # written so that zeros stay
+                handle,
+                first.get("title", ""),
+                first.get("brand", ""),
+                first.get("category") or first.get("type", ""),
+                row.get("price"),
+                _stock(row),
+                options,
+                links=[*own, *(link for link in photos if link not in own)],
+                labels={"status": first.get("status") or None},
+            )
+        )
+    if offers:
+        if (
+            variants == "one-item"
+        ):  # in the order of the gallery, a variant's own photo in its place
+            every = dict.fromkeys([*photos, *(link for o in offers for link in o.links)])
+            offers[0].links = list(every)
+        return offers
+    category = first.get("category") or first.get("type", "")
+    title, brand = first.get("title", ""), first.get("brand", "")
+    return [Offer(rows[0][0], handle, handle, title, brand, category, links=photos)]
+
+
+def _photos(rows: list[tuple[int, dict[str, str]]]) -> list[str]:
+    """The product's links by Image Position; those without one come at the end."""
+    found: list[tuple[float, int, str]] = []
+    for place, (_, row) in enumerate(rows):
+        position = row.get("position", "")
+        order = float(position) if position.replace(".", "", 1).isdigit() else float("inf")
+        found += [(order, place, link) for link in links(row.get("image", ""))]
+    return list(dict.fromkeys(link for _, _, link in sorted(found)))
+
+
+def _stock(row: dict[str, str]) -> str:
+    """What is there, or may be sold all the same; without a tracker there is always enough."""
+    if row.get("policy", "").lower() in ("continue", "true", "yes"):
+        return "yes"
+    return row.get("stock", "")
+
+
+def _with_ids(offers: list[Offer]) -> list[Offer]:
+    """Give each variant an id that no other one has: its SKU, or its Handle and options."""
+    seen: dict[str, int] = {}
+    for offer in offers:
+        seen[offer.item_id] = seen.get(offer.item_id, 0) + 1
+    for offer in offers:
+        if not offer.item_id or seen[offer.item_id] > 1:
+            told = "-".join("-".join(v.split()) for v in offer.attributes.values())
+            offer.item_id = f"{offer.group}/{told}" if told else offer.group
+    return offers
