@@ -142,7 +142,7 @@ def split_warm(
         ConfigError: the shares are no shares.
     """
     _check_shares(val, test)
-    groups = photo_groups(catalog.items, progress=progress)
+    groups = product_groups(catalog, progress=progress)
     table = catalog.pair_table
     ends = np.sort(
         np.stack([groups[table[name].to_numpy()] for name in ("query", "target")]), axis=0
