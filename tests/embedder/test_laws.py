@@ -10,8 +10,6 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from sentence_transformers import SentenceTransformer
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.local import LocalIndex
 
 from tgqformer.connectors import CONNECTORS
 from tgqformer.embedder import ItemEmbedder
@@ -19,7 +17,9 @@ from tgqformer.embedder.model import initialise_head
 from tgqformer.embedder.sentence_transformers import ItemModule
 from tgqformer.packaged import is_installed
 from tgqformer.presets import load_preset
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.protocols import Metadata
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 from tgqformer.scale.pipeline import Pipeline, ShardVectors
 from tgqformer.service.app import create_app
 from tgqformer.service.config import ServiceConfig
@@ -147,7 +147,7 @@ def half_backbone(embedder: ItemEmbedder, items) -> None:
 
 def served(embedder: ItemEmbedder, items, alone, store):
     """What POST /v1/embeddings answers; of an item of which nothing is known it is not asked."""
-    LanceStore.build(store, [(["a"], alone[:1], [Metadata("a")])], dims=alone.shape[1]).close()
+    Store.build(store, [(["a"], alone[:1], [Metadata("a")])], dims=alone.shape[1]).close()
     app = create_app([Served("model", embedder, LocalIndex(store))], config=ServiceConfig())
     known = [row for row, i in enumerate(items) if i.title or i.images]
     asked = [
