@@ -51,7 +51,7 @@ WRONG = [
     ({"images": ["/data/a.jpg"]}, "images.0", "the path of a file"),
     ({"images": ["no base64!"]}, "images.0", "is no base64; send the bytes"),
     ({"images": ["data:image/png,%89PNG"]}, "images.0", "must be in base64"),
-    ({"images": [told(SVG)]}, "images.0", "an SVG drawing, which is not read here"),
+    ({"images": [told(SVG)]}, "images.0", "an SVG drawing does"),
     ({"images": [told(b"<svg/>")]}, "images.0", "an SVG drawing"),
     ({"images": [f"data:image/svg+xml;base64,{told(SVG)}"]}, "images.0", "an SVG drawing"),
     ({"images": [told(HEIC)]}, "images.0", "a HEIC photo"),

@@ -121,10 +121,10 @@ def decode_image(
         ) from error
     except UnidentifiedImageError as error:
         kind = _kind_of(data)
-        what = f"is {kind}, which is not read here" if kind else "is no picture in a known format"
         raise ImageError(
-            f"{name} {what} (it begins with {data[:12]!r}); replace it by a JPEG, PNG or WebP file "
-            "or remove it."
+            f"{name} is no picture in a known format (it begins with {data[:12]!r}"
+            f"{f', as {kind} does' if kind else ''}); replace it by a JPEG, PNG or WebP file or "
+            "remove it."
         ) from error
     # Decoders raise nearly anything on broken data (SyntaxError, struct.error, ValueError, ...),
     # and whatever it is, the verdict on the photo is the same.

@@ -172,7 +172,8 @@ def data_url_bytes(url: str) -> bytes:
     kind = head[5:].split(";")[0].strip().lower()
     if not comma or (kind and not kind.startswith("image/")):
         raise ImageError(
-            f"{shown(url[:60])} is no picture as a data: URL; write data:image/jpeg;base64,..."
+            f"{shown(url[:60])} is no picture as a data: URL; write it as in "
+            "data:image/jpeg;base64,BYTES."
         )
     if len(body) > 4 * MAX_BYTES // 3 + 4:
         raise ImageError(

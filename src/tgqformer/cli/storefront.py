@@ -89,9 +89,9 @@ def storefront(
 
 def _range(text: str) -> tuple[int, int]:
     """ "1-4" as (1, 4), and "2" as (2, 2)."""
-    least, _, most = text.partition("-")
+    least, hyphen, most = text.partition("-")
     try:
-        return int(least), int(most or least)
+        return int(least), int(most if hyphen else least)
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is neither a number nor two with a hyphen between them, as in 1-4",
