@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PRIORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 METRIC = "hit@10"
+_TICKS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 FEWEST = 20
 """Warm queries of validation, below which training pairs are held out instead."""
 MOST = 2000
@@ -152,7 +153,7 @@ def blend_figure(fit: Fit) -> str:
     with drawing(height=4.4) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         most = max([group.seen for group in groups] + [10 * fit.prior, 1.0])
-        seen = np.concatenate([[0.0], np.geomspace(0.1, most, 200)])
+        seen = np.expm1(np.linspace(0, np.log1p(most), 200))
         above.plot(seen, weight(seen, fit.prior), color=SERIES[0], linewidth=2.0)
         above.axvline(fit.prior, color=INK, linewidth=0.8, linestyle=":")
         above.set_ylabel("weight of co-engagement")
@@ -170,7 +171,9 @@ def blend_figure(fit: Fit) -> str:
                 elinewidth=0.8,
                 label=name,
             )
-        below.set_xscale("symlog", linthresh=1)
+        below.set_xscale("function", functions=(np.log1p, np.expm1))
+        below.set_xticks([tick for tick in _TICKS if tick <= most])
+        below.xaxis.set_major_formatter("{x:g}")
         below.set_xlim(left=0)
         below.set_ylim(bottom=0)
         below.set_ylabel(f"{metric_label(METRIC)}, validation, %")

@@ -222,7 +222,8 @@ def co_engaged(engagement: Engagement, by: str = "item_cosine", most: int = MOST
     """How strongly items are co-engaged, for a blend: scipy CSR [N, N], over 0, no diagonal.
 
     Args:
-        by: "item_cosine", or "ease" with what is over 0 there.
+        by: "item_cosine", or "ease" with what is over 0 there, scaled so that the strongest of an
+            item is 1 on average: its weights shrink with the regularisation.
         most: so many of an item's strongest are kept, of equal ones the first.
 
     Raises:
@@ -241,7 +242,13 @@ def co_engaged(engagement: Engagement, by: str = "item_cosine", most: int = MOST
             engagement.cosine(rows) if ease is None else scipy.sparse.csr_array(ease.scores(rows))
         )
         parts.append(_strongest(part, most))
-    return scipy.sparse.vstack(parts, format="csr") if parts else engagement.cosine(np.arange(0))
+    if not parts:
+        return engagement.cosine(np.arange(0))
+    table = scipy.sparse.vstack(parts, format="csr")
+    if ease is not None and table.nnz:
+        strongest = table.max(axis=1).toarray()
+        table.data /= strongest[strongest > 0].mean()
+    return table
 
 
 def _strongest(table: Any, most: int) -> Any:

@@ -246,6 +246,7 @@ def _quantizer(dims: int, levels: int, codes: int) -> Any:
     quantizer = faiss.ResidualQuantizer(dims, levels, _bits(codes))
     quantizer.max_beam_size = _BEAM
     quantizer.cp.seed = 1
+    quantizer.cp.min_points_per_centroid = 1  # few items are no fault: what is lost is told
     quantizer.verbose = False
     return quantizer
 
