@@ -11,7 +11,6 @@ optimizing a copy, at every tenth of the way.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import statistics
@@ -19,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,24 @@ import numpy as np
 from measuring import options, put, told
 
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.retrieval.scores import unit
-from tgqformer.retrieval.store import LanceStore
-from tgqformer.retrieval.store_files import folder_size
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 
 DIMS, ITEMS, K = 64, 2000, 10
 CATEGORIES = tuple(f"Home > Part {n}" for n in range(8))
 
 State = dict[str, tuple[np.ndarray, Metadata]]
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of a folder's files."""
+    total = 0
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 class Watch(threading.Thread):
@@ -47,11 +55,11 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.stopped:
-            self.most = max(self.most, folder_size(self.folder)[0])
+            self.most = max(self.most, folder_size(self.folder))
             time.sleep(self.every)
 
     def take(self) -> int:
-        most, self.most = self.most, folder_size(self.folder)[0]
+        most, self.most = self.most, folder_size(self.folder)
         return max(most, self.most)
 
 
@@ -77,8 +85,8 @@ def compacted(root: Path) -> int:
     """Bytes of the store once it is tidied up, by way of a copy."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(root, Path(folder) / "copy")
-        LanceStore(Path(folder) / "copy").optimize()
-        return folder_size(Path(folder) / "copy")[0]
+        Store(Path(folder) / "copy").optimize()
+        return folder_size(Path(folder) / "copy")
 
 
 def churn(root: Path, writes: int, seed: int, save: Callable[[dict[str, Any]], None]) -> None:
@@ -86,7 +94,7 @@ def churn(root: Path, writes: int, seed: int, save: Callable[[dict[str, Any]], N
     rng = random.Random(seed)
     state: State = {f"i{n}": made(rng) for n in range(0, 2 * ITEMS, 2)}
     vectors, known = zip(*state.values())
-    LanceStore.build(root, [(list(state), np.stack(vectors), known)], dims=DIMS)
+    Store.build(root, [(list(state), np.stack(vectors), known)], dims=DIMS)
     index, follower = LocalIndex(root), LocalIndex(root, sidecar=False)
     watch = Watch(root, 0.2)
     watch.start()
@@ -125,6 +133,13 @@ def churn(root: Path, writes: int, seed: int, save: Callable[[dict[str, Any]], N
             figures |= {"wrong_answers": wrong, "largest_by_compacted": growth}
             save(figures | {"milliseconds": middles, "windows": windows})
     watch.stopped = True
+    reopened = LocalIndex(root)
+    for _ in range(queries):
+        query = made(rng)[0]
+        found = reopened.search(query[None], K)[0]
+        wrong += [tuple(n) for n in found] != expected(state, query, None, None)
+    told(f"reopened: {wrong} of {2 * queries} answers wrong")
+    save({**figures, "wrong_answers": wrong, "queries": 2 * queries})
 
 
 def main() -> None:
@@ -132,7 +147,6 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    os.environ.setdefault("LANCE_LOG", "error")
     seed = {"seed": asked.seed}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"

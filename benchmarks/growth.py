@@ -12,7 +12,6 @@ bytes an item.
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +23,11 @@ from PIL import Image
 
 from tgqformer.catalog.items import Item
 from tgqformer.retrieval.embeddings import Embeddings
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.neighbour_table import write_neighbours
+from tgqformer.retrieval.protocols import Metadata
 from tgqformer.retrieval.scores import Vectors, blocks
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 
 TIMES = (1, 2, 4, 8)
 
@@ -111,7 +110,7 @@ def _build(items: int, folder: Path) -> None:
         ([f"i{n}" for n in range(a, b)], vectors[a:b], [Metadata(price=1)] * (b - a))
         for a, b in blocks(items, 16_384)
     )
-    LanceStore.build(folder, batches, dims=128)
+    Store.build(folder, batches, dims=128)
 
 
 def _figures(run: Callable[[], object]) -> dict[str, float]:
@@ -131,7 +130,6 @@ PARTS: dict[str, tuple[Callable[[int, Path], dict[str, float]], int]] = {
 
 def main() -> None:
     asked = options(__doc__).parse_args()
-    os.environ.setdefault("LANCE_LOG", "error")
     figures: dict[str, Any] = {}
     for name, (part, smallest) in PARTS.items():
         sizes = [smallest * times for times in TIMES]

@@ -18,34 +18,29 @@ import json
 import os
 import random
 import tempfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.setdefault("LANCE_LOG", "error")
-warnings.simplefilter("ignore")  # lancedb tells every fork that it is one
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from killing import OPEN_ENDED, Steps, Work, killed, tell
+from measuring import options, put
+from PIL import Image
 
-import lancedb  # noqa: E402, F401
-import numpy as np  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-import torch  # noqa: E402
-from killing import OPEN_ENDED, Steps, Work, killed, tell  # noqa: E402
-from measuring import options, put  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from tgqformer.catalog.items import Item  # noqa: E402
-from tgqformer.embedder import ItemEmbedder  # noqa: E402
-from tgqformer.presets import load_preset  # noqa: E402
-from tgqformer.retrieval.embeddings import Embeddings, read_embeddings  # noqa: E402
-from tgqformer.retrieval.filters import Metadata  # noqa: E402
-from tgqformer.retrieval.local import LocalIndex  # noqa: E402
-from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours  # noqa: E402
-from tgqformer.retrieval.sidecar import read_manifest  # noqa: E402
-from tgqformer.retrieval.store import LanceStore  # noqa: E402
-from tgqformer.scale.pipeline import Pipeline  # noqa: E402
-from tgqformer.scale.shards import ShardJob, ShardOptions, embed_shards  # noqa: E402
+from tgqformer.catalog.items import Item
+from tgqformer.embedder import ItemEmbedder
+from tgqformer.presets import load_preset
+from tgqformer.retrieval.ann import read_manifest
+from tgqformer.retrieval.embeddings import Embeddings, read_embeddings
+from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
+from tgqformer.retrieval.protocols import Metadata
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
+from tgqformer.scale.pipeline import Pipeline
+from tgqformer.scale.shards import ShardJob, ShardOptions, embed_shards
 
 DIMS, POOL = 8, 60
 # -- embed ---------------------------------------------------------------------------------------
@@ -123,7 +118,7 @@ class Upsert(Work):
         return not self.also or step % 2 == 1
 
     def prepare(self) -> None:
-        LanceStore.build(self.root, [], dims=DIMS)
+        Store.build(self.root, [], dims=DIMS)
 
     def plan(self, step: int) -> tuple[str, list[int]]:
         """What step number `step` does, and to which items."""
@@ -134,7 +129,7 @@ class Upsert(Work):
         return ("delete" if step and rng.random() < 0.3 else "upsert"), items
 
     def steps(self, first: int) -> Steps:
-        store = LanceStore(self.root)
+        store = Store(self.root)
         for step in range(first, OPEN_ENDED):
             kind, items = self.plan(step)
             yield step
@@ -165,26 +160,26 @@ class Upsert(Work):
     def check(self, done: int, begun: int) -> None:
         index = LocalIndex(self.root)
         found = {}
-        known = index.store.metadata(index.mirror.ids())
-        for item in index.mirror.ids():
-            values = index.mirror.vectors([item])[0]
+        ids = index.flat.ids()
+        known = index.metadata(ids)
+        for item, values in zip(*index.vectors(ids)):
             step = found[item] = int(values[1])
             assert (values == vector(int(item), step)).all(), f"item {item} is mixed of two writes"
             assert known[item].price == step, f"item {item} has metadata of another write"
         states = self.state(done), self.state(begun)
         assert found in states, f"rows {found} are neither {states[0]} nor {states[1]}"
-        made = read_manifest(self.root)
+        made = read_manifest(index.store.state())
         if made is not None and found:
-            assert index.sidecar is not None, index.sidecar_refused
-            asked = index.mirror.vectors(index.mirror.ids()[:1])
+            assert index.ann is not None, index.ann_refused
+            asked = index.vectors(ids[:1])[1]
             near, exact = (index.search(asked, 3, exact=exact)[0] for exact in (False, True))
             assert [n.score for n in near] == [n.score for n in exact], "the sidecar differs"
 
     def result(self) -> Any:
         index = LocalIndex(self.root)
-        ids = index.mirror.ids()
-        known = index.store.metadata(ids)
-        return [(i, v.tolist(), known[i].price) for i, v in zip(ids, index.mirror.vectors(ids))]
+        ids = index.flat.ids()
+        known = index.metadata(ids)
+        return [(i, v.tolist(), known[i].price) for i, v in zip(*index.vectors(ids))]
 
 
 class Optimize(Upsert):

@@ -288,7 +288,19 @@ def gpu(found: Figures) -> str:
     ]
     peak = f"{found['gpu']['name']}, {found['matmul_tflops']:.0f} TFLOP/s in a bfloat16 product"
     header = ("batch", "items/s", "share of the product's speed", "peak MB")
-    return f"{peak}; preset `{found['preset']}`.\n\n{table(header, rows)}"
+    told = f"{peak}; preset `{found['preset']}`.\n\n{table(header, rows)}"
+    if "training" not in found:
+        return told
+    training = found["training"]
+    ways = ("cached", "towers in the step")
+    steps = [(w, training[w]["seconds"], training[w]["peak_megabytes"]) for w in ways]
+    at_once, megabytes = training["items_at_once"], training["flops_megabytes"]
+    counted = f"`flops` counts {megabytes:,.0f} MB for {at_once} items"
+    header = ("tower outputs", "s", "peak MB")
+    size = training["batch_size"]
+    return (
+        f"{told}\n\nA training step of {size} pairs; {counted} at a time.\n\n{table(header, steps)}"
+    )
 
 
 HEAD = """

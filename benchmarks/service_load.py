@@ -32,10 +32,10 @@ from measuring import options, put, told
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import read_image_bytes
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.ann import read_manifest
 from tgqformer.retrieval.scores import Vectors, unit
-from tgqformer.retrieval.sidecar import read_manifest
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 
 PORT = 18_437
 BLOCK = 16_384
@@ -67,10 +67,10 @@ def main() -> None:
     figures: dict[str, Any] = {"items": given.items, "dims": given.dims, "index": given.kind}
     with tempfile.TemporaryDirectory() as folder:
         store = given.store or Path(folder) / "store"
-        if not (store / "store.json").exists():
+        if not (store / "store.sqlite").exists():
             told(f"building {given.items:,} x {given.dims}")
             build(store, given.items, given.dims, given.kind)
-        made = read_manifest(store)
+        made = read_manifest(Store(store).state())
         if made is not None:
             figures["sidecar"] = {"recall": made.recall["10"], "build_seconds": made.build_seconds}
         bodies = [similar_body(row) for row in draw(given.items)]
@@ -102,7 +102,7 @@ def build(store: Path, items: int, dims: int, kind: str) -> None:
             noise = rng.standard_normal((count, dims)).astype(np.float32)
             yield [f"i{row}" for row in range(start, start + count)], unit(near + noise), None
 
-    LanceStore.build(store, batches(), dims=dims).close()
+    Store.build(store, batches(), dims=dims).close()
     if kind != "exact":
         index = LocalIndex(store, sidecar=False)
         index.build_sidecar("ivf" if kind == "ivf" else "hnsw", queries=50)
@@ -251,7 +251,7 @@ def embedding(run: Path, catalog: Path, folder: Path, seconds: float) -> dict[st
     offline = rounds * len(plain) / (time.perf_counter() - start)
     store = folder / "embedding"
     names = [item.item_id for item in plain[:64]]
-    LanceStore.build(store, [(names, vectors, None)], dims=vectors.shape[1]).close()
+    Store.build(store, [(names, vectors, None)], dims=vectors.shape[1]).close()
     del embedder
     bodies = [
         json.dumps({"input": [fields(item)], "encoding_format": "base64"}).encode()

@@ -11,7 +11,6 @@ Memory is the peak of a process of its own for each part.
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -24,12 +23,11 @@ from measuring import apart, in_turns, options, put, told
 from neighbours import drawn
 
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.retrieval.local import LocalIndex
-from tgqformer.retrieval.mirror import ExactMirror
-from tgqformer.retrieval.rows import StoredRows
+from tgqformer.retrieval.flat import FlatIndex
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.retrieval.scores import Vectors, blocks
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Columns, Store
 
 K = 100
 BLOCK = 16_384
@@ -137,13 +135,14 @@ def by_int8_mirror(vectors: Vectors) -> Callable[[Vectors], Any]:
     return lambda queries: mirror.search(queries, K)
 
 
-def filled(vectors: Vectors, precision: Any) -> ExactMirror:
-    mirror = ExactMirror(vectors.shape[1], precision)
+def filled(vectors: Vectors, precision: Any) -> FlatIndex:
+    mirror = FlatIndex(vectors.shape[1], precision)
     ids = names(len(vectors))
     for start, stop in blocks(len(ids), BLOCK):
         known = [metadata(row) for row in range(start, stop)]
-        rows = StoredRows(ids[start:stop], vectors[start:stop], known)
-        mirror.update([rows], room=len(ids))
+        columns = zip(*((m.brand, m.category, m.price, m.in_stock) for m in known))
+        rows = Columns(range(start, stop), ids[start:stop], *columns, vectors[start:stop])
+        mirror.put(rows, room=len(ids))
     return mirror
 
 
@@ -173,14 +172,14 @@ def build(root: Path, items: int, dims: int, _: int) -> dict[str, Any]:
             known = [metadata(row) for row in range(start, stop)]
             yield ids[start:stop], vectors[start:stop], known
 
-    took = seconds(lambda: LanceStore.build(root, batches(), dims=dims))
-    again = seconds(lambda: LanceStore.build(root, batches(), dims=dims, replace=True))
-    figures = {"seconds": took, "rebuild_seconds": again, "bytes": LanceStore(root).info().bytes}
+    took = seconds(lambda: Store.build(root, batches(), dims=dims))
+    again = seconds(lambda: Store.build(root, batches(), dims=dims, replace=True))
+    figures = {"seconds": took, "rebuild_seconds": again, "bytes": Store(root).info().bytes}
     for precision in ("float32", "int8"):
         start = time.perf_counter()
         index = LocalIndex(root, precision=precision, sidecar=False)
         figures[f"open_{precision}_seconds"] = time.perf_counter() - start
-        figures[f"mirror_{precision}_bytes"] = index.mirror.bytes
+        figures[f"mirror_{precision}_bytes"] = index.flat.bytes
         index.close()
     return figures
 
@@ -217,7 +216,6 @@ def writes(root: Path, items: int, dims: int, count: int) -> dict[str, Any]:
 
 
 def sidecar(root: Path, kind: Any) -> dict[str, Any]:
-    shutil.rmtree(root / "sidecar", ignore_errors=True)
     index = LocalIndex(root, sidecar=False)
     made = index.build_sidecar(kind, queries=200).manifest
     return {

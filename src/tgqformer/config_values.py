@@ -32,6 +32,23 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
         raise ConfigError(f"{key} = {value!r} must be {type_name(hint)}") from None
 
 
+def whole_number(value: object, name: str, least: int = 1) -> int:
+    """`value` as an int, for an argument such as a batch size.
+
+    Raises:
+        ConfigError: it is no whole number, or below `least`.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ConfigError(
+            f"{name} ({value!r}) must be a whole number of {least} or more; it is "
+            f"{type(value).__name__}."
+        )
+    number = int(value.__index__())
+    if number < least:
+        raise ConfigError(f"{name} ({number}) must be {least} or more.")
+    return number
+
+
 def group_of(hint: Any) -> Any | None:
     """Return the dataclass that `hint` names, alone or as ``X | None``; None for a leaf."""
     members = [member for member in _members(hint) if member is not type(None)]

@@ -35,3 +35,7 @@ class CacheError(TGQFormerError):
 
 class StorageError(TGQFormerError):
     """A result cannot be written, or a stored one cannot be read."""
+
+
+class UnreadInputWarning(UserWarning):
+    """Something of what was to be embedded could not be read, and counts as missing."""

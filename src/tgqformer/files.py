@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a power cut never leaves half of one."""
+"""Files written whole or not at all, after a kill or a power cut too, and one writer at a time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def atomic_path(
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if sync:
-            _sync(temporary)
+            sync_file(temporary)
         temporary.replace(final)
         if sync:
             sync_folder(final.parent)
@@ -73,15 +73,61 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last through a power cut, where the file system can."""
     with suppress(OSError):
-        _sync(folder)
+        sync_file(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def only_writer(path: Path, *, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock of file `path` against all threads and processes of this machine.
+
+    The system lets go of it when the process ends, however that happens. Not reentrant.
+
+    Args:
+        busy: say this where another holds it, instead of waiting; who holds it may then remove the
+            file.
+
+    Raises:
+        StorageError: the file cannot be made or locked, or is locked and `busy` says so.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageError(
+            f"cannot lock {path}: {error.strerror}; choose a folder you may write to."
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            if busy and not _is(path, descriptor):
+                raise BlockingIOError
+        except BlockingIOError as error:
+            raise StorageError(busy) from error
+        except OSError as error:  # some network file systems know no locks
+            raise StorageError(
+                f"cannot lock {path}: {error.strerror}; choose a folder on a local disk."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    """Whether the file is still there, and no other in its place."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _not_written(path: Path, error: Exception) -> StorageError:

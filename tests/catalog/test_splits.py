@@ -14,7 +14,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.leaks import check_leaks
 from tgqformer.catalog.photo_groups import find_placeholders, photo_groups, placeholder_limit
-from tgqformer.catalog.splits import split_by_time, split_cold, split_random, time_cuts
+from tgqformer.catalog.splits import split_by_time, split_cold, split_random, split_warm, time_cuts
 from tgqformer.errors import CatalogError, ConfigError
 
 # A shared machine may be slow at any moment; that is no fault of the code.
@@ -197,3 +197,34 @@ def test_what_counts_as_a_placeholder_goes_by_the_size_of_the_catalog() -> None:
     assert photo_groups(items).tolist() == list(range(300))
     assert [(p.photo, p.items) for p in find_placeholders(items)] == [("a photo of 4 bytes", 21)]
     assert find_placeholders(items[1:]) == []
+
+
+def test_a_warm_split_holds_out_pairs_and_leaves_each_item_a_partner() -> None:
+    names = [f"w{number}" for number in range(30)]
+    pairs = [Pair(names[a], names[b], float(1 + (a + b) % 3)) for a in range(30) for b in range(a)]
+    pairs += [Pair(pair.target_id, pair.query_id, pair.weight) for pair in pairs[:200]]
+    pairs.append(Pair("cold", "w0", 1.0, "test"))
+    catalog = Catalog([Item(name) for name in [*names, "cold", "lone", "pal"]], pairs)
+    catalog = catalog.with_pairs([*catalog.pairs, Pair("lone", "pal", 3.0)])
+    warm = split_warm(catalog, val=0.1, test=0.2, min_weight=2.0)
+    assert sorted(map(_ends, warm.pairs)) == sorted(map(_ends, catalog.pairs))
+    by_split = {
+        split: {frozenset(_ends(p)) for p in warm.pairs if p.split == split}
+        for split in ("train", "val", "test")
+    }
+    assert not by_split["train"] & by_split["test"], "a pair goes with its reverse"
+    assert not by_split["train"] & by_split["val"]
+    assert not by_split["val"] & by_split["test"]
+    assert frozenset(("cold", "w0")) in by_split["test"], "what was held out before stays"
+    heavy = {frozenset(_ends(p)) for p in catalog.pairs if p.split == "train" and p.weight >= 2}
+    assert by_split["val"] | by_split["test"] <= heavy | {frozenset(("cold", "w0"))}
+    assert len(by_split["test"]) - 1 == round(0.2 * len(heavy))
+    assert frozenset(("lone", "pal")) in by_split["train"], "its only partner"
+    kept = {name for ends in by_split["train"] for name in ends}
+    assert set(names) <= kept
+    again = split_warm(catalog, val=0.1, test=0.2, min_weight=2.0)
+    assert again.pair_table.equals(warm.pair_table)
+
+
+def _ends(pair: Pair) -> tuple[str, str]:
+    return pair.query_id, pair.target_id

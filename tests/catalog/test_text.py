@@ -260,3 +260,15 @@ def test_a_limit_fits_as_the_function_does_and_counts_a_text_once(
     counted.clear()
     assert [limit.fit(text) for text in texts] == fitted
     assert not counted
+
+
+def test_only_some_fields_of_a_text_are_kept() -> None:
+    from tgqformer.catalog.text import only_fields
+
+    item = Item("a", "Desk lamp", "Lux", "Home > Light", {"colour": "red; dark"})
+    text = item_text(item)
+    for fields in (("title",), ("brand",), ("title", "brand", "category"), ("category", "title")):
+        kept = tuple(name for name in ("title", "brand", "category") if name in fields)
+        assert only_fields(text, fields) == item_text(item, fields=kept)
+    assert only_fields(text, ("title", "brand", "category", "attributes")) == text
+    assert only_fields("brand: Lux", ("title",)) == only_fields("", ("title",)) == ""

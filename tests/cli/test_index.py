@@ -79,10 +79,48 @@ def test_a_store_is_built_changed_searched_and_told_of(
     assert tgqformer_json("index", "sidecar", store, "--queries", 5)["recall"]["10"] == 1.0
     assert tgqformer_json("index", "optimize", store)["bytes"] > 0
     told = tgqformer_json("index", "info", store)
-    assert (told["store"]["items"], told["store"]["versions"]) == (10, 1)
+    assert (told["store"]["items"], told["store"]["dims"]) == (10, 6)
+    assert told["store"]["memory_bytes"] == 10 * 6 * 4
     assert told["sidecar_current"] is True
     code, out, _ = tgqformer("index", "info", store)
     assert (code, "recall" in out) == (0, True)
+
+
+def test_a_collection_of_qdrant_is_taken_wherever_a_folder_is(
+    tmp_path: Path, vectors, catalog: Path, tgqformer, tgqformer_json
+) -> None:
+    """By the client's local mode, which leaves the approximate search of a server out."""
+    pytest.importorskip("qdrant_client")
+    ids = [f"i{row}" for row in range(12)]
+    stores = [tmp_path / "store", f"qdrant://{tmp_path}/cluster/items"]
+    first = embeddings(tmp_path / "a.parquet", ids[:10], vectors[:10])
+    second = embeddings(tmp_path / "b.parquet", ids[8:], vectors[8:])
+    other = embeddings(tmp_path / "c.parquet", ids, vectors, model="another")
+    told = []
+    for store in stores:
+        answers = [
+            tgqformer_json("index", "build", store, first, "--catalog", catalog)["items"],
+            tgqformer_json("index", "upsert", store, second),
+            tgqformer_json("index", "delete", store, "i3", "nobody"),
+        ]
+        for options in (["--id", "i0"], ["--embeddings", first, "--min-price", 2, "--in-stock"]):
+            near = tgqformer_json("index", "search", store, "-k", 5, *options)["neighbours"]
+            answers.append([(n["query_id"], n["item_id"], n["title"]) for n in near])
+        info = tgqformer_json("index", "info", store)["store"]
+        answers.append((info["items"], info["dims"], info["model"]))
+        assert tgqformer("index", "info", store)[0] == 0
+        for arguments, words in [
+            (["build", store, first], "is a store already"),
+            (["upsert", store, other], "was made by another model (another)"),
+            (["search", store, "--id", "nobody"], "no vector for item 'nobody'"),
+        ]:
+            code, _, err = tgqformer("index", *arguments)
+            assert (code, words in err) == (2, True), err
+        told.append(answers)
+    assert told[0] == told[1]
+    for command in ("optimize", "sidecar"):
+        code, _, err = tgqformer("index", command, stores[1])
+        assert (code, err.count("\n")) == (2, 1)
 
 
 def test_what_cannot_be_done_is_one_sentence(

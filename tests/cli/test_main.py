@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import pytest
 from tgqformer import __version__
 from tgqformer.cli import main as cli
 from tgqformer.cli.commands import COMMANDS
-from tgqformer.errors import CatalogError, TGQFormerError
+from tgqformer.errors import CatalogError, TGQFormerError, UnreadInputWarning
 
 HEAVY = [
     "torch", "transformers", "peft", "accelerate", "polars", "pyarrow", "numpy", "PIL", "faiss",
@@ -133,7 +134,21 @@ def test_debug_shows_the_traceback_of_any_error(failing, capsys) -> None:
 def test_an_interruption_exits_with_130_and_a_sentence(failing, capsys) -> None:
     failing(KeyboardInterrupt())
     assert exit_code("doctor") == 130
-    assert "interrupted" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "interrupted" in told
+    assert "starts anew" in told  # there is nothing that could go on
+
+
+def test_what_cannot_be_read_is_told_without_code(monkeypatch, capsys) -> None:
+    @click.command()
+    def doctor() -> None:
+        warnings.warn("a photo is missing", UnreadInputWarning, stacklevel=1)
+
+    monkeypatch.setattr("tgqformer.cli.doctor.doctor", doctor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert exit_code("doctor") == 0
+    assert capsys.readouterr().err == "tgqformer: a photo is missing\n"
 
 
 def test_a_full_disk_is_no_bug(failing, capsys) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,28 @@ def test_train_leaves_a_run_that_can_be_resumed_to_the_same_weights(
     assert tgqformer_json("train", shop, "--out", run, *options, "--resume", "-q")["steps"] == 4
     weights = "model/model.safetensors"
     assert (run / weights).read_bytes() == (trained / weights).read_bytes()
+
+
+def test_an_interrupted_run_names_the_option_that_goes_on_with_it(
+    shop: Path, tmp_path: Path, tgqformer
+) -> None:
+    run = tmp_path / "run"
+    steps = ["--set", "training.steps=400", "--set", "training.save_every=2"]
+    command = ["train", shop, "--preset", "tiny", "--out", run, *steps, "-q"]
+
+    def interrupt() -> None:
+        while not list(run.glob("checkpoints/checkpoint-*")):
+            time.sleep(0.05)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    code, _, err = tgqformer(*command)
+    assert code == 130
+    assert "the same command with --resume" in err
+    code, _, err = tgqformer(*command)  # without it the command is refused
+    assert (code, "--resume" in err) == (2, True)
+    code, out, _ = tgqformer(*command, "--resume")
+    assert (code, "Trained 400 steps" in out) == (0, True)
 
 
 @pytest.mark.parametrize(

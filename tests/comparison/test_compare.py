@@ -40,6 +40,8 @@ from tgqformer.config import override
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.errors import ConfigError, ModelError, StorageError
+from tgqformer.evaluation.collaborative import Engagement, ItemCosine
+from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
 from tgqformer.training.plan import steps_for
@@ -495,3 +497,27 @@ def test_with_nothing_left_to_do_it_only_gathers(
     found = run.compare(copied)
     assert found.methods == results.methods
     assert pages == [Results.load(copied.out)] == [found]
+
+
+def test_collaborative_references_stand_in_the_table_when_named(
+    plan_of: Callable[..., Plan],
+    run_all: Callable[[Plan], None],
+    small_shop: Path,
+    tmp_path: Path,
+) -> None:
+    names = ("frozen_text", "popularity", "item_cosine", "ease")
+    plan = plan_of(tmp_path, methods=names, catalogs={"small": small_shop, "again": small_shop})
+    run_all(plan)
+    found = gather(plan)
+    assert list(found.methods) == list(names)
+    catalog = Catalog.load(small_shop)
+    expected = evaluate(ItemCosine(Engagement.from_pairs(catalog)), catalog, bootstrap=0)
+    for name in ("small", "again"):
+        shown = found.methods["item_cosine"].catalogs[name]
+        assert shown.metrics["hit@10"].value == pytest.approx(expected["hit@10"])
+        assert "history" not in shown.breakdown, "every query has a training pair here"
+        assert (
+            shown.breakdown.keys() == found.methods["frozen_text"].catalogs[name].breakdown.keys()
+        )
+    assert found.methods["ease"].robustness == ()
+    assert "popularity" not in find_methods(["all"])

@@ -68,15 +68,20 @@ def test_relevance_is_at_most_that_of_the_best_token_and_the_null_token_stands_l
     assert found.projections["image"].shape == (3, CELLS, 8)
 
 
-def test_the_cells_of_four_photos_are_those_of_a_sequence():
+def test_photos_share_the_cells_and_none_is_blurred_by_another():
     module, given = grounding(SHAPE), inputs()
     one = ask(module, given).projections["image"]
     assert torch.equal(one, ask(grounding(), given).projections["image"])
     given["visual"] = torch.randn(3, 4 * SIDE * SIDE, 12)
     given["visual_mask"] = torch.ones(given["visual"].shape[:2], dtype=torch.bool)
-    tokens = F.normalize(module.image(given["visual"]), dim=-1).transpose(1, 2)
-    cells = F.adaptive_avg_pool1d(tokens, CELLS).transpose(1, 2)
-    torch.testing.assert_close(ask(module, given).projections["image"], cells)
+    tokens = F.normalize(module.image(given["visual"]), dim=-1)
+    maps = tokens.unflatten(1, (4, SIDE, SIDE)).flatten(0, 1).permute(0, 3, 1, 2)
+    cells = F.adaptive_avg_pool2d(maps, (3, 4)).flatten(2).transpose(1, 2).reshape(3, 48, -1)
+    told = ask(module, given)
+    torch.testing.assert_close(told.projections["image"][:, :48], cells)
+    assert not told.projections["image"][:, 48:].any()
+    turned = {**given, "visual": given["visual"].unflatten(1, (4, -1)).flip(1).flatten(1, 2)}
+    torch.testing.assert_close(ask(module, turned).agreement, told.agreement)
     connector = build_connector(ConnectorConfig(width=16, heads=2), SHAPE)
     assert connector.grounding.photo_tokens == SIDE * SIDE
 

@@ -182,15 +182,16 @@ def test_a_class_token_is_left_out_of_the_grid(states):
 
 
 def test_c_abstractor_asks_for_a_square_grid(states):
-    with pytest.raises(ConfigError, match="square grid of visual tokens, and there are 7"):
+    with pytest.raises(ConfigError, match="square grid of visual tokens .* there are 7"):
         connector("cabstractor")(**states(visual=7))
 
 
 def test_c_abstractor_takes_no_four_photos_for_a_grid(states):
     known = connector("cabstractor", replace(SHAPE, photo_tokens=9))
     assert known(**states(visual=9)).tokens.isfinite().all()
-    with pytest.raises(ConfigError, match=r"there are 36; set embedder.max_images=1"):
-        known(**states(visual=36))
+    assert known(**states(visual=36)).tokens.isfinite().all()
+    with pytest.raises(ConfigError, match=r"there are 35; set embedder.max_images=1"):
+        known(**states(visual=35))
 
 
 def test_c_abstractor_knows_where_a_token_lies(states):
@@ -205,11 +206,29 @@ def test_c_abstractor_knows_where_a_token_lies(states):
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_projectors_read_four_photos_as_a_sequence(kind, states):
+def test_projectors_average_the_grids_of_four_photos(kind, states):
     known, batch = connector(kind, replace(SHAPE, photo_tokens=9)), states(visual=36)
-    normed = known.input_norm(batch["visual"])
-    pooled = nn.functional.adaptive_avg_pool1d(normed.transpose(1, 2), 6).transpose(1, 2)
-    close(known(**batch).tokens, known.projection(pooled))
+    maps = known.input_norm(batch["visual"]).unflatten(1, (4, 3, 3)).mean(dim=1)
+    pooled = nn.functional.adaptive_avg_pool2d(maps.permute(0, 3, 1, 2), (2, 3))
+    close(known(**batch).tokens, known.projection(pooled.flatten(2).transpose(1, 2)))
+
+
+@pytest.mark.parametrize("kind", sorted(CONNECTORS))
+def test_the_order_of_photos_does_not_matter_and_a_photo_told_twice_adds_little(kind, states):
+    known = connector(kind, replace(SHAPE, photo_tokens=9))
+    batch = states(visual=27)
+    batch["visual_mask"][1, 18:] = False  # of one item two photos, of another one
+    batch["visual_mask"][2, 9:] = False
+    batch["visual"] = batch["visual"] * batch["visual_mask"][..., None]
+    told = known(**batch)
+    photos = batch["visual"].unflatten(1, (3, 9))
+    turned = torch.stack([photos[0].flip(0), photos[1][[1, 0, 2]], *photos[2:]])
+    again = known(**{**batch, "visual": turned.flatten(1, 2)})
+    close(again.tokens, told.tokens)
+    for name, stream in told.streams.items():
+        close(again.streams[name], stream)
+    one = {name: x[2:3, :9] if name.startswith("visual") else x[2:3] for name, x in batch.items()}
+    close(known(**one).tokens, told.tokens[2:3])  # beside items with more photos and alone
 
 
 # -- pooling --------------------------------------------------------------------------------------
@@ -246,14 +265,18 @@ def test_each_item_is_pooled_over_its_own_tokens():
         assert bool(weights[i].any()) == bool(length)
 
 
-def test_several_photos_are_a_sequence_and_one_is_its_grid():
+def test_several_photos_are_pooled_each_over_its_grid():
     lengths = [9, 36, 18, 4]
     mask = torch.arange(36) < torch.tensor(lengths)[:, None]
     weights, unknown = pooling_weights(mask, 4, photo_tokens=9), pooling_weights(mask, 4)
-    for i in (0, 2, 3):
+    for i in (0, 3):
         assert torch.equal(weights[i], unknown[i])
-    sequence = torch.eye(4).repeat_interleave(9, dim=1) / 9  # here: a cell a photo
-    torch.testing.assert_close(weights[1], sequence)
+    grid = pooling_weights(torch.ones(1, 9, dtype=torch.bool), 4)[0]
+    torch.testing.assert_close(weights[1], grid.repeat(1, 4) / 4)
+    torch.testing.assert_close(weights[2, :, :18], grid.repeat(1, 2) / 2)
+    apart = pooling_weights(mask, 4, photo_tokens=9, apart=True)
+    torch.testing.assert_close(apart[1], torch.eye(4).repeat_interleave(9, dim=1) / 9)
+    assert torch.equal(apart[0], weights[0])
     assert (grid_side(36), grid_side(36, 9), grid_side(9, 9)) == ((6, 0), None, (3, 0))
 
 

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.timeout(1200)  # other processes, on a machine that may be busy
 
 DOCS = Path(__file__).parents[2] / "docs"
-GUIDES = ("getting-started", "catalog", "training", "evaluation", "retrieval")
+GUIDES = ("getting-started", "catalog", "training", "evaluation", "retrieval", "recommenders")
 NOT_RUN = ("adapters", "attention", "audit", "method", "service", "operations", "security")
 FENCE = re.compile(r"(.*)\n```(bash|python|console|sh)\n")
 

@@ -272,7 +272,7 @@ def test_the_embedding_by_hand(make, config, items):
         streams = [head(out.connector.streams[n]) for n, head in model.visual_head.items()]
         said = sum(weights[:, 2 + i : 3 + i] * stream for i, stream in enumerate(streams))
         said = STRENGTH_UNIT * model.strength * said / sum(streams).norm(dim=1, keepdim=True)
-        backbone = model.head(model.backbone(batch.prompt, out.connector.tokens))
+        backbone = model.head(model.backbone(batch.prompt, model.visual_tokens(out.connector)))
         state = base + base @ model.adapt.weight.T + said + backbone
     expected = state / state.norm(dim=1, keepdim=True)
     torch.testing.assert_close(out.embedding, expected, rtol=1e-4, atol=1e-5)

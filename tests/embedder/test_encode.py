@@ -75,7 +75,7 @@ def test_items_that_lack_parts_differ_from_one_another(embedder, photo):
 
 def test_an_item_without_a_readable_photo_is_an_item_without_photo(embedder):
     broken, without = Item("a", "lamp", images=(b"not a photo",)), Item("a", "lamp")
-    a, b = embedder.encode([broken, without])
+    a, b = embedder.encode([broken, without], errors="ignore")
     np.testing.assert_allclose(a, b, atol=TOLERANCE)
 
 
@@ -205,3 +205,19 @@ def test_a_long_title_does_not_hide_the_category(embedder):
     assert not torch.equal(batch.prompt.input_ids[0], batch.prompt.input_ids[1])
     a, b = embedder.encode([lamp, mug])
     assert not np.allclose(a, b, atol=1e-4)
+
+
+def test_the_order_of_an_items_photos_changes_no_bit(make, config, photo, tmp_path):
+    photos = tuple(photo(n) for n in range(4))
+    orders = [photos, photos[::-1], photos[2:] + photos[:2]]
+    items = [Item(f"o{n}", "red lamp", images=order) for n, order in enumerate(orders)]
+    for cache in (None, tmp_path):
+        first, *others = make(override(config, ["max_images=4"]), cache_dir=cache).encode(items)
+        assert all(np.array_equal(first, other) for other in others)
+    fewer = Item("fewer", "red lamp", images=photos[:1])
+    [one] = make(override(config, ["max_images=4"])).encode([fewer])
+    assert not np.allclose(first, one, atol=1e-4)  # all of them are read
+    [alone] = make(override(config, ["max_images=1"])).encode([fewer])
+    np.testing.assert_allclose(one, alone, atol=TOLERANCE)
+    [same] = make(override(config, ["max_images=1"])).encode([items[0]])
+    np.testing.assert_allclose(same, alone, atol=TOLERANCE)  # the first where one is read

@@ -16,8 +16,10 @@ from tgqformer.embedder.flops import (
     count_cost,
     multiply_adds,
     prompt_length,
+    training_memory,
 )
-from tgqformer.language import NOTELLM2_PROMPT, LanguageConfig, PromptConfig
+from tgqformer.embedder.memory import kept_for_backward
+from tgqformer.language import NOTELLM2_PROMPT, LanguageConfig, PromptConfig, load_backbone
 from tgqformer.presets import load_preset
 
 torch.set_num_threads(1)
@@ -109,9 +111,10 @@ def test_what_is_not_read_costs_nothing():
         count_cost(tiny(kind=kind), text_tokens=7)
         for kind in ("linear", "text_only", "image_only", "clip_sum")
     )
-    assert both.part("backbone").tokens == len("photo:  product: ") + 4 + 7 + 1
-    assert text.part("backbone").tokens == len("product: ") + 7 + 1
-    assert image.part("backbone").tokens == len("photo: ") + 4 + 1
+    # in bytes, and the space before the metadata is one of the metadata's tokens
+    assert both.part("backbone").tokens == len("photo: product:") + 4 + 7 + 1
+    assert text.part("backbone").tokens == len("product:") + 7 + 1
+    assert image.part("backbone").tokens == len("photo:") + 4 + 1
     assert text.part("connector").multiply_adds == 0
     assert image.part("connector") == both.part("connector")
     assert neither.part("backbone") == Part("backbone", 0, 0, 0, 0)
@@ -138,7 +141,7 @@ def test_notellm2_in_full_is_counted():
     prompt = PromptConfig(**NOTELLM2_PROMPT, max_tokens=48)
     whole = replace(whole, language=replace(whole.language, prompt=prompt))
     template = NOTELLM2_PROMPT["both"]
-    for mark in ("{image}", "{answer}", "{text}"):
+    for mark in (" {image}", "{answer}", " {text}"):
         template = template.replace(mark, "")
     cost, plain = count_cost(whole, text_tokens=7), count_cost(tiny(kind="notellm2"))
     assert cost.part("backbone").tokens == len(template) + 4 + 7 + 1
@@ -154,7 +157,7 @@ def test_the_tiny_preset_by_hand():
     assert cost.part("text tower").multiply_adds == 24 * 24
     assert cost.part("connector").multiply_adds == 4 * 16 * 32 + 4 * 32 * 64
 
-    template = len("photo: ") + len(" product: ") + 1  # bytes, and the end
+    template = len("photo:") + len(" product:") + 1  # bytes, and the end
     length = template + 4 + 7
     assert cost.part("backbone").tokens == length
     # Qwen3 of two layers: width 64, 4 heads and 2 for keys and values of 16 each, 128 inside
@@ -247,3 +250,66 @@ def test_memory_is_the_weights_and_the_hungriest_part():
     longer = count_cost(tiny(kind="linear"), text_tokens=40)
     assert longer.part("backbone").activations > cost.part("backbone").activations
     assert longer.part("backbone").weights == cost.part("backbone").weights
+
+
+# -- training memory ------------------------------------------------------------------------------
+
+
+def kept(module: nn.Module, inputs) -> int:
+    """What autograd keeps of one item more, on tensors with numbers."""
+
+    def of(size: int) -> int:
+        given = inputs(size)
+        with torch.autocast("cpu", torch.bfloat16):
+            apart = [*module.parameters(), *module.buffers(), *given.values()]
+            return kept_for_backward(lambda: module(**given), apart)
+
+    return of(2) - of(1)
+
+
+@pytest.mark.parametrize("kind", ["tgqformer", "qformer_text"])
+def test_training_memory_is_what_autograd_keeps(kind):
+    config = tiny(kind=kind)
+    cost = count_cost(config)
+    told = training_memory(config, cost)
+    shape, length = cost.shape, cost.part("backbone").tokens
+    visual, text = cost.part("image tower").tokens, cost.part("text tower").tokens
+    connector = build_connector(config.connector, shape)
+    backbone = load_backbone(config.language).model
+
+    def states(size: int) -> dict[str, torch.Tensor]:
+        return {
+            "visual": torch.randn(size, visual, shape.visual),
+            "visual_mask": torch.ones(size, visual, dtype=torch.bool),
+            "image_global": torch.randn(size, shape.image_global),
+            "text": torch.randn(size, text, shape.text),
+            "text_mask": torch.ones(size, text, dtype=torch.bool),
+            "text_global": torch.randn(size, shape.text_global),
+            "presence": torch.ones(size, 2, dtype=torch.bool),
+        }
+
+    def embeds(size: int) -> dict[str, torch.Tensor]:
+        return {
+            "inputs_embeds": torch.randn(size, length, 64).requires_grad_(),
+            "attention_mask": torch.zeros(size, 1, length, length),
+        }
+
+    of_backbone = kept(backbone, embeds)
+    assert told.item == kept(connector, states) + of_backbone
+    assert told.item - told.checkpointed == pytest.approx(of_backbone / 2, rel=0.2)  # of two layers
+    assert told.of(10) - told.of(9) == told.item
+    assert told.fixed == 12 * cost.trained
+
+
+@pytest.mark.parametrize("name", ["paper", "english"])
+def test_the_presets_of_a_gpu_fit_24_gigabytes(name):
+    run = load_preset(name)
+    memory = training_memory(run.embedder, count_cost(run.embedder))
+    assert memory.of(run.training.chunk_size) < 20e9
+    assert memory.of(128) > 24e9
+    assert memory.of(128, checkpointing=True) < 20e9
+
+
+def test_the_texts_are_as_long_as_the_tower_reads():
+    config = tiny()
+    assert count_cost(config) == count_cost(config, text_tokens=config.text_tower.max_tokens)

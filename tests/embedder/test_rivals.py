@@ -106,7 +106,7 @@ def test_the_head_starts_centred(make, config, items, name):
     initialise_head(embedder.model, batch)
     model = embedder.model
     with torch.no_grad():
-        out = model.connector(**batch.towers.for_connector)
+        out = model.connect(batch.towers)
         if model.head is None:
             state = sum(head(out.streams[n]) for n, head in model.visual_head.items())
         else:
@@ -142,8 +142,8 @@ def test_its_two_embeddings_by_hand(method, items):
     model = method("notellm2").model
     batch = method("notellm2").batch(items)
     with torch.no_grad():
-        out = model.connector(**batch.towers.for_connector)
-        states = model.backbone.parts(batch.prompt, out.tokens)
+        out = model.connect(batch.towers)
+        states = model.backbone.parts(batch.prompt, model.visual_tokens(out))
         has_image = batch.towers.presence[:, :1]
         photo, whole = (
             F.normalize(model.head(model.fusion(h, batch.towers.image_global, has_image)), dim=-1)

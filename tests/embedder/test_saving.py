@@ -73,6 +73,7 @@ def test_no_frozen_weight_and_no_pickle(saved, embedder):
     assert {path.name for path in saved.iterdir()} == FILES
     trained = {n: p for n, p in embedder.model.named_parameters() if p.requires_grad}
     trained |= {f"base.{n}": x for n, x in embedder.model.base.named_buffers()}  # fitted
+    trained["token_scale"] = embedder.model.token_scale
     frozen = {n for n, p in embedder.model.named_parameters() if not p.requires_grad}
     assert any("embed_tokens" in name for name in frozen)
     with safe_open(saved / "model.safetensors", framework="pt") as weights:

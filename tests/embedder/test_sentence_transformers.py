@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tgqformer.catalog.items import Item
-from tgqformer.errors import CatalogError
+from tgqformer.errors import ImageError, UnreadInputWarning
 
 pytest.importorskip("sentence_transformers", reason="sentence-transformers is a development extra")
 
@@ -30,7 +31,8 @@ def as_dict(item: Item) -> dict[str, object]:
 
 
 def test_items_give_the_vectors_of_encode(model, items, vectors):
-    ours = model.encode([as_dict(item) for item in items])
+    with pytest.warns(UnreadInputWarning, match="neither text nor photo"):
+        ours = model.encode([as_dict(item) for item in items])
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, vectors, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(model.encode(items, batch_size=3), vectors, rtol=0, atol=1e-5)
@@ -136,9 +138,17 @@ def test_the_gradient_reaches_the_trained_weights(model):
     model.zero_grad()
 
 
-@pytest.mark.parametrize("given", [3, {"titel": "lamp"}, {"image": 3}])
-def test_what_is_no_item_is_named(given):
-    from tgqformer.embedder.sentence_transformers import as_item
+@pytest.mark.parametrize(
+    "image", ["https://shop.example/lamp.jpg", "gone/lamp.jpg", "data:image/png;base64,AAAA", b"no"]
+)
+def test_a_photo_that_cannot_be_read_is_never_swallowed(model, image):
+    given = [{"title": "lamp"}, {"title": "red lamp with a shade", "image": image}]
+    with pytest.raises(ImageError, match="red lamp with a shade"):
+        model.encode(given)
 
-    with pytest.raises(CatalogError, match="input 4 (has the unknown key 'titel'|is a int)"):
-        as_item(given, "input 4")
+
+def test_a_data_url_is_a_photo(model, embedder, photo):
+    url = f"data:image/png;base64,{base64.b64encode(photo(3)).decode()}"
+    [ours] = model.encode([{"title": "red lamp", "image": url}])
+    [expected] = embedder.encode([Item("a", title="red lamp", images=(photo(3),))])
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE)

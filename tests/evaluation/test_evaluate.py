@@ -115,7 +115,7 @@ def test_only_the_pool_and_the_queries_are_encoded(catalog, vectors):
 
 def test_parts_add_up_to_the_whole(catalog, vectors):
     found = evaluate(vectors, catalog)
-    assert list(found.breakdown) == ["category", "noise", "missing"]
+    assert list(found.breakdown) == ["category", "noise", "missing", "history", "interactions"]
     assert set(found.breakdown["category"]) == {"Home", "Garden", "(none)"}
     assert set(found.breakdown["noise"]) == {"clean", "clutter"}
     assert set(found.breakdown["missing"]) == {"nothing", "photo", "title", "photo and title"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_an_unreadable_photo_is_no_photo_and_the_next_one_counts(embedder, lamp)
     broken = Item("b", "lamp", images=(b"no picture", *lamp.images))
     assert explain(embedder, broken).photo is not None
     assert explain(embedder, Item("b", "lamp", images=(b"no picture",))).photo is None
+
+
+def test_of_several_photos_the_map_is_of_the_first_wherever_its_tokens_stand(
+    embedder_of, lamp, photo
+):
+    embedder = embedder_of("embedder.max_images=3")
+    photos = (*lamp.images, photo(8), photo(9))
+    seen = []
+    for order in (photos, (photos[0], photos[2], photos[1])):
+        found = explain(embedder, replace(lamp, images=order))
+        one = found.heatmaps["anchored"]
+        assert one.weights.shape == (4, 4)
+        assert any("3 photos are read together" in note for note in found.notes)
+        seen.append(one.weights * one.seen)
+    np.testing.assert_array_equal(*seen)
+    spans = embedder.features.photo_spans(replace(lamp, images=photos))
+    [start] = [first for ref, first, _ in spans if ref == photos[0]]
+    output = embedder.outputs([replace(lamp, images=photos)], attention=True).connector
+    mean = output.attention["anchored"][0].mean(dim=0).numpy()
+    np.testing.assert_allclose(seen[0].ravel(), mean[start : start + 16], atol=1e-5)
 
 
 def test_words_are_shares_in_the_order_of_the_text(embedder, lamp):

@@ -288,3 +288,34 @@ def test_an_unreachable_hub_id_is_one_sentence(load, monkeypatch):
 def test_a_wrong_option_is_named(option, value):
     with pytest.raises(ConfigError, match=rf"language.{option} \({value}\)"):
         LanguageConfig(**{option: value})
+
+
+def test_layers_that_are_run_again_give_the_same_gradient(folder):
+    """`training.gradient_checkpointing`: less is kept, and what is learned is the same."""
+    from functools import partial
+
+    from tgqformer.embedder.memory import kept_for_backward
+
+    found, sizes = [], []
+    for again in (False, True):
+        backbone = load_backbone(config_of(folder, "qwen3")).train()
+        torch.manual_seed(0)
+        for weight in backbone.parameters():
+            if weight.requires_grad:
+                weight.data.normal_(std=0.1)
+        if again:
+            backbone.checkpoint()
+        config = config_of(folder, "qwen3")
+        prompt = PromptBuilder(load_tokenizer(config), config.prompt, Q).build(
+            ["red shoe", "lamp"], [True, False]
+        )
+        visual = torch.randn(
+            2, Q, backbone.width, generator=torch.Generator().manual_seed(1)
+        ).requires_grad_()
+        read = partial(backbone, prompt, visual)
+        sizes.append(kept_for_backward(read, backbone.parameters()))
+        backbone(prompt, visual).square().sum().backward()
+        found.append([p.grad for p in backbone.parameters() if p.requires_grad] + [visual.grad])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+    assert sizes[1] < sizes[0] / 2

@@ -151,6 +151,104 @@ def test_a_template_must_hold_what_it_is_for(name, template):
         PromptConfig(**{name: template})
 
 
+# -- as one text -----------------------------------------------------------------------------------
+
+CORPUS = [
+    "photo: product: Title unknown product",
+    "Title of the Black Dress; brand: H&M; category: Ladies > Dress",
+    "the red shoe, the blue shoe, compress into one word: note",
+]
+TITLES = ["Title", "Black Dress; brand: H&M", "the shoe", "&M of", "d", "名稱 red", "Title  of"]
+
+
+def learned(kind: str):
+    """A tokenizer of a family, with merges that it learned from a few words."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<unk>", "<img>"]
+    common = {"vocab_size": 400, "special_tokens": special, "show_progress": False}
+    if kind == "wordpiece":
+        backend = Tokenizer(models.WordPiece(unk_token="<unk>"))
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(**common)
+    elif kind == "bytes":
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            **common, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        )
+    elif kind in ("gemma", "llama"):  # spaces become a sign; in Llama each text begins with one
+        backend = Tokenizer(models.BPE(unk_token="<unk>"))
+        first = [normalizers.Prepend("▁")] if kind == "llama" else []
+        backend.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", "▁")])
+        backend.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # in learning alone
+        trainer = trainers.BpeTrainer(**common)
+    else:  # T5, XLM-R
+        backend = Tokenizer(models.Unigram())
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(**common, unk_token="<unk>")
+    backend.decoder = decoders.Fuse()
+    backend.train_from_iterator(CORPUS * 20, trainer)
+    if kind in ("gemma", "llama"):
+        backend.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@pytest.mark.parametrize("kind", ["bytes", "gemma", "llama", "unigram", "wordpiece"])
+def test_a_prompt_is_tokenized_as_the_one_text_that_it_is(kind):
+    tokenizer = learned(kind)
+    made = PromptBuilder(tokenizer, PromptConfig(), Q)
+    batch = made.build([*TITLES, *TITLES, "", ""], [False, True] * (len(TITLES) + 1))
+    order = [*TITLES, *TITLES, "", ""]
+    for n, text in enumerate(order):
+        image = bool(n % 2)
+        real = batch.attention_mask[n].bool() & ~batch.visual_slots[n]
+        words = f"product: {text}" if text else ("" if image else "unknown product")
+        whole = f"photo: {words}".rstrip() if image else words
+        asked = tokenizer(whole, add_special_tokens=False)["input_ids"]
+        assert batch.input_ids[n][real].tolist() == asked, whole
+        if image:  # and the photo stands behind "photo:"
+            before = batch.visual_slots[n].long().argmax()
+            assert (
+                batch.input_ids[n][:before].tolist()
+                == tokenizer("photo:", add_special_tokens=False)["input_ids"]
+            )
+
+
+def test_a_word_is_read_with_the_space_before_it():
+    tokenizer = learned("bytes")
+    made = PromptBuilder(tokenizer, PromptConfig(), Q)
+    tokens = tokenizer.convert_ids_to_tokens(made.build(["Title"], [False]).input_ids[0].tolist())
+    assert tokens[-1] == "ĠTitle"
+    assert made.limit.count("Title") == 1
+
+
+@pytest.mark.parametrize("kind", ["bytes", "gemma", "llama", "unigram", "wordpiece"])
+@pytest.mark.parametrize("templates", [{}, NOTELLM2_PROMPT])
+def test_no_prompt_is_longer_than_the_longest(kind, templates):
+    made = PromptBuilder(learned(kind), PromptConfig(**templates, max_tokens=7), Q)
+    texts = [t * n for t in TITLES for n in (1, 2, 5, 40)]
+    for image in (True, False):
+        assert max(made.lengths(texts, [image] * len(texts))) <= made.longest
+    assert all(made.limit.count(made.limit.fit(text)) <= 7 for text in texts)
+
+
+def test_the_answer_is_no_place_to_go_on_from():
+    """No token lies across it: what stands before it is read alone."""
+    made = PromptBuilder(learned("gemma"), PromptConfig(**NOTELLM2_PROMPT), Q)
+    batch = made.build(["Title"], [True])
+    both = PromptConfig(**NOTELLM2_PROMPT).both.partition("{answer}")[0]
+    alone = made.tokenizer(both.replace(" {image}", ""), add_special_tokens=False)["input_ids"]
+    first = batch.first_part[0] & ~batch.visual_slots[0]
+    assert batch.input_ids[0][first].tolist() == alone
+
+
 # -- two parts ------------------------------------------------------------------------------------
 
 TWO_PARTS = {

@@ -23,7 +23,7 @@ PARTS = ("image_tower", "text_tower", "language")
 
 def test_the_default_comes_first():
     assert preset_names()[0] == "offline"
-    assert set(preset_names()) == {"offline", "tiny", *HUB}
+    assert set(preset_names()) == {"offline", "gemma", "tiny", *HUB}
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -73,6 +73,7 @@ def shipped(name: str) -> dict[str, object]:
     ("name", "millions"),
     [
         ("Qwen/Qwen3-Embedding-0.6B", 596),
+        ("gemma-3-270m", 268),
         ("OFA-Sys/chinese-clip-vit-base-patch16", 188),
         ("google/siglip2-base-patch16-224", 375),
     ],

@@ -9,41 +9,36 @@ import numpy as np
 import pytest
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.retrieval.local import LocalIndex
-from tgqformer.retrieval.protocols import VectorStore
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.protocols import (
+    Details,
+    Filter,
+    Metadata,
+    VectorStore,
+    build_store,
+    open_index,
+    open_store,
+)
 
 DIMS = 8
 BRANDS = ("Acme", 'O\'Hara "x" %', "' OR 1=1 --", "")
 CATEGORIES = ("Home", "Home > Light", "Homeware", "Ünï > ко", "")
 
 
-def lance(folder: Path) -> VectorStore:
-    LanceStore.build(folder / "lance", [], dims=DIMS)
-    return LocalIndex(folder / "lance")
+def local(folder: Path) -> VectorStore:
+    build_store(folder / "local", [], dims=DIMS)
+    return open_index(folder / "local")
 
 
 def qdrant(folder: Path) -> VectorStore:
     pytest.importorskip("qdrant_client")
-    from tgqformer.retrieval.qdrant import QdrantStore
-
-    return QdrantStore(":memory:", "items", DIMS, exact=True)
-
-
-def milvus(folder: Path) -> VectorStore:
-    pytest.importorskip("milvus_lite")
-    pytest.importorskip("pymilvus")
-    from tgqformer.retrieval.milvus import MilvusStore
-
-    return MilvusStore(str(folder / "milvus.db"), "items", DIMS)
+    build_store(f"qdrant://{folder}/cluster/items", [], dims=DIMS, model="m").close()
+    return open_index(f"qdrant://{folder}/cluster/items")
 
 
-# Milvus Lite brings pandas and a server of its own, which takes seconds to load.
-STORES = [lance, qdrant, pytest.param(milvus, marks=pytest.mark.slow)]
+STORES = [local, qdrant]
 
 
-@pytest.fixture(params=STORES, ids=["lance", "qdrant", "milvus"])
+@pytest.fixture(params=STORES, ids=["local", "qdrant"])
 def store(request, tmp_path) -> Iterator[VectorStore]:
     made = request.param(tmp_path)
     yield made
@@ -99,6 +94,32 @@ def test_a_store_answers_as_a_scan_of_its_items(store):
             expected = scan(state, query, 7, where)
             assert [n.item_id for n in found] == [i for i, _ in expected], where
             assert [n.score for n in found] == pytest.approx([s for _, s in expected], abs=1e-5)
+        passing = sorted(i for i, (_, m) in state.items() if where is None or where.matches(m))
+        ids, total = store.listed(where or Filter(), 1, 4)
+        assert (ids, total) == (passing[1:5], len(passing)), where
+    ids, vectors = store.sample(1000)
+    assert ids == sorted(state)
+    np.testing.assert_allclose(vectors, np.stack([state[i][0] for i in ids]), rtol=1e-6)
+    for own in ids[:5]:
+        expected = scan({i: e for i, e in state.items() if i != own}, state[own][0], 6, None)
+        assert [n.item_id for n in store.similar(own, 6)] == [i for i, _ in expected]
+        assert own in store
+    assert {i: one.metadata for i, one in store.records(ids).items()} == store.metadata(ids)
+    assert store.metadata(ids) == {i: m for i, (_, m) in state.items()}
+    assert (store.info().items, store.info().dims) == (len(state), DIMS)
+
+
+def test_attributes_and_photos_go_with_their_item(store):
+    rows = np.eye(DIMS, dtype=np.float32)[:2]
+    told = Details({"colour": "red", "'": "x"}, (b"\xff one", b"two"))
+    with store.writing():
+        store.upsert(["a", "b"], rows, None, [told, Details({}, ())])
+    assert (store.details("a"), store.details("b")) == (told, Details({}, ()))
+    store.upsert(["a", "b"], rows, [Metadata("T")] * 2, [None, told])
+    assert (store.details("a"), store.details("b")) == (told, told)
+    store.upsert(["a"], rows[:1])
+    assert (store.details("a"), store.details("c")) == (None, None)
+    assert store.metadata(["a"]) == {"a": Metadata("T")}
 
 
 def test_wrong_input_is_one_clear_sentence(store):
@@ -109,4 +130,26 @@ def test_wrong_input_is_one_clear_sentence(store):
         store.upsert(["a", "a"], np.ones((2, DIMS)))
     with pytest.raises(ConfigError, match="k is 0"):
         store.search(np.ones((1, DIMS)), 0)
+    with pytest.raises(StorageError, match="no vector for item 'x'"):
+        store.similar("x")
+    with pytest.raises(StorageError, match="3 dimensions and the store 8"):
+        store.search(np.ones((1, 3)), 1)
     assert len(store) == 0
+
+
+def test_a_collection_is_made_opened_and_replaced_by_its_address(tmp_path):
+    pytest.importorskip("qdrant_client")
+    address = f"qdrant://{tmp_path}/cluster/items"
+    for wrong in ("qdrant://host", "qdrant://", "qdrant://host:1/a/b"):
+        with pytest.raises(ConfigError, match="write qdrant://HOST:PORT/COLLECTION"):
+            open_store(wrong)
+    with pytest.raises(StorageError, match="make it with `tgqformer index build`"):
+        open_store(address)
+    made = build_store(address, [(["a"], np.ones((1, 4)), None)], dims=4, model="digest")
+    assert (len(made), made.dims, made.model) == (1, 4, "digest")
+    made.close()
+    with pytest.raises(StorageError, match="is a store already"):
+        build_store(address, [], dims=4)
+    replaced = build_store(address, [], dims=3, replace=True)
+    assert (len(replaced), replaced.dims, replaced.model) == (0, 3, "")
+    replaced.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval import sidecar as sidecar_module
+from tgqformer.retrieval import ann as ann_module
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.retrieval.local import LocalIndex
-from tgqformer.retrieval.mirror import ExactMirror
+from tgqformer.retrieval.flat import FlatIndex
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.retrieval.quantize import from_int8, to_int8
-from tgqformer.retrieval.rows import StoredRows
 from tgqformer.retrieval.scores import unit
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Columns, Store
 
 DIMS = 8
 # Few different vectors, so that equal scores are common.
@@ -41,6 +40,14 @@ def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[Metada
         for _ in range(count)
     ]
     return rows, known
+
+
+def columns(ids, rows, known, first=0) -> Columns:
+    seqs = range(first, first + len(ids))
+    brands, categories, prices, stock = zip(
+        *((m.brand, m.category, m.price, m.in_stock) for m in known)
+    )
+    return Columns(seqs, ids, brands, categories, prices, stock, rows)
 
 
 def brute(state, query, k, where=None, exclude=None, precision="float32"):
@@ -77,15 +84,15 @@ FILTERS = st.builds(
 )
 def test_a_mirror_that_changed_answers_as_a_fresh_index(seed, steps, where, k, precision):
     rng = np.random.default_rng(seed)
-    mirror, state = ExactMirror(DIMS, precision), {}
+    mirror, state = FlatIndex(DIMS, precision), {}
     for kind, count in steps:
         ids = [f"i{row}" for row in rng.choice(120, count, replace=False)]
         if kind == "put":
             rows, known = drawn(rng, count)
-            mirror.update([StoredRows(ids, rows, known)])
+            mirror.put(columns(ids, rows, known))
             state |= dict(zip(ids, zip(rows, known)))
         else:
-            mirror.update(drop=ids)
+            mirror.drop(ids)
             state = {i: entry for i, entry in state.items() if i not in ids}
     query = unit(rng.standard_normal((1, DIMS)))[0]
     own = f"i{rng.integers(120)}"
@@ -102,9 +109,10 @@ def test_candidates_and_blocks_do_not_change_the_answer(monkeypatch, precision):
     stored[200:260] = stored[7]  # a tie wider than the candidates
     ids = [f"i{row}" for row in rng.permutation(700)]
     known = [Metadata(brand=BRANDS[row % 3]) for row in range(700)]
-    mirror = ExactMirror(DIMS, precision)
-    mirror.update([StoredRows(ids, stored, known)])
-    monkeypatch.setattr("tgqformer.retrieval.mirror._ROWS_AT_ONCE", 100)
+    mirror = FlatIndex(DIMS, precision)
+    mirror.put(columns(ids, stored, known))
+    monkeypatch.setattr("tgqformer.retrieval.flat._TILE_ROWS", 100)
+    monkeypatch.setattr("tgqformer.retrieval.flat._SCORE_BYTES", 4 * 700 * 9)
     state = dict(zip(ids, zip(stored, known)))
     queries = np.concatenate([stored[5:9], unit(rng.standard_normal((20, DIMS)))])
     for where in (None, Filter(brands=("Acme", "O'Hara"))):
@@ -118,7 +126,7 @@ def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
     root = tmp_path / "store"
     rows, known = drawn(rng, 60)
     ids = [f"i{row}" for row in range(60)]
-    other = LanceStore.build(root, [(ids, rows, known)], dims=DIMS)
+    other = Store.build(root, [(ids, rows, known)], dims=DIMS)
     index, state = LocalIndex(root), dict(zip(ids, zip(rows, known)))
     for step in range(24):
         writer = (index, other)[step % 2]
@@ -127,7 +135,7 @@ def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
             ids = sorted(state)[5:]
             state = {i: state[i] for i in ids}
             rows, known = np.stack([state[i][0] for i in ids]), [state[i][1] for i in ids]
-            LanceStore.build(root, [(ids, rows, known)], dims=DIMS, replace=True)
+            Store.build(root, [(ids, rows, known)], dims=DIMS, replace=True)
         elif step % 6 == 5:
             writer.optimize()
         elif step % 3:
@@ -141,7 +149,7 @@ def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
         assert index.search(query[None], 7) == [brute(state, query, 7)]
     where = Filter(categories=("Home",), max_price=3.0, in_stock=True)
     passing = [i for i, (_, m) in state.items() if where.matches(m)]
-    assert sorted(other.ids(where)) == sorted(passing)
+    assert index.listed(where, 0, 99) == (sorted(passing), len(passing))
     assert [n.item_id for n in index.similar(passing[0], 5, where)] == [
         i for i, _ in brute(state, state[passing[0]][0], 5, where, passing[0])
     ]
@@ -149,28 +157,28 @@ def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
 
 
 def test_the_sidecar_serves_what_was_written_since_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(sidecar_module, "_CHANGED", 5)
+    monkeypatch.setattr(ann_module, "_FRESH", 5)
     rng = np.random.default_rng(1)
     root = tmp_path / "store"
     stored = unit(rng.standard_normal((900, DIMS)))
     ids = [f"i{row}" for row in range(900)]
-    LanceStore.build(root, [(ids, stored, None)], dims=DIMS)
+    Store.build(root, [(ids, stored, None)], dims=DIMS)
     index = LocalIndex(root)
-    assert "has no sidecar" in index.sidecar_refused
+    assert "has no sidecar" in index.ann_refused
     for kind in ("ivf", "hnsw"):
         manifest = index.build_sidecar(kind, queries=40).manifest
         assert manifest.recall["10"] > 0.9
-        assert manifest.items == manifest.version * 900 == 900
-    assert len(list((root / "sidecar").iterdir())) == 3, "the old sidecar's files are gone"
+        assert manifest.items == manifest.last == 900
+    assert len(list(root.glob("ann-*"))) == 1, "the old sidecar's file is gone"
     fresh = LocalIndex(root)
-    assert fresh.sidecar is not None
+    assert fresh.ann is not None
     exact = fresh.search(stored[:40], 10, exact=True)
     near = fresh.search(stored[:40], 10)
     shared = [len({*map(tuple, a)} & {*map(tuple, b)}) for a, b in zip(near, exact)]
     assert np.mean(shared) > 9
     index.optimize()
     assert fresh.search(stored[:1], 1)[0][0].item_id == "i0"
-    assert fresh.sidecar.changed == frozenset(), "tidying up changes no row"
+    assert not fresh.ann.fresh, "tidying up changes no row"
     index.upsert(["new", "i1"], stored[:2] * [[2], [-1]])
     index.delete(["i2"])
     late = LocalIndex(root)
@@ -178,57 +186,90 @@ def test_the_sidecar_serves_what_was_written_since_too(tmp_path, monkeypatch):
         assert opened.search(stored[:1], 1)[0][0].item_id == "new"
         for query in stored[1:3]:
             assert opened.search(query[None], 10) == opened.search(query[None], 10, exact=True)
-            assert opened.sidecar is not None
-            assert opened.sidecar.changed == {"new", "i1"}
+            assert opened.ann is not None
+            assert {*opened.ann.fresh} == {"new", "i1"}
     gone = [near.item_id for near in fresh.search(stored[:1], 40)[0]][1:3]
     index.delete(gone)
     assert len(fresh.search(stored[:1], 40)[0]) == 40, "deleted ones took others' places"
-    index.upsert(["i7", "i8"], stored[7:9])
+    index.upsert([f"i{row}" for row in range(100, 104)], stored[100:104])
     for opened in (index, fresh, LocalIndex(root)):
         assert opened.search(stored[:1], 1)[0][0].item_id not in gone
-        assert opened.sidecar is None
-        assert "6 of the 900 items" in opened.sidecar_refused
+        assert opened.ann is None
+        assert "6 items were written and 8 are gone" in opened.ann_refused
     built = index.build_sidecar(queries=5)
     fresh.refresh()
-    assert fresh.sidecar is not None, "one built by another is taken up"
-    assert (len(fresh.sidecar.ids), fresh.sidecar.changed) == (898, frozenset())
-    file = root / "sidecar" / built.manifest.file
+    assert fresh.ann is not None, "one built by another is taken up"
+    assert (len(fresh.ann), {*fresh.ann.fresh}) == (898, set())
+    file = root / built.manifest.file
     file.write_bytes(file.read_bytes()[:-1])
-    assert "absent or damaged" in LocalIndex(root).sidecar_refused
+    assert "absent or damaged" in LocalIndex(root).ann_refused
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_sidecar_swapped_while_it_is_read_is_no_error(tmp_path, monkeypatch, gone):
+def test_an_index_in_the_background_is_built_takes_changes_in_and_is_opened_again(
+    tmp_path, monkeypatch
+):
+    """Upserts, replacements and deletes; recall after them and after a restart."""
+    for name, value in {"ANN_FROM": 1500, "_TAKEN_IN": 20}.items():
+        monkeypatch.setattr(f"tgqformer.retrieval.search.{name}", value)
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((40, 32))
+    root = tmp_path / "store"
+
+    def some(count: int) -> np.ndarray:
+        return unit(centres[rng.integers(40, size=count)] + 0.7 * rng.standard_normal((count, 32)))
+
+    state = dict(zip((f"i{row}" for row in range(2000)), some(2000)))
+    Store.build(root, [(list(state), np.stack(list(state.values())), None)], dims=32)
+    index = LocalIndex(root, tend=True)
+    for step in range(30):
+        ids = [f"i{row}" for row in rng.choice(2400, 30, replace=False)]
+        if step % 3 == 2:
+            index.delete(ids[:20])
+            state = {i: v for i, v in state.items() if i not in ids[:20]}
+        else:
+            rows = some(30)
+            index.upsert(ids, rows)
+            state |= dict(zip(ids, rows))
+        index.refresh()
+    until = time.monotonic() + 60
+    while (index.ann is None or len(index.ann.fresh) >= 20) and time.monotonic() < until:
+        index.refresh()
+        time.sleep(0.02)
+    assert index.kind == "hnsw"
+    assert len(index) == len(state)
+    queries = np.stack(list(state.values()))[::10]
+    ids = sorted(state)
+    scores, _ = ExactIndex(ids, np.stack([state[i] for i in ids])).search(queries, 10)
+    index.ann.save(index.store, index.flat)
+    reopened = LocalIndex(root)
+    assert reopened.kind == "hnsw"
+    for opened in (index, reopened):
+        found = opened.search(queries, 10)
+        right = [n.score >= least for line, least in zip(found, scores[:, -1]) for n in line]
+        assert np.mean(right) >= 0.99
+        assert all(near.item_id in state for line in found for near in line)
+    index.close()
+
+
+def test_a_sidecar_that_is_gone_when_it_is_read_is_no_error(tmp_path):
     root = tmp_path / "store"
     stored = unit(np.random.default_rng(4).standard_normal((300, DIMS)))
-    LanceStore.build(root, [([f"i{row}" for row in range(300)], stored, None)], dims=DIMS)
+    Store.build(root, [([f"i{row}" for row in range(300)], stored, None)], dims=DIMS)
     index = LocalIndex(root)
-    index.build_sidecar("hnsw", queries=5)
-    hashed = sidecar_module._sha256
-
-    def then_swapped(*paths: Path) -> str:
-        monkeypatch.setattr(sidecar_module, "_sha256", hashed)
-        told = hashed(*paths)
-        if gone:
-            shutil.rmtree(root / "sidecar")
-        else:
-            index.build_sidecar("ivf", queries=5)
-        return told
-
-    monkeypatch.setattr(sidecar_module, "_sha256", then_swapped)
+    path = root / index.build_sidecar("hnsw", queries=5).manifest.file
+    path.unlink()
     fresh = LocalIndex(root)
-    if gone:
-        assert "has no sidecar" in fresh.sidecar_refused
-        assert fresh.search(stored, 9) == fresh.search(stored, 9, exact=True)
-    else:
-        assert fresh.sidecar is not None
-        assert fresh.sidecar.manifest.kind == "ivf"
+    assert "absent or damaged" in fresh.ann_refused
+    assert fresh.search(stored, 9) == fresh.search(stored, 9, exact=True)
+    index.build_sidecar("ivf", queries=5)
+    fresh.refresh()
+    assert fresh.kind == "ivf"
 
 
 def test_threads_search_while_one_writes(tmp_path):
     stored = unit(np.random.default_rng(2).standard_normal((200, DIMS)))
     ids = [f"i{row}" for row in range(200)]
-    LanceStore.build(tmp_path / "store", [(ids, stored, None)], dims=DIMS)
+    Store.build(tmp_path / "store", [(ids, stored, None)], dims=DIMS)
     index = LocalIndex(tmp_path / "store")
     wrong: list[object] = []
     stop = threading.Event()
@@ -255,15 +296,16 @@ def test_threads_search_while_one_writes(tmp_path):
 
 
 def test_wrong_input_is_one_clear_sentence(tmp_path: Path):
-    mirror = ExactMirror(DIMS)
+    mirror = FlatIndex(DIMS)
     assert mirror.search(PALETTE, 3) == [[]] * 6
     with pytest.raises(ConfigError, match="k is 0"):
         mirror.search(PALETTE, 0)
     with pytest.raises(StorageError, match="4 dimensions and the store 8"):
         mirror.search(PALETTE[:, :4], 1)
+    Store.build(tmp_path / "store", [], dims=DIMS)
     with pytest.raises(StorageError, match="no vector for item 'x' among 0"):
-        mirror.vectors(["x"])
+        LocalIndex(tmp_path / "store").similar("x")
     with pytest.raises(ConfigError, match="precision is 'float16'"):
-        ExactMirror(DIMS, "float16")
+        FlatIndex(DIMS, "float16")
     with pytest.raises(ConfigError, match="max_price is nan"):
         Filter(max_price=float("nan"))

@@ -26,10 +26,10 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.protocols import Metadata
 from tgqformer.retrieval.scores import Vectors, unit
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 from tgqformer.service.app import create_app
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.explanation import AttentionMap, Explanation, GateReading
@@ -101,7 +101,7 @@ def make_store(folder: Path, embedder: FakeEmbedder, *, replace: bool = False) -
     items = catalog_items()
     known = [Metadata(i.title, i.brand, i.category, i.price, i.price != 3) for i in items]
     batch = ([i.item_id for i in items], embedder.encode(items), known)
-    LanceStore.build(folder, [batch], dims=DIMS, replace=replace).close()
+    Store.build(folder, [batch], dims=DIMS, replace=replace).close()
     getattr(embedder, "batches", []).clear()
     return folder
 
@@ -170,7 +170,7 @@ def client(make_client: Clients) -> TestClient:
 def elsewhere(store: Path, item_id: str, title: str) -> list[float]:
     """Another process upserts an item; its vector."""
     vector = np.eye(16, dtype=np.float32)[len(title)]
-    LanceStore(store).upsert([item_id], vector[None], [Metadata(title)])
+    Store(store).upsert([item_id], vector[None], [Metadata(title)])
     return vector.tolist()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main(store: Path, port: int) -> None:
-    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.retrieval.search import LocalIndex
     from tgqformer.service.app import create_app
     from tgqformer.service.config import ServiceConfig
     from tgqformer.service.served import Served

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tgqformer.corruption import CORRUPTIONS
-from tgqformer.retrieval.local import LocalIndex
 from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.search import LocalIndex
 from tgqformer.service.app import create_app
 from tgqformer.service.projection import project
 from tgqformer.service.served import Served
@@ -101,7 +101,7 @@ def test_models_stand_side_by_side_and_keep_apart(store, tmp_path, embedder, hel
             for name in ("one", "two")
         ]
         assert answers[0]["results"] != answers[1]["results"]
-        client.post("/v1/items", json={"items": [{"id": "new"}], "model": "two"})
+        client.post("/v1/items", json={"items": [{"id": "new", "title": "Cup"}], "model": "two"})
         assert client.get("/v1/items/new").status_code == 404
         assert client.get("/v1/items/new", params={"model": "two"}).status_code == 200
         refused = client.post("/v1/explain", json={"id": "i1", "model": "two"})

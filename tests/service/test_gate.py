@@ -34,7 +34,7 @@ def assert_refused(answer: Any, status: int, code: str) -> dict[str, str]:
 
 def test_keys_allow_what_they_say(make_client) -> None:
     client = make_client(keys=KEYS)
-    query, items = {"id": "i1"}, {"items": [{"id": "new"}]}
+    query, items = {"id": "i1"}, {"items": [{"id": "new", "title": "Cup"}]}
     for wrong in ({}, bearer("x" * 20), bearer(READ[:-1]), {"Authorization": f"Basic {READ}"}):
         answer = client.post("/v1/similar", json=query, headers=wrong)
         assert_refused(answer, 401, "unauthorized")

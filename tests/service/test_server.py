@@ -103,7 +103,7 @@ def test_what_is_under_way_when_the_service_stops_is_finished(make_app, embedder
     assert json.loads(said.split(b"\r\n\r\n")[1])["items"][0]["status"] == "created"
     embedder.before = lambda items: None
     again = make_app()
-    assert "late" in again.state.service.models["fake"].index.mirror
+    assert "late" in again.state.service.models["fake"].index
     again.state.service.close()
 
 

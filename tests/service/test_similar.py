@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tgqformer.retrieval.columns import MetadataColumns
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.retrieval.filters import Filter, Metadata
+from tgqformer.retrieval.flat import FlatIndex
+from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.retrieval.scores import Vectors
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.store import Columns, Store
 
 
 @pytest.fixture
 def exact(store: Path) -> ExactIndex:
-    rows = LanceStore(store).changes().rows
-    ids = [name for part in rows for name in part.ids]
-    return ExactIndex(ids, np.concatenate([part.vectors for part in rows]))
+    known = Store(store).records(Store(store).ids())
+    return ExactIndex(list(known), np.stack([one.vector for one in known.values()]))
 
 
 def ask(client: TestClient, **body: Any) -> list[str]:
@@ -84,7 +83,7 @@ def test_weights_that_cancel_are_refused(client) -> None:
     ],
 )
 def test_filters_admit_what_their_definition_admits(client, store, where) -> None:
-    known = LanceStore(store).metadata([f"i{row}" for row in range(20)])
+    known = Store(store).metadata([f"i{row}" for row in range(20)])
     told = {k: tuple(v) if isinstance(v, list) else v for k, v in where.items()}
     passing = {name for name, entry in known.items() if Filter(**told).matches(entry)}
     assert set(ask(client, id="i0", k=100, filter=where)) == passing - {"i0"}
@@ -148,14 +147,20 @@ def test_an_unknown_model_is_404_and_names_those_that_there_are(client) -> None:
     assert client.post("/v1/similar", json={"id": "i1", "model": "fake"}).status_code == 200
 
 
+def in_categories(paths: list[str]) -> FlatIndex:
+    index, count = FlatIndex(1), len(paths)
+    unknown: list[None] = [None] * count
+    ids, vectors = [str(row) for row in range(count)], np.ones((count, 1), np.float32)
+    index.put(Columns(range(count), ids, [""] * count, paths, unknown, unknown, vectors))
+    return index
+
+
 def test_a_thousand_categories_cost_no_more_than_a_few() -> None:
     known = [Metadata(category=f"Shop {row} > Shelf > Lamp") for row in range(10_000)]
-    columns = MetadataColumns()
-    columns.reserve(len(known))
-    columns.put(np.arange(len(known)), known)
+    index = in_categories([entry.category for entry in known])
     wanted = tuple(f"Shop {10 * row + 3} > Shelf" for row in range(1_000))
     start = time.process_time()
-    rows = columns.admitted(Filter(categories=wanted), len(known))
+    rows = index.admitted(Filter(categories=wanted))
     assert time.process_time() - start < 2
     assert rows.tolist() == list(range(3, 10_000, 10))
 
@@ -165,10 +170,8 @@ def test_categories_admit_what_their_definition_admits_however_separators_fall()
         "".join(part) for size in range(5) for part in product(("a", " ", ">", " > "), repeat=size)
     ]
     known = [Metadata(category=path) for path in paths]
-    columns = MetadataColumns()
-    columns.reserve(len(known))
-    columns.put(np.arange(len(known)), known)
+    index = in_categories([entry.category for entry in known])
     for wanted in paths:
         where = Filter(categories=(wanted,))
         passing = [row for row, entry in enumerate(known) if where.matches(entry)]
-        assert columns.admitted(where, len(known)).tolist() == passing, wanted
+        assert index.admitted(where).tolist() == passing, wanted

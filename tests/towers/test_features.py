@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
 from tgqformer.errors import CacheError, ConfigError
@@ -169,15 +170,24 @@ def test_the_next_photo_steps_in_for_a_broken_one(
         assert features.tower_calls == 1  # `good`, once
 
 
-def test_several_photos_stand_one_after_another(tmp_path: Path, photo: Photo) -> None:
+def test_several_photos_stand_one_after_another_whatever_their_order(
+    tmp_path: Path, photo: Photo
+) -> None:
     features = tiny_features(tmp_path, max_images=2)
-    a, b, c = photo(1), photo(2), photo(3)
-    both = Item("both", images=(a, b, c))
+    a, b = sorted((photo(1), photo(2)), key=image_key)
+    both = Item("both", images=(b, a, photo(3)))
     features.fill([both])
-    batch = features.batch([both, Item("a", images=(a,)), Item("b", images=(b,))])
-    assert batch.visual_mask.sum(1).tolist() == [32, 16, 16]
+    alone = [Item("a", images=(a,)), Item("b", images=(b,))]
+    batch = features.batch([both, *alone, Item("turned", images=(a, b, a))])
+    assert batch.visual_mask.sum(1).tolist() == [32, 16, 16, 32]
     assert same(batch.visual[0], torch.cat([batch.visual[1, :16], batch.visual[2, :16]]))
-    torch.testing.assert_close(batch.image_global[0], batch.image_global[1:].mean(0))
+    assert same(batch.visual[0], batch.visual[3])
+    assert same(batch.image_global[0], batch.image_global[3])
+    assert features.photo_spans(both) == [(a, 0, 16), (b, 16, 32)]
+    one, other = batch.image_global[1:3]
+    joined = (one / one.norm() + other / other.norm()) / 2  # each counts alike, whatever its length
+    length = (one.norm() + other.norm()) / 2
+    torch.testing.assert_close(batch.image_global[0], joined * length)
 
 
 def test_globals_are_the_batchs_global_vectors(tmp_path: Path, items: list[Item]) -> None:
@@ -372,7 +382,7 @@ def test_one_photo_in_two_items_is_one_row(tmp_path: Path, photo: Photo) -> None
 
 
 def test_less_than_one_photo_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one photo or more"):
+    with pytest.raises(ConfigError, match=r"max_images \(0\) must be 1 or more"):
         tiny_features(None, max_images=0)
 
 
@@ -382,3 +392,18 @@ def test_the_item_itself_is_not_changed(tmp_path: Path, items: list[Item]) -> No
     features.fill(items)
     features.batch(items)
     assert items == copies
+
+
+def test_processes_of_one_run_fill_the_cache_once(tmp_path: Path, items: list[Item]) -> None:
+    """Each holds the lock in turn, and the first leaves the others nothing to encode."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    several = [tiny_features(tmp_path) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda features: features.fill(items, alone=True), several))
+    assert sum(report.photos for report in told) == max(report.photos for report in told) > 0
+    assert sum(report.texts for report in told) == max(report.texts for report in told) > 0
+    for features in several:
+        calls = features.tower_calls
+        features.batch(items)
+        assert features.tower_calls == calls

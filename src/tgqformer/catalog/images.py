@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -119,9 +120,11 @@ def decode_image(
             "pixels."
         ) from error
     except UnidentifiedImageError as error:
+        kind = _kind_of(data)
+        what = f"is {kind}, which is not read here" if kind else "is no picture in a known format"
         raise ImageError(
-            f"{name} is no picture in a known format (it begins with {data[:12]!r}); replace it by "
-            "a JPEG, PNG or WebP file or remove it."
+            f"{name} {what} (it begins with {data[:12]!r}); replace it by a JPEG, PNG or WebP file "
+            "or remove it."
         ) from error
     # Decoders raise nearly anything on broken data (SyntaxError, struct.error, ValueError, ...),
     # and whatever it is, the verdict on the photo is the same.
@@ -134,6 +137,29 @@ def decode_image(
         f"{name} is {width} x {height} pixels, more than the limit of {max_pixels:,} in all; scale "
         "it down or raise max_pixels."
     )
+
+
+_KINDS = (
+    (
+        re.compile(
+            rb"^(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!(--.*?--|DOCTYPE\s+svg[^>]*)>\s*)*<svg", re.S
+        ),
+        "an SVG drawing",
+    ),
+    (re.compile(rb"^\s*(<!doctype\s+html|<html|<head|<body)", re.I), "a web page (HTML)"),
+    (re.compile(rb"^.{4}ftyp(heic|heix|hevc|heim|heis|mif1|msf1)", re.S), "a HEIC photo"),
+    (re.compile(rb"^.{4}ftyp|^\x1a\x45\xdf\xa3", re.S), "a film"),
+    (re.compile(rb"^%PDF"), "a PDF"),
+    (re.compile(rb"^%!PS"), "PostScript"),
+    (re.compile(rb"^8BPS"), "a Photoshop file"),
+    (re.compile(rb"^PK\x03\x04"), "a ZIP archive"),
+    (re.compile(rb"^\xff\x0a|^\x00\x00\x00\x0cJXL "), "a JPEG XL picture"),
+)
+
+
+def _kind_of(data: bytes) -> str | None:
+    """What a file is that sellers take for a photo; None where it is nothing of the kind."""
+    return next((name for begins, name in _KINDS if begins.match(data[:1000])), None)
 
 
 def is_picture(value: object) -> bool:

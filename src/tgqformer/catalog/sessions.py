@@ -83,7 +83,7 @@ def pairs_from_log(
             raise ConfigError(f"{name} ({value}) must be at least 1.")
     if not alpha > 0:
         raise ConfigError(f"alpha ({alpha}) must be over 0.")
-    events = _events(log, max_items_per_user)
+    events = user_items(log, max_items_per_user)
     if method == "cosine":
         ties = _cosine(events, top_k, min_users, progress)
     elif method == "swing":
@@ -101,8 +101,19 @@ def pairs_from_log(
     )
 
 
-def _events(log: pl.DataFrame, max_items_per_user: int) -> pl.DataFrame:
-    """Return each (user, item) once, by user and latest first; u and i number them by their ids."""
+def user_items(log: pl.DataFrame, max_items_per_user: int = 100) -> pl.DataFrame:
+    """Return each (user, item) of a log once, by user and latest first.
+
+    Args:
+        log: columns user, item and time, in any order.
+        max_items_per_user: of a user's items only the latest count.
+
+    Returns:
+        Columns user, item, time and the Int64 u and i, which number users and items by their ids.
+
+    Raises:
+        CatalogError: a column is missing.
+    """
     return (
         check_log(log)
         .group_by("user", "item")

@@ -117,6 +117,58 @@ def split_by_time(
     return _with_splits(catalog, groups, own, keep=own == first[queries])
 
 
+def split_warm(
+    catalog: Catalog,
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    min_weight: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> Catalog:
+    """Hold some training pairs out for val and test, so that known items are asked for ("warm").
+
+    A pair goes with its reverse, and only where both its items keep another training partner. What
+    stands in val and test already, of new items say, stays: their figures come apart by `history`.
+
+    Args:
+        catalog: with pairs in split "train".
+        val, test: the shares of the training pairs of `min_weight` or more, either way round one.
+        min_weight: lighter pairs stay in training.
+        seed: equal seeds give equal splits.
+        progress: show a bar while photos are compared.
+
+    Raises:
+        ConfigError: the shares are no shares.
+    """
+    _check_shares(val, test)
+    groups = photo_groups(catalog.items, progress=progress)
+    table = catalog.pair_table
+    ends = np.sort(
+        np.stack([groups[table[name].to_numpy()] for name in ("query", "target")]), axis=0
+    ).astype(np.int64)
+    keys = ends[0] * len(groups) + ends[1]
+    training = (table["split"] == "train").to_numpy() & (ends[0] != ends[1])
+    heavy = np.unique(keys[training & (table["weight"].to_numpy() >= min_weight)])
+    partners = np.bincount(
+        np.concatenate(np.divmod(np.unique(keys[training]), len(groups))), minlength=len(groups)
+    )
+    tests, vals = round(len(heavy) * test), round(len(heavy) * val)
+    held: list[int] = []
+    for key in np.random.default_rng(seed).permutation(heavy).tolist():
+        if len(held) == tests + vals:
+            break
+        both = list(divmod(key, len(groups)))
+        if (partners[both] > 1).all():
+            partners[both] -= 1
+            held.append(key)
+    window = np.full(len(table), -1, dtype=np.int64)
+    for number, part in ((_TEST, held[:tests]), (_VAL, held[tests:])):
+        window[training & np.isin(keys, part)] = number
+    names = pl.Series([*SPLITS, None], dtype=pl.String).gather(pl.Series(window % 4))
+    return catalog.with_pairs(table.with_columns(split=names.fill_null(table["split"])))
+
+
 def time_cuts(
     times: npt.NDArray[np.float64], *, val: float = 0.1, test: float = 0.1
 ) -> npt.NDArray[np.float64]:

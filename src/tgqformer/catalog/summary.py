@@ -14,6 +14,7 @@ from tgqformer.catalog.pair_rules import SPLITS
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.items import Item
 
 
 ITEM_COLUMNS = ("item_id", "title", "brand", "category", "price", "attributes", "images", "image")
@@ -115,3 +116,35 @@ def summarise(catalog: Catalog) -> str:
         f"{told['items without title']:,} without title), {told['images']:,} images, "
         f"{catalog.pair_table.height:,} pairs ({pairs}); {catalog.quarantine.summary()}"
     )
+
+
+def photos_read(items: Sequence[Item], most: int) -> dict[str, int]:
+    """Count how many photos of how many items a model reads that looks at `most` of each.
+
+    Returns:
+        "photos" in all, "read" of them, "items" that have any, "several" that have more than one,
+        "cut" that have more than `most`, and "max_images", which is `most`.
+    """
+    counts = [len(item.images) for item in items]
+    return {
+        "photos": sum(counts),
+        "read": sum(min(count, most) for count in counts),
+        "items": sum(count > 0 for count in counts),
+        "several": sum(count > 1 for count in counts),
+        "cut": sum(count > most for count in counts),
+        "max_images": most,
+    }
+
+
+def tell_photos(told: dict[str, int]) -> str:
+    """Return what `photos_read` counted in one sentence; "" where no item has several photos."""
+    if not told["several"]:
+        return ""
+    most = told["max_images"]
+    sentence = (
+        f"{told['read']:,} of {told['photos']:,} photos of {told['items']:,} items are read, at "
+        f"most {most} of an item"
+    )
+    if told["cut"]:
+        sentence += f"; {told['cut']:,} items have more, whose first {most} count"
+    return f"{sentence} (embedder.max_images)."

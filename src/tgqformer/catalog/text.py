@@ -143,6 +143,23 @@ def fit_text(text: str, count: Callable[[str], int], limit: int) -> str:
     return next((cut for cut in cuts if count(cut) <= limit), "")
 
 
+def only_fields(text: str, fields: Sequence[str]) -> str:
+    """An item's text without the fields that are not among `fields`, "" where none is left.
+
+    The fields are told apart by their names in the text, as `fit_text` does: what stands first
+    without a name that `item_text` gives is the title.
+
+    Args:
+        text: as `item_text` makes it.
+        fields: which of TEXT_FIELDS to keep.
+    """
+    if all(field in fields for field in TEXT_FIELDS):
+        return text
+    parts = filter(str.strip, _NEXT_FIELD.split(text))
+    kept = [part for place, part in enumerate(parts) if _field_of(part, place)[0] in fields]
+    return "; ".join(kept)
+
+
 class TextLimit:
     """How much text one reader takes, and each text shortened to it.
 
@@ -218,11 +235,7 @@ def _fields(text: str) -> list[list[_Part]]:
     """The parts of title, brand, category and attributes."""
     fields: dict[str, list[_Part]] = {name: [] for name in TEXT_FIELDS}
     for place, part in enumerate(filter(str.strip, _NEXT_FIELD.split(text))):
-        found = _LABEL.match(part)
-        label = found[0] if found else ""
-        name = label[:-2] if label in ("brand: ", "category: ") else "attributes"
-        if place == 0 and name == "attributes":
-            name, label = "title", ""
+        name, label = _field_of(part, place)
         pieces = _PIECE.findall(part, len(label))
         if not pieces:
             label, pieces = "", _PIECE.findall(part)
@@ -230,6 +243,14 @@ def _fields(text: str) -> list[list[_Part]]:
             pieces.reverse()
         fields[name].append(_Part(place, label, pieces, name == "category"))
     return list(fields.values())
+
+
+def _field_of(part: str, place: int) -> tuple[str, str]:
+    """Which of TEXT_FIELDS a part of a text is, and the name that it is told with."""
+    found = _LABEL.match(part)
+    label = found[0] if found else ""
+    name = label[:-2] if label in ("brand: ", "category: ") else "attributes"
+    return ("title", "") if place == 0 and name == "attributes" else (name, label)
 
 
 def _in_turn(fields: list[list[_Part]], count: Callable[[str], int], limit: int) -> list[_Part]:

@@ -18,6 +18,8 @@ COMMANDS = {
     "embed": "tgqformer.cli.embed:embed",
     "similar": "tgqformer.cli.similar:similar",
     "neighbors": "tgqformer.cli.neighbors:neighbors",
+    "blend": "tgqformer.cli.blend:blend",
+    "semantic-ids": "tgqformer.cli.semantic_ids:semantic_ids",
     "index": "tgqformer.cli.index:index",
     "serve": "tgqformer.cli.serve:serve",
     "explain": "tgqformer.cli.explain:explain",

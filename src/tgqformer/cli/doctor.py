@@ -15,16 +15,21 @@ from tgqformer.cli.output import facts, json_option, print_json, size, table
 def doctor(network: bool, as_json: bool) -> None:
     """Show this machine's CPU, memory, disk, GPUs and versions, and which presets it can run.
 
-    A preset that cannot run comes with what is missing and the remedy.
+    A preset that cannot run comes with what is missing and the remedy; a model whose licence binds
+    whoever uses it, with that licence.
     """
     from tgqformer.cli import machine
-    from tgqformer.cli.readiness import lacks
+    from tgqformer.cli.readiness import lacks, licences
     from tgqformer.presets import load_preset, preset_names
 
     told = machine.facts()
     presets = {name: lacks(load_preset(name), network=network) for name in preset_names()}
+    bound = {name: licences(load_preset(name).embedder) for name in presets}
     if as_json:
-        ready = {name: {"runs": not lack, "lacks": lack} for name, lack in presets.items()}
+        ready = {
+            name: {"runs": not lack, "lacks": lack, "licences": bound[name]}
+            for name, lack in presets.items()
+        }
         print_json({**told, "presets": ready})
         return
     facts("This machine", _rows(told))
@@ -33,6 +38,9 @@ def doctor(network: bool, as_json: bool) -> None:
         for name, lack in presets.items()
     ]
     table("Presets", ("preset", "runs here", "missing", "remedy"), rows)
+    for name, found in bound.items():
+        for licence in found:
+            click.echo(f"preset {name}: {licence}")
 
 
 def _rows(told: dict[str, Any]) -> list[tuple[str, object]]:

@@ -128,6 +128,8 @@ def embed(
     if as_json:
         print_json(told)
         return
+    from tgqformer.catalog.summary import tell_photos
+
     shape = f"{told['items']:,} vectors of {told['dims']} dimensions ({precision})"
     weight = f", {size(told['bytes'])}" if "bytes" in told else ""
     click.echo(f"Wrote {shape}{weight}, to {out}")
@@ -135,6 +137,8 @@ def embed(
         click.echo(f"No longer in the catalog: {len(told['removed']):,} items; see manifest.json")
     if len(catalog.quarantine):
         click.echo(f"Left out: {catalog.quarantine.summary()}; see tgqformer validate")
+    if sentence := tell_photos(told["photos"]):
+        click.echo(sentence)
     if told["broken_photos"]:
         click.echo(f"Photos that could not be read: {told['broken_photos']:,}")
     click.echo(f"Next: tgqformer similar {run} {out} --id {catalog[0].item_id}")
@@ -162,6 +166,7 @@ def write_embeddings(
         ModelError: the run holds no model.
         StorageError: the file cannot be written.
     """
+    from tgqformer.catalog.summary import photos_read
     from tgqformer.cli.runs import load_embedder, model_digest
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
@@ -172,12 +177,12 @@ def write_embeddings(
     catalog.require_items()
     embedder = load_embedder(run, cache)
     if isinstance(embedder, ItemEmbedder):
-        width = embedder.config.dims
+        width, most = embedder.config.dims, embedder.config.max_images
         way = Pipeline(
             embedder, batch_size=batch_size, workers=workers, compute=compute, compile=compiled
         ).run
     else:
-        width = embedder.config.dims
+        width, most = embedder.config.dims, 1
         way = partial(_plainly, embedder, min(batch_size, MLLM_BATCH))
     if dims is not None and dims > width:
         raise ConfigError(f"--dims {dims} must not exceed {width}, the width of {run}'s embedding")
@@ -206,6 +211,7 @@ def write_embeddings(
         "bytes": out.stat().st_size,
         "quarantine": catalog.quarantine.counts(),
         "broken_photos": broken,
+        "photos": photos_read(catalog.items, most),
     }
 
 
@@ -231,6 +237,7 @@ def write_shards(
         ConfigError, ModelError, StorageError: as `ShardJob` says.
         MissingDependencyError: Ray is asked for and absent.
     """
+    from tgqformer.catalog.summary import photos_read
     from tgqformer.cli.runs import load_item_embedder, model_digest
     from tgqformer.scale.pipeline import Pipeline
     from tgqformer.scale.shards import ShardJob, embed_shards
@@ -272,6 +279,7 @@ def write_shards(
         "removed": made.removed,
         "quarantine": catalog.quarantine.counts(),
         "broken_photos": len(made.broken_photos),
+        "photos": photos_read(catalog.items, embedder.config.max_images),
     }
 
 
@@ -286,7 +294,8 @@ def _plainly(
     for number, items in stretches:
         made = []
         for start in range(0, len(items), batch_size):
-            made.append(embedder.encode(items[start : start + batch_size], batch_size=batch_size))
+            part = items[start : start + batch_size]
+            made.append(embedder.encode(part, batch_size=batch_size, errors="ignore"))
             yield len(made[-1])
         broken = [BrokenPhoto(name, 0, reason) for name, reason in embedder.broken.items()]
         embedder.broken.clear()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from tgqformer.cli.options import with_log
 from tgqformer.cli.output import json_option, print_json, quiet_option, show, table
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     help="The K of H@K; give it once for each.",
 )
 @click.option("--reference/--no-reference", default=True, help="Show the reference points.")
+@click.option(
+    "--collaborative/--no-collaborative",
+    default=None,
+    help="Show popularity, item-to-item cosine and EASE too; by default where the split asks for "
+    "items of the training pairs, or a log is given.",
+)
+@with_log
 @click.option(
     "--known",
     default="mask",
@@ -60,6 +68,11 @@ def evaluate(
     split: str,
     ks: tuple[int, ...],
     reference: bool,
+    collaborative: bool | None,
+    log_path: Path | None,
+    log_user: str,
+    log_item: str,
+    log_time: str,
     known: Literal["mask", "count"],
     bootstrap: int,
     seed: int,
@@ -71,11 +84,13 @@ def evaluate(
     """Rank the full pool of CATALOG for every query of a split, with RUN's model.
 
     Beside it stand two reference points: the frozen text tower alone, and the frozen towers'
-    vectors side by side; an end-to-end MLLM has none. Intervals are 95 % bootstrap intervals over
-    the queries.
+    vectors side by side; an end-to-end MLLM has none. Where queries are warm, so do the
+    collaborative references: popularity, item-to-item cosine and EASE, learned from the training
+    pairs or a log, and the figures come apart by how often a query was seen. Intervals are 95 %
+    bootstrap intervals over the queries.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.references import reference_points
+    from tgqformer.cli.references import collaborative_points, reference_points
     from tgqformer.cli.runs import load_embedder, model_folder, run_cache
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import compare
@@ -89,6 +104,18 @@ def evaluate(
     if isinstance(embedder, ItemEmbedder):
         embedder.features.fill(catalog.items, progress=not quiet)
         models += reference_points(embedder, catalog) if reference else []
+    seen = None
+    if collaborative is not False:
+        points, seen = collaborative_points(
+            catalog,
+            split,
+            log_path,
+            user=log_user,
+            item=log_item,
+            time=log_time,
+            wanted=collaborative,
+        )
+        models += points
     names = [run.resolve().name, *(model.name for model in models[1:])]
     evaluations = [
         judge(
@@ -97,6 +124,7 @@ def evaluate(
             split=split,
             name=name,
             known=known,
+            seen=seen,
             ks=ks,
             bootstrap=bootstrap,
             seed=seed,
@@ -130,17 +158,20 @@ def gain_line(comparison: Comparison) -> str:
 
 def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
     """Write each evaluation into a folder of its own below `out`, the model's first."""
-    folders = [out / name for name in ("model", "text-only", "frozen")[: len(evaluations)]]
+    from tgqformer.cli.references import FOLDERS
+
+    names = ["model", *(FOLDERS[evaluation.name] for evaluation in evaluations[1:])]
+    folders = [out / name for name in names]
     for evaluation, folder in zip(evaluations, folders):
         evaluation.save(folder)
     return folders
 
 
 def print_breakdown(evaluations: Sequence[Evaluation]) -> None:
-    """Print H@10, or the middle K's, of every model by noise, faults and what is missing."""
+    """Print H@10, or the middle K's, of every model by noise, faults, what is missing, history."""
     first = evaluations[0]
     metric = f"hit@{10 if 10 in first.ks else first.ks[len(first.ks) // 2]}"
-    for dimension in ("noise", "faults", "missing"):
+    for dimension in ("noise", "faults", "missing", "history", "interactions"):
         groups = first.breakdown.get(dimension, {})
         if len(groups) < 2:
             continue

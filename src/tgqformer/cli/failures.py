@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tgqformer.errors import TGQFormerError
+from tgqformer.errors import TGQFormerError, UnreadInputWarning
 
 BUG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
+_GOES_ON = "what is finished is kept, and the same command goes on from there"
+AFTER_INTERRUPT = {
+    "demo": _GOES_ON,
+    "storefront": _GOES_ON,
+    "download-images": _GOES_ON,
+    "corrupt": _GOES_ON,
+    "train": "its checkpoints are kept, and the same command with --resume goes on from the last",
+    "compare": _GOES_ON,
+    "embed": "whole shards of a folder are kept, and the same command goes on from there; a "
+    ".parquet file is made from the start",
+    "neighbors": _GOES_ON,
+    "index": "the store is whole, and the same command can be repeated",
+}
+"""What a person is told who stopped a command; a command that is not here starts anew."""
 
-def report(error: BaseException, *, debug: bool) -> int:
+
+def report(error: BaseException, *, debug: bool, command: str | None = None) -> int:
     """Write `error` to stderr as a person can use it and return the exit code.
+
+    Args:
+        error: what stopped the command.
+        debug: print the traceback, too.
+        command: its name, for what an interruption leaves behind.
 
     ``SystemExit`` and click's ``Exit`` pass through with their codes.
     """
@@ -23,7 +45,8 @@ def report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        _say("interrupted; what is finished is kept, and the same command goes on from there")
+        left = "nothing was finished, and the same command starts anew"
+        _say(f"interrupted; {AFTER_INTERRUPT.get(command or '', left)}")
         return INTERRUPTED
     if debug:
         traceback.print_exception(error)
@@ -44,6 +67,19 @@ def report(error: BaseException, *, debug: bool) -> int:
         return BAD_INPUT
     _bug(error, debug)
     return BUG
+
+
+def tell_warnings() -> None:
+    """From now on a warning about the input is told as an error is: a sentence, and no code."""
+    shown = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, UnreadInputWarning):
+            _say(_one_line(str(message)))
+        else:
+            shown(message, category, *where, **options)
+
+    warnings.showwarning = show
 
 
 def _bug(error: BaseException, debug: bool) -> None:

@@ -39,9 +39,7 @@ GIGA = 1e9
 @click.option(
     "--text-tokens",
     type=click.IntRange(1),
-    default=32,
-    show_default=True,
-    help="Metadata tokens of the item.",
+    help="Metadata tokens of the item.  [default: as many as the preset's text tower reads]",
 )
 @set_option
 @json_option
@@ -50,7 +48,7 @@ def flops(
     connector: str | None,
     mllms: tuple[str, ...],
     image_size: int,
-    text_tokens: int,
+    text_tokens: int | None,
     assignments: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -58,20 +56,36 @@ def flops(
 
     Everything is counted from configurations, without trained weights. With --connector all, the
     connectors are compared at the preset's widths. With --mllm, end-to-end models stand beside it,
-    with the memory that they need.
+    with the memory that they need. Training memory is that of the preset's training.chunk_size.
     """
     from tgqformer.cli.flops_mllm import count, print_mllms, told_of
     from tgqformer.cli.options import run_config
-    from tgqformer.embedder.flops import count_cost
+    from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 
     chosen = [] if connector in (None, "all") else [f"embedder.connector.kind={connector}"]
-    config = run_config(preset, [*assignments, *chosen], None).embedder
+    run = run_config(preset, [*assignments, *chosen], None)
+    config, training = run.embedder, run.training
+    text_tokens = text_budget(config) if text_tokens is None else text_tokens
     cost = count_cost(config, text_tokens=text_tokens)
     rivals = _every_connector(config, cost) if connector == "all" else {}
     counted = count(mllms, image_size, text_tokens)
+    memory = training_memory(config, cost)
+    at_once = min(training.chunk_size or 2 * training.batch_size, 2 * training.batch_size)
+    needs = memory.of(at_once, checkpointing=training.gradient_checkpointing)
     notes = _notes(preset, config, cost)
+    less = (
+        f"{size(memory.item)} of each item are kept for the backward pass, or "
+        f"{size(memory.checkpointed)} with training.gradient_checkpointing"
+    )
+    notes.insert(1, f"Training takes {size(needs)} with {at_once} items at a time: {less}.")
     if as_json:
         told = _told(preset, config, text_tokens, cost, rivals, notes)
+        told["training"] = {
+            "items": at_once,
+            "bytes": needs,
+            "bytes_an_item": memory.item,
+            "bytes_an_item_checkpointed": memory.checkpointed,
+        }
         print_json(told | told_of(counted, cost))
         return
     columns = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")

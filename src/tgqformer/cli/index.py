@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from tgqformer.cli.index_search import search
+from tgqformer.cli.options import Place
 from tgqformer.cli.output import facts, json_option, print_json, size
 from tgqformer.errors import StorageError
 
 if TYPE_CHECKING:
     from tgqformer.retrieval.embeddings import Embeddings
-    from tgqformer.retrieval.filters import Metadata
+    from tgqformer.retrieval.protocols import Location, Metadata
     from tgqformer.retrieval.scores import Vectors
 
 BATCH = 16_384  # items in one write
 
-store_argument = click.argument("store", type=click.Path(path_type=Path))
+store_argument = click.argument("store", type=Place())
 embeddings_argument = click.argument("embeddings", type=click.Path(path_type=Path))
 catalog_option = click.option(
     "--catalog",
@@ -33,8 +34,9 @@ catalog_option = click.option(
 def index() -> None:
     """Keep embeddings in a store that can be changed, filtered and searched.
 
-    A write that has returned survives a kill at any moment; any number of processes may read while
-    one writes.
+    A write that has returned is on the disk and survives a power cut; any number of processes may
+    read while one writes. STORE is a folder, or a collection of Qdrant:
+    qdrant://HOST:PORT/COLLECTION.
     """
 
 
@@ -45,19 +47,19 @@ def index() -> None:
 @click.option("--replace", is_flag=True, help="Take the place of a store that is there.")
 @json_option
 def build(
-    store: Path, embeddings: Path, catalog_path: Path | None, replace: bool, as_json: bool
+    store: Location, embeddings: Path, catalog_path: Path | None, replace: bool, as_json: bool
 ) -> None:
     """Make STORE of EMBEDDINGS, a file or folder that "tgqformer embed" wrote.
 
     It appears, or takes the old one's place, whole or not at all.
     """
     from tgqformer.retrieval.embeddings import read_embeddings
-    from tgqformer.retrieval.store import LanceStore
+    from tgqformer.retrieval.protocols import build_store
 
     stored = read_embeddings(embeddings)
     known = _metadata(stored.ids, catalog_path)
     model = stored.metadata.get("model", "")
-    made = LanceStore.build(
+    made = build_store(
         store, _batches(stored, known), dims=stored.dims, model=model, replace=replace
     )
     info = made.info()
@@ -73,18 +75,18 @@ def build(
 @embeddings_argument
 @catalog_option
 @json_option
-def upsert(store: Path, embeddings: Path, catalog_path: Path | None, as_json: bool) -> None:
+def upsert(store: Location, embeddings: Path, catalog_path: Path | None, as_json: bool) -> None:
     """Insert the items of EMBEDDINGS into STORE, or replace them there.
 
     Without --catalog, items that are there keep what is known of them. The same command again
     changes nothing more, so that one cut short can be repeated.
     """
     from tgqformer.retrieval.embeddings import read_embeddings
-    from tgqformer.retrieval.store import LanceStore
+    from tgqformer.retrieval.protocols import open_store
 
-    opened = LanceStore(store)
+    opened = open_store(store)
     stored = read_embeddings(embeddings)
-    made_by, own = stored.metadata.get("model", ""), opened.manifest.model
+    made_by, own = stored.metadata.get("model", ""), opened.model
     if made_by and own and made_by != own:
         raise StorageError(
             f"{embeddings} was made by another model ({made_by}) than {store} holds ({own}); "
@@ -112,14 +114,14 @@ def upsert(store: Path, embeddings: Path, catalog_path: Path | None, as_json: bo
     'a folder that "tgqformer embed --changed-since" wrote.',
 )
 @json_option
-def delete(store: Path, ids: tuple[str, ...], listed: Path | None, as_json: bool) -> None:
+def delete(store: Location, ids: tuple[str, ...], listed: Path | None, as_json: bool) -> None:
     """Remove items from STORE by their IDS; ids that are not there are no error."""
-    from tgqformer.retrieval.store import LanceStore
+    from tgqformer.retrieval.protocols import open_store
 
     wanted = [*ids, *(_listed(listed) if listed is not None else ())]
     if not wanted and listed is None:
         raise click.UsageError("give the ids of some items, or a file of them with --from")
-    opened = LanceStore(store)
+    opened = open_store(store)
     removed = opened.delete(wanted)
     told = {"removed": removed, "absent": len(set(wanted)) - removed, "items": len(opened)}
     if as_json:
@@ -147,20 +149,27 @@ def _listed(source: Path) -> list[str]:
 @index.command(short_help="Tell what a store holds.")
 @store_argument
 @json_option
-def info(store: Path, as_json: bool) -> None:
-    """Tell what STORE holds, its size and versions, and whether its sidecar is current."""
-    from tgqformer.retrieval.sidecar import outdated, read_manifest
-    from tgqformer.retrieval.store import LanceStore
+def info(store: Location, as_json: bool) -> None:
+    """Tell what STORE holds, how large it is, and whether its sidecar is current."""
+    from tgqformer.retrieval.protocols import is_qdrant, open_store
 
-    opened = LanceStore(store)
+    opened = open_store(store)
     found = opened.info()
-    sidecar = read_manifest(store)
-    current, changed = False, 0
-    if sidecar is not None and sidecar.table == found.table:
-        changed = len(opened.ids(since=sidecar.version))
-        current = not outdated(sidecar, changed, found.items)
+    if is_qdrant(store):
+        if as_json:
+            print_json({"store": found, "sidecar": None})
+            return
+        facts(str(store), [(name, value) for name, value in vars(found).items() if name != "bytes"])
+        return
+    from tgqformer.retrieval.ann import AnnManifest, outdated, read_manifest
+    from tgqformer.retrieval.store import Store
+
+    assert isinstance(opened, Store)
+    sidecar: AnnManifest | None = read_manifest(opened.state())
+    fresh = 0 if sidecar is None else opened.newer(sidecar.last)
+    stale = "" if sidecar is None else outdated(sidecar, fresh, sidecar.items, found.items)
     if as_json:
-        told = {"sidecar_current": current, "sidecar_changed": changed}
+        told = {"sidecar_current": sidecar is not None and not stale, "sidecar_changed": fresh}
         print_json({"store": found, "sidecar": sidecar, **told})
         return
     rows: list[tuple[str, object]] = [
@@ -168,8 +177,8 @@ def info(store: Path, as_json: bool) -> None:
         ("dimensions", found.dims),
         ("model", found.model or "unknown"),
         ("version", found.version),
-        ("versions kept", found.versions),
-        ("size", f"{size(found.bytes)} ({size(found.compacted_bytes)} when last optimized)"),
+        ("size", f"{size(found.bytes)} ({size(found.free_bytes)} of it free)"),
+        ("in memory", f"{size(found.memory_bytes)}; at int8 {size(found.memory_bytes_int8)}"),
         ("sidecar", "none" if sidecar is None else sidecar.kind),
     ]
     if sidecar is not None:
@@ -177,28 +186,23 @@ def info(store: Path, as_json: bool) -> None:
         rows += [
             ("  recall", f"{recall} ({sidecar.queries} queries)"),
             ("  query", f"{sidecar.milliseconds:.2f} ms; exact {sidecar.exact_milliseconds:.2f}"),
-            ("  size", size(sidecar.bytes)),
-            (
-                "  current",
-                f"yes; {changed:,} items written since are searched beside it"
-                if current
-                else f"no, of version {sidecar.version}: build it again",
-            ),
+            ("  size", f"{size(sidecar.bytes)}, in memory too"),
+            ("  current", stale or f"yes; {fresh:,} items written since are searched beside it"),
         ]
     facts(str(store), rows)
 
 
-@index.command(short_help="Merge small files and remove old versions.")
+@index.command(short_help="Write a store's file anew without gaps.")
 @store_argument
 @json_option
-def optimize(store: Path, as_json: bool) -> None:
-    """Merge the small files of STORE and remove its old versions.
+def optimize(store: Location, as_json: bool) -> None:
+    """Write the file of STORE anew, without the gaps that changes left.
 
-    Writes do so by themselves when the folder has doubled.
+    Writes give free room back by themselves where it is a quarter of the file.
     """
-    from tgqformer.retrieval.store import LanceStore
+    from tgqformer.retrieval.protocols import open_store
 
-    before, after = LanceStore(store).optimize()
+    before, after = open_store(store).optimize()
     if as_json:
         print_json({"bytes_before": before, "bytes": after})
         return
@@ -221,15 +225,18 @@ def optimize(store: Path, as_json: bool) -> None:
     help="Stored items to measure recall with.",
 )
 @json_option
-def sidecar(store: Path, kind: str, effort: int | None, queries: int, as_json: bool) -> None:
+def sidecar(store: Location, kind: str, effort: int | None, queries: int, as_json: bool) -> None:
     """Build an approximate index of STORE for searches over millions of items.
 
     Its recall against exact search is measured and told. What is written afterwards is searched
-    beside it, up to 1,000 items or 1/200 of all; after more the exact mirror answers until it is
-    built again.
+    beside it, up to 1,000 items or 1/200 of all; after more, exact search answers until it is built
+    again. "tgqformer serve" builds it and takes changes in by itself.
     """
-    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.retrieval.protocols import is_qdrant
+    from tgqformer.retrieval.search import LocalIndex
 
+    if is_qdrant(store):
+        raise StorageError(f"{store} keeps an index of its own; there is nothing to build.")
     opened = LocalIndex(store, sidecar=False)
     made = opened.build_sidecar("ivf" if kind == "ivf" else "hnsw", effort=effort, queries=queries)
     told = made.manifest
@@ -259,7 +266,7 @@ def _metadata(ids: list[str], catalog_path: Path | None) -> list[Metadata] | Non
     if catalog_path is None:
         return None
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.retrieval.filters import Metadata, stock_of
+    from tgqformer.retrieval.protocols import Metadata, stock_of
 
     catalog = Catalog.load(catalog_path)
     if ids and not any(item_id in catalog.index for item_id in ids):

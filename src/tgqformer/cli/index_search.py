@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tgqformer.cli.options import Place
 from tgqformer.cli.output import json_option, print_json, table
 
 if TYPE_CHECKING:
-    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.retrieval.protocols import Location, VectorStore
 
 
 @click.command(short_help="Find the nearest items that pass filters.")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=Place())
 @click.option("--id", "item_id", help="Id of an item in the store.")
 @click.option(
     "--embeddings",
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--exact", is_flag=True, help="Leave the sidecar aside.")
 @json_option
 def search(
-    store: Path,
+    store: Location,
     item_id: str | None,
     embeddings: Path | None,
     k: int,
@@ -61,11 +62,10 @@ def search(
     if (item_id is None) == (embeddings is None):
         raise click.UsageError("give either --id or --embeddings")
 
-    from tgqformer.retrieval.filters import Filter
-    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.retrieval.protocols import Filter, open_index
 
     where = Filter(categories, brands, min_price, max_price, in_stock)
-    opened = LocalIndex(store, precision="int8" if precision == "int8" else "float32")
+    opened = open_index(store, precision="int8" if precision == "int8" else "float32")
     width, apart = k, dict[str, set[str]]()
     if item_id is not None:
         if catalog_path is not None:
@@ -98,7 +98,9 @@ def search(
         for rank, near in enumerate(line, start=1)
     ]
     if as_json:
-        print_json({"neighbours": entries, "sidecar": opened.sidecar_refused or "current"})
+        print_json(
+            {"neighbours": entries, "sidecar": getattr(opened, "ann_refused", "") or "current"}
+        )
         return
     columns = ["query_id", "rank", "item_id", "score", "title"]
     table(f"Neighbours in {store}", columns, [[entry[c] for c in columns] for entry in entries])
@@ -113,6 +115,6 @@ def _variants(catalog_path: Path, ids: Sequence[str]) -> dict[str, set[str]]:
     return {item_id: catalog.group_members(item_id) for item_id in ids}
 
 
-def _titles(opened: LocalIndex, ids: list[str]) -> dict[str, str]:
-    known = opened.store.metadata(sorted(set(ids)))
+def _titles(opened: VectorStore, ids: list[str]) -> dict[str, str]:
+    known = opened.metadata(sorted(set(ids)))
     return {item_id: known[item_id].title if item_id in known else "" for item_id in ids}

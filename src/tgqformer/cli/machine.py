@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.cores import cores
+from tgqformer.packaged import cache_root
 
 PACKAGES = (
     "torch",
@@ -81,12 +82,7 @@ def memory() -> dict[str, int]:
 
 def disk() -> dict[str, int]:
     """Return the free bytes of the working folder and of the token cache's disk."""
-    return {"here": _free(Path.cwd()), "cache": _free(cache_folder())}
-
-
-def cache_folder() -> Path:
-    """Return where tower states are cached unless an option says otherwise."""
-    return Path(os.environ.get("TGQFORMER_CACHE", "~/.cache/tgqformer")).expanduser()
+    return {"here": _free(Path.cwd()), "cache": _free(cache_root())}
 
 
 def gpus() -> list[dict[str, Any]]:

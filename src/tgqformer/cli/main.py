@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -11,7 +12,7 @@ import click
 
 from tgqformer import __version__
 from tgqformer.cli.commands import COMMANDS
-from tgqformer.cli.failures import report
+from tgqformer.cli.failures import report, tell_warnings
 
 
 class LazyGroup(click.Group):
@@ -46,9 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     usage, in one sentence; 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        code = tgqformer.main(list(arguments), prog_name="tgqformer", standalone_mode=False)
-    except BaseException as error:
-        code = report(error, debug="--debug" in arguments)
+    with warnings.catch_warnings():
+        tell_warnings()
+        try:
+            code = tgqformer.main(list(arguments), prog_name="tgqformer", standalone_mode=False)
+        except BaseException as error:
+            command = next((word for word in arguments if word in COMMANDS), None)
+            code = report(error, debug="--debug" in arguments, command=command)
     # a command's return value is an exit code where it is an int, and nothing otherwise
     sys.exit(code if isinstance(code, int) else 0)

@@ -29,6 +29,7 @@ def presets(name: str | None, options: bool, as_json: bool) -> None:
 
 
 def _all(as_json: bool) -> None:
+    from tgqformer.cli.readiness import licences
     from tgqformer.presets import load_preset, preset_names
 
     rows = []
@@ -43,6 +44,7 @@ def _all(as_json: bool) -> None:
                 "connector": embedder.connector.kind,
                 "backbone": _model(language),
                 "dims": embedder.dims,
+                "licence": "; ".join(licences(embedder)),
             }
         )
     if as_json:

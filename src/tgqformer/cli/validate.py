@@ -57,6 +57,7 @@ def validate(
     Where the offline preset's text model is installed it also tells how many texts are longer than
     that reads; this is no fault, and "long_texts" of --json is null where it is not installed. No
     fault are columns that nothing reads, either, which are named with what each likely means.
+    Where items have several photos it tells how many of them that preset reads.
 
     Exit code 0: all is well. 1: something was quarantined or leaks; the rest of the catalog is fit
     for use, as every command leaves out what is quarantined. 2: the catalog cannot be read, or,
@@ -79,6 +80,7 @@ def validate(
     if table_path is not None:
         catalog.quarantine.save(table_path)
     long = _long_texts(catalog.items)
+    read = _photos_read(catalog.items)
     if as_json:
         rejected = catalog.quarantine.frame().to_dicts()
         print_json(
@@ -87,13 +89,22 @@ def validate(
                 "rejections": rejected,
                 "leaks": leaks,
                 "long_texts": long,
+                "photos_read": read,
                 "unread_columns": catalog.unread,
                 "placeholders": placeholders,
             }
         )
     else:
-        _print(catalog, leaks, long, placeholders)
+        _print(catalog, leaks, long, read, placeholders)
     return 1 if len(catalog.quarantine) or leaks else 0
+
+
+def _photos_read(items: Sequence[Item]) -> dict[str, int]:
+    """How many photos of how many items the preset's model reads."""
+    from tgqformer.catalog.summary import photos_read
+    from tgqformer.presets import load_preset
+
+    return photos_read(items, load_preset(PRESET).embedder.max_images)
 
 
 def _long_texts(items: Sequence[Item]) -> dict[str, Any] | None:
@@ -127,8 +138,11 @@ def _print(
     catalog: Catalog,
     leaks: list[Leak],
     long: dict[str, Any] | None,
+    read: dict[str, int],
     placeholders: list[Placeholder],
 ) -> None:
+    from tgqformer.catalog.summary import tell_photos
+
     counts = catalog.describe()
     rows: list[tuple[str, object]] = []
     for name, value in counts.items():
@@ -153,6 +167,8 @@ def _print(
             f"{long['count']:,} of {len(catalog):,} texts have more than the {long['max_tokens']} "
             f"tokens that the preset '{long['preset']}' reads: it shortens their fields."
         )
+    if sentence := tell_photos(read):
+        click.echo(f"With the preset '{PRESET}' {sentence}")
     for leak in leaks:
         click.echo(f"Leak: {leak}")
     if not len(catalog.quarantine) and not leaks:

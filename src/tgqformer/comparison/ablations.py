@@ -162,6 +162,7 @@ ABLATIONS: dict[str, Method] = {
         "TGQ-Former as the paper has it",
         *NOTHING_OF_OURS,
         f"{_C}.positions=false",
+        f"{_C}.metadata=paper",
         *_gates(True, True),
         f"{_AGREEMENT}=true",
         f"{_REGULARISER}=0.1",

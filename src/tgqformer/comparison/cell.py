@@ -35,6 +35,7 @@ from tgqformer.comparison.state import (
     read_cell,
 )
 from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.evaluation.collaborative import REFERENCES, Engagement
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.files import atomic_path, write_text
 from tgqformer.training.run import train
@@ -66,6 +67,8 @@ def run_cell(plan: Plan, cell: Cell, *, judge: bool) -> None:
 def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, Any]]:
     """The trained embedder, or the frozen towers, and what is known of the run."""
     method = plan.chosen[cell.method]
+    if method.collaborative is not None:
+        return None, {}  # learned from the pairs of each catalog that it is judged on
     if method.fitted:
         config = plan.config(cell)
         embedder = ItemEmbedder.from_config(
@@ -100,8 +103,13 @@ def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) ->
     kind, *names = part.split("/")
     if kind == "test":
         other = catalog if names[0] == plan.main else Catalog.load(plan.catalogs[names[0]])
+        where = folder / "test" / names[0]
+        if method.collaborative is not None:
+            scorer = REFERENCES[method.collaborative](Engagement.from_pairs(other))
+            evaluate(scorer, other, name=method.label, bootstrap=0).save(where)
+            return
         own = with_metadata(embedder, method.metadata, other.items)
-        _judge(own, other, method.label, folder / "test" / names[0], keep=_first(plan, cell))
+        _judge(own, other, method.label, where, keep=_first(plan, cell))
     elif kind == "conditions":
         metadata = plan.conditions_of(cell.method)[names[0]]
         other = catalog if names[1] == plan.main else Catalog.load(plan.catalogs[names[1]])
@@ -115,7 +123,7 @@ def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) ->
 
 
 def _first(plan: Plan, cell: Cell) -> bool:
-    return bool(plan.chosen[cell.method].frozen) or cell.seed == plan.seeds[0]
+    return plan.chosen[cell.method].untrained or cell.seed == plan.seeds[0]
 
 
 def _judge(

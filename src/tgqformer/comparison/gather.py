@@ -31,7 +31,7 @@ from tgqformer.comparison.state import (
     validation,
 )
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.breakdown import DIMENSIONS
+from tgqformer.evaluation.breakdown import DIMENSIONS, in_order
 
 FIGURES = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
 PARTS = ("anchored", "exploratory", "agreement")
@@ -104,14 +104,14 @@ def _methods(plan: Plan) -> dict[str, r.MethodResult]:
     found = {}
     for name, method in plan.chosen.items():
         rate = chosen_rate(plan, name)
-        sweep = [] if method.frozen else [Cell(name, x, plan.seeds[0]) for x in plan.sweep]
-        judged = [read_cell(plan, cell) for cell in _winners(plan, name) if not method.frozen]
+        sweep = [] if method.untrained else [Cell(name, x, plan.seeds[0]) for x in plan.sweep]
+        judged = [read_cell(plan, cell) for cell in _winners(plan, name) if not method.untrained]
         found[name] = r.MethodResult(
             label=method.label,
             group=method.group,
             overrides=method.assignments(plan.base),
             note=method.note,
-            learning_rate=None if method.frozen else rate,
+            learning_rate=None if method.untrained else rate,
             sweep={
                 repr(cell.rate): validation(plan, cell)
                 for cell in sweep
@@ -208,7 +208,7 @@ def _tables(plan: Plan, method: str, part: str) -> Tables:
         for cell in _winners(plan, method)
         if (plan.path(cell) / part / EVALUATION).is_file()
     }
-    if plan.chosen[method].frozen and found:
+    if plan.chosen[method].untrained and found:
         return dict.fromkeys(plan.seeds, found[0])
     return found
 
@@ -223,7 +223,7 @@ def _catalogs(
         if not tables:
             continue
         against = {} if is_ours else ours[catalog]
-        frozen = bool(plan.chosen[method].frozen)
+        frozen = plan.chosen[method].untrained
         own = {min(tables): tables[min(tables)]} if frozen else tables
         found[catalog] = r.CatalogResult(
             metrics=_figures(own),
@@ -256,15 +256,15 @@ def _breakdown(own: Tables, tables: Tables, ours: Tables) -> dict[str, dict[str,
         table = next((each for each in told if dimension in each.columns), None)
         if table is None or table[dimension].n_unique() < 2:
             continue
-        groups = table.group_by(dimension).agg("query_id", pl.len().alias("count"))
-        groups = groups.sort("count", dimension, descending=[True, False])
+        groups = dict(table.group_by(dimension).agg("query_id").iter_rows())
+        order = in_order(dimension, {value: len(asked) for value, asked in groups.items()})
         found[dimension] = {
             value: r.GroupResult(
-                queries,
-                _figures(_only(own, asked)),
-                _gain(_only(tables, asked), _only(ours, asked)),
+                len(groups[value]),
+                _figures(_only(own, groups[value])),
+                _gain(_only(tables, groups[value]), _only(ours, groups[value])),
             )
-            for value, asked, queries in groups.iter_rows()
+            for value in order
         }
     return found
 
@@ -301,7 +301,7 @@ def _robustness_tables(plan: Plan, method: str) -> Tables:
         for cell in _winners(plan, method)
         if (plan.path(cell) / ROBUSTNESS).is_file()
     }
-    return dict.fromkeys(plan.seeds, found[0]) if plan.chosen[method].frozen and found else found
+    return dict.fromkeys(plan.seeds, found[0]) if plan.chosen[method].untrained and found else found
 
 
 def _robustness(tables: Tables, ours: Tables, rival: bool) -> tuple[r.RobustnessResult, ...]:

@@ -41,6 +41,8 @@ class Method:
         metadata: what its metadata is in training and in evaluation, where not the items' own.
         frozen: of a frozen method, the towers whose vectors stand side by side.
         fitted: they do so as the frozen base has them, fitted to the catalog.
+        collaborative: scores by the catalog's training pairs alone, without content: a name of
+            `evaluation.collaborative.REFERENCES`.
     """
 
     label: str
@@ -50,6 +52,12 @@ class Method:
     metadata: Metadata | None = None
     frozen: tuple[Literal["image", "text"], ...] = ()
     fitted: bool = False
+    collaborative: str | None = None
+
+    @property
+    def untrained(self) -> bool:
+        """No run of ours, and so no seeds and no rates."""
+        return bool(self.frozen) or self.collaborative is not None
 
     def assignments(self, config: RunConfig) -> tuple[str, ...]:
         """`overrides` with the preset's number of tokens and kind of backbone put in."""
@@ -200,6 +208,17 @@ EXTRA: dict[str, Method] = {
 """Other readings of a rival than those in METHODS; compared when named."""
 
 
+COLLABORATIVE: dict[str, Method] = {
+    name: Method(label, "frozen", note=note, collaborative=name)
+    for name, label, note in (
+        ("popularity", "popularity", "the items of most training pairs, whatever is asked"),
+        ("item_cosine", "item-to-item cosine", "the co-view table of the training pairs"),
+        ("ease", "EASE", "Steck's, on the training pairs"),
+    )
+}
+"""What a shop has without content; compared when named, as a cold query tells nothing of them."""
+
+
 def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:
     """Methods by name; "all" stands for METHODS, and `ablations` adds those of ours.
 
@@ -208,7 +227,7 @@ def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, 
     """
     from tgqformer.comparison.ablations import ABLATIONS
 
-    known = METHODS | EXTRA | ABLATIONS
+    known = METHODS | EXTRA | COLLABORATIVE | ABLATIONS
     chosen: dict[str, Method] = {}
     for name in [name.strip() for name in names if name.strip()]:
         if name != "all" and name not in known:

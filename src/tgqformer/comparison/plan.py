@@ -173,7 +173,7 @@ class Plan:
         if cell is None:
             words += ["--seeds", ",".join(map(str, self.seeds))]
             words += ["--sweep", ",".join(f"{rate!r}" for rate in self.sweep)]
-        elif not self.chosen[cell.method].frozen:
+        elif not self.chosen[cell.method].untrained:
             words += ["--seeds", str(cell.seed), "--sweep", repr(cell.rate)]
         if self.conditions and cell is None:
             words.append("--other-metadata")  # the ablations are among the names

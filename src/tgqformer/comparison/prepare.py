@@ -50,11 +50,16 @@ def prepare(plan: Plan) -> None:
         ModelError, CacheError, StorageError: the towers, or the disk.
     """
     catalogs = {name: Catalog.load(path) for name, path in plan.catalogs.items()}
-    trained = [method.configure(plan.base) for method in plan.chosen.values() if not method.frozen]
+    trained = [
+        method.configure(plan.base) for method in plan.chosen.values() if not method.untrained
+    ]
     if not all(config.training.noise.views for config in trained):
         catalogs[plan.main].require_pairs("train")  # some method has nothing else to learn from
+    counted = any(method.collaborative is not None for method in plan.chosen.values())
     for catalog in catalogs.values():
         catalog.require_pairs("test")
+        if counted:
+            catalog.require_pairs("train")
     _write_facts(plan, catalogs)
     _count_costs(plan)
     features = load_features(plan)
@@ -140,6 +145,9 @@ def _count_costs(plan: Plan) -> None:
     counted: dict[str, Cost] = {}  # by configuration: a frozen method's is the preset's, as ours is
     for name, method in plan.chosen.items():
         if costs.get(name):
+            continue
+        if method.collaborative is not None:  # a table that is looked up
+            costs[name] = {}
             continue
         _tell(f"counting {name}")
         config = method.configure(plan.base).embedder

@@ -80,7 +80,7 @@ def compare(plan: Plan, *, progress: bool = False) -> Results:
 
 def _require_same_runs(plan: Plan) -> None:
     """A preset may have changed under its name: old runs and new ones are not for one table."""
-    trained = [name for name, method in plan.chosen.items() if not method.frozen]
+    trained = [name for name, method in plan.chosen.items() if not method.untrained]
     for cell in [cell for name in trained for cell in cells(plan, name)]:
         if changed := changed_option(plan.path(cell) / RUN, plan.config(cell)):
             name, before, now = changed
@@ -109,7 +109,7 @@ def _galleries(plan: Plan, results: Results) -> list[Disagreements]:
 def _vectors(plan: Plan, method: str, catalog: str) -> Vectors | None:
     """Those of the first seed, or of the frozen towers."""
     rate = chosen_rate(plan, method)
-    seed = 0 if plan.chosen[method].frozen else plan.seeds[0]
+    seed = 0 if plan.chosen[method].untrained else plan.seeds[0]
     if rate is None:
         return None
     path = plan.path(Cell(method, rate, seed)) / "test" / catalog / VECTORS

@@ -89,12 +89,12 @@ class Progress:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _trained(self) -> list[Cell]:
-        methods = [name for name, method in self.plan.chosen.items() if not method.frozen]
+        methods = [name for name, method in self.plan.chosen.items() if not method.untrained]
         return [cell for name in methods for cell in cells(self.plan, name)]
 
     def _total(self) -> int:
         runs = len(self.plan.sweep) + len(self.plan.seeds) - 1
-        methods = sum(not method.frozen for method in self.plan.chosen.values())
+        methods = sum(not method.untrained for method in self.plan.chosen.values())
         return methods * runs * steps(self.plan)
 
     def _done(self) -> int:

@@ -32,7 +32,7 @@ class Job:
 
 def cells(plan: Plan, method: str) -> list[Cell]:
     """The cells of a method that are certain: the sweep, and all seeds once its rate is chosen."""
-    if plan.chosen[method].frozen:
+    if plan.chosen[method].untrained:
         return [Cell(method, 0.0, 0)]
     first, *others = plan.seeds
     sweep = [Cell(method, rate, first) for rate in plan.sweep]
@@ -46,7 +46,7 @@ def chosen_rate(plan: Plan, method: str) -> float | None:
     The lower of two equal ones. A run that failed is passed over, and one that found no figure
     counts as the worst; where all failed there is none.
     """
-    if plan.chosen[method].frozen:
+    if plan.chosen[method].untrained:
         return 0.0
     if len(plan.sweep) == 1:
         return plan.sweep[0]
@@ -74,7 +74,7 @@ def jobs(plan: Plan) -> Iterator[Job]:
         for method in plan.chosen:
             rate = chosen_rate(plan, method)
             for cell in cells(plan, method):
-                is_first = bool(plan.chosen[method].frozen) or cell.seed == plan.seeds[0]
+                is_first = plan.chosen[method].untrained or cell.seed == plan.seeds[0]
                 job = Job(cell, cell.rate == rate)
                 if is_first == first_seeds and error(plan, cell) is None and missing(plan, job):
                     yield job
@@ -101,9 +101,9 @@ def _without_robustness(gates: Path) -> bool:
 def parts(plan: Plan, method: str) -> list[str]:
     """The files that judging a cell leaves, in the order in which they are made."""
     found = [f"test/{name}/{EVALUATION}" for name in plan.catalogs]
-    if plan.robustness:
+    if plan.robustness and plan.chosen[method].collaborative is None:  # it looks at no photo
         found.append(ROBUSTNESS)
-    if not plan.chosen[method].frozen:
+    if not plan.chosen[method].untrained:
         found.append(GATES)
     return found + [
         f"conditions/{condition}/{name}/{EVALUATION}"

@@ -57,7 +57,10 @@ class RegNetBlock(nn.Module):
 
 
 class CAbstractor(Rival):
-    """Convolutions, pooling, convolutions. Needs one photo's square grid of visual tokens."""
+    """Convolutions, pooling, convolutions. Needs a square grid of visual tokens for each photo.
+
+    Several photos go through the first convolutions one by one, and their cells are averaged.
+    """
 
     def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__(config, config.width)
@@ -87,20 +90,29 @@ class CAbstractor(Rival):
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         tokens = visual.shape[1]
-        found = grid_side(tokens, self.photo_tokens)
-        if found is None:
+        photo = tokens if self.photo_tokens is None else min(tokens, self.photo_tokens)
+        found = grid_side(photo)
+        if found is None or tokens % photo:
             raise ConfigError(
-                "connector.kind 'cabstractor' needs one photo's square grid of visual tokens, and "
-                f"there are {tokens}; set embedder.max_images=1, or choose another image tower or "
-                "layer, or another connector."
+                "connector.kind 'cabstractor' needs a square grid of visual tokens for each photo, "
+                f"and there are {tokens}; set embedder.max_images=1, or choose another image tower "
+                "or layer, or another connector."
             )
         side, leading = found
         normed = self.input_norm(visual) * visual_mask[..., None]
-        grid = normed[:, leading:].unflatten(1, (side, side))  # [B, P, Dv] -> [B, H, W, Dv]
+        photos = normed.unflatten(1, (-1, photo))  # [B, P, Dv] -> [B, N, P', Dv], N photos
+        grid = photos[:, :, leading:].unflatten(2, (side, side))  # -> [B, N, H, W, Dv]
         grid = grid if self.positions is None else grid + self.positions
-        seen = self.before(grid).flatten(1, 2)  # [B, H * W, D']
+        seen = self.before(grid.flatten(0, 1)).flatten(1, 2)  # -> [B * N, H * W, D']
         every = torch.ones(1, side * side, dtype=torch.bool, device=seen.device)
         cells = pooling_weights(every, self.num_tokens).to(seen.dtype)
-        pooled = (cells @ seen).unflatten(1, cell_grid(self.num_tokens))
-        states: Tensor = self.after(pooled)
+        pooled = (cells @ seen).unflatten(0, photos.shape[:2])  # -> [B, N, Q, D']
+        there = visual_mask.view(*photos.shape[:3]).any(dim=2).to(pooled.dtype)  # [B, N]
+        if there.shape[1] > 1:  # the mean of the photos that an item has; of none, what zeros give
+            share = there / there.sum(dim=1, keepdim=True).clamp(min=1)
+            share[:, 0] += 1 - share.sum(dim=1)
+            pooled = (pooled * share[..., None, None]).sum(dim=1)
+        else:
+            pooled = pooled[:, 0]
+        states: Tensor = self.after(pooled.unflatten(1, cell_grid(self.num_tokens)))
         return states.flatten(1, 2), None

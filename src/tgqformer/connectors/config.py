@@ -31,6 +31,10 @@ class ConnectorConfig:
         mixing: let the two streams see each other in self-attention (off: block-diagonal).
         anchored_gate: scale the anchored stream by its reliability gate.
         exploratory_gate: scale the exploratory stream by its gate.
+        metadata: what the connector reads of it. "all" (ours): every field anchors the queries, and
+            the photo is compared with all of them. "paper": title, brand and category anchor, and
+            the agreement is of the photo and the title; grounding, where it is on, is by the title
+            too.
         agreement_input: show the image-text agreement to the anchored gate. Grounding tells it all
             the same, for whoever inspects the model.
         agreement_width: width of the learned agreement projections, where the towers share no
@@ -60,6 +64,7 @@ class ConnectorConfig:
     mixing: bool = False
     anchored_gate: bool = True
     exploratory_gate: bool = True
+    metadata: Literal["all", "paper"] = "all"
     agreement_input: bool = True
     agreement_width: int = 128
     grounding: Literal["auto", "none", "anchored", "all"] = "auto"
@@ -103,6 +108,12 @@ class ConnectorConfig:
         if self.grounding == "auto":
             return "all" if self.kind == "tgqformer" else "none"
         return self.grounding
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The fields of an item that anchor: see `metadata`."""
+        anchoring = ("title", "brand", "category")
+        return anchoring if self.metadata == "paper" else (*anchoring, "attributes")
 
     @property
     def tokens(self) -> int:

@@ -32,8 +32,9 @@ from tgqformer.connectors.pooling import pooling_weights
 from tgqformer.smooth_max import smooth_max
 
 CELLS = 49
-"""Cells of a photo that are contrasted with the metadata: a fixed number, so that items of any
-number of tokens stand in one batch, and a quarter of the pairs for 14 x 14 tokens."""
+"""Cells of an item that are contrasted with the metadata: a fixed number, so that items of any
+number of tokens stand in one batch, and a quarter of the pairs for 14 x 14 tokens. Several photos
+share them, each with a coarser grid of its own, so that none is blurred by another."""
 
 INITIAL_STRENGTH = 10.0
 """Scores gained by a cosine of 1 against 0."""
@@ -124,7 +125,8 @@ class Grounding(nn.Module):
         """[B, P, Dv], [B, P] bool, global text vector [B, Dt], presence [B, 2] bool."""
         tokens = F.normalize(self.image(visual), dim=-1)  # [B, P, Da]
         words = F.normalize(self.text(text), dim=-1)  # [B, Da]
-        weights = pooling_weights(visual_mask, CELLS, self.photo_tokens).to(tokens.dtype)
+        weights = pooling_weights(visual_mask, CELLS, self.photo_tokens, apart=True)
+        weights = weights.to(tokens.dtype)
         cells = weights @ tokens  # [B, CELLS, P] @ [B, P, Da] -> [B, CELLS, Da]
         both = presence.all(dim=-1, keepdim=True)  # [B, 1]
         in_cells = (cells @ words[..., None]).squeeze(-1)  # [B, CELLS]

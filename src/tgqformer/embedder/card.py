@@ -7,6 +7,7 @@ from typing import Any
 
 from tgqformer.config import to_dict
 from tgqformer.embedder.config import EmbedderConfig
+from tgqformer.packaged import terms
 
 _CARD = """---
 library_name: tgqformer
@@ -27,7 +28,7 @@ want next. Method: TGQ-Former, KDD 2026, arXiv 2605.17366.
 | connector | {connector}, {queries} |
 | base | {base} |
 | dimensions | {dims}{matryoshka} |
-| trained weights | {count:,} |
+| trained weights | {count:,} |{terms}
 
 ```python
 from tgqformer import ItemEmbedder
@@ -61,6 +62,9 @@ def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str
     """Markdown with the architecture, the figures in `facts`, and the whole configuration."""
     c, language = config.connector, config.language
     lines = [f"- {name}: {value}" for name, value in facts.items()]
+    used = [config.image_tower.name, config.text_tower.name]
+    used += [language.name] if config.has_backbone and language.kind == "hf" else []
+    bound = [f"\n| bound by the terms of | {licence} |" for licence in terms(used)]
     return _CARD.format(
         image=f"{config.image_tower.kind} {config.image_tower.name}".strip(),
         text=f"{config.text_tower.kind} {config.text_tower.name}".strip(),
@@ -72,6 +76,7 @@ def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str
         dims=config.dims,
         matryoshka=f", also {', '.join(map(str, config.matryoshka))}" if config.matryoshka else "",
         count=count,
+        terms="".join(bound),
         facts="\n".join(lines) or "None were recorded.",
         config=json.dumps(to_dict(config), indent=2),
     )

@@ -22,15 +22,23 @@ from torch import Tensor, nn
 
 from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.embedder.config import EmbedderConfig
-from tgqformer.embedder.memory import ActivationLedger, weight_bytes
+from tgqformer.embedder.memory import (
+    ActivationLedger,
+    empty_weights,
+    kept_for_backward,
+    weight_bytes,
+)
 from tgqformer.embedder.model import EmbedderModel, TowerShape
-from tgqformer.language import Backbone, LanguageConfig, PromptBuilder, load_tokenizer
+from tgqformer.language import (
+    Backbone,
+    LanguageConfig,
+    PromptBuilder,
+    load_backbone,
+    load_tokenizer,
+)
 from tgqformer.packaged import packaged_folder
 from tgqformer.towers.base import ImageTower, TextTower
 from tgqformer.towers.load import load_image_tower, load_text_tower
-
-TEXT_TOKENS = 32
-"""Metadata tokens of an item where nothing else is said: a long title, brand, category."""
 
 REPORTED = {"TGQ-Former": 35.43e9, "InternVL3-2B": 724e9, "Qwen3-VL-4B": 592e9}
 """The paper's figures for one item, by a public summary, which names neither convention nor
@@ -124,17 +132,24 @@ class Cost:
         return (multiply_adds - rest) / (backbone.multiply_adds / backbone.tokens)
 
 
-def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cost:
+def text_budget(config: EmbedderConfig) -> int:
+    """Metadata tokens of an item where nothing else is said: as many as the text tower reads."""
+    return config.text_tower.max_tokens
+
+
+def count_cost(config: EmbedderConfig, *, text_tokens: int | None = None) -> Cost:
     """Count one item with one photo.
 
     Args:
-        text_tokens: metadata tokens, special ones apart; cut where text tower and prompt cut.
+        text_tokens: metadata tokens, special ones apart; cut where text tower and prompt cut. None
+            is `text_budget`.
 
     Raises:
         ConfigError: an option breaks a rule.
         ModelError: an architecture is neither shipped, nor local, nor on a reachable hub.
     """
     config = _as_on_a_gpu(config)
+    text_tokens = text_budget(config) if text_tokens is None else text_tokens
     image = _load_on_meta(config)
     text = load_text_tower(replace(config.text_tower, random_weights=True))
     towers = [_image_part(image), _text_part(text, text_tokens)]
@@ -162,6 +177,91 @@ def count_cost(config: EmbedderConfig, *, text_tokens: int = TEXT_TOKENS) -> Cos
     return Cost(parts, lora * length, shape)
 
 
+@dataclass(frozen=True)
+class TrainingMemory:
+    """What a training step takes on a GPU, in bytes.
+
+    Attributes:
+        weights: of towers and model; fixed: gradients and AdamW's two moments of what is trained.
+        item: kept for the backward pass of each item of a forward pass (`training.chunk_size`).
+        checkpointed: the same with `training.gradient_checkpointing`.
+    """
+
+    weights: int
+    fixed: int
+    item: int
+    checkpointed: int
+
+    def of(self, items: int, *, checkpointing: bool = False) -> int:
+        """All of it for so many items at a time."""
+        each = self.checkpointed if checkpointing else self.item
+        return self.weights + self.fixed + items * each
+
+
+def training_memory(config: EmbedderConfig, cost: Cost) -> TrainingMemory:
+    """Count what a step keeps, from configurations alone.
+
+    Connector and backbone are run forward in bfloat16 autocast on tensors without storage, and
+    what autograd puts by is counted. Attention keeps what a fused kernel keeps: queries, keys,
+    values and output, and no scores. With checkpointing a layer keeps its input, and one layer at
+    a time all the rest. What the kernels of a backward pass need for themselves, about one layer's
+    share again, is left out, and an allocator's rounding too.
+
+    Args:
+        cost: of the same config, whose lengths are taken.
+    """
+    config = _as_on_a_gpu(config)
+    visual, text = cost.part("image tower").tokens, cost.part("text tower").tokens
+    with torch.device("meta"):
+        connector = build_connector(config.connector, cost.shape)
+        backbone = load_backbone(_random(config).language) if config.has_backbone else None
+    item = _kept(connector, lambda size: _states(cost.shape, size, visual, text))
+    checkpointed = item
+    if backbone is not None:
+        length, width = cost.part("backbone").tokens, backbone.width
+        dtype = backbone.model.get_input_embeddings().weight.dtype  # type: ignore[operator]
+
+        def inputs(size: int) -> dict[str, Tensor]:
+            embeds = torch.empty(size, length, width, dtype=dtype).requires_grad_()
+            mask = torch.empty(size, 1, length, length, dtype=dtype)
+            return {"inputs_embeds": embeds, "attention_mask": mask}
+
+        kept = _kept(backbone.model, inputs)
+        layers = int(backbone.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+        item += kept
+        checkpointed += layers * length * width * dtype.itemsize + kept // layers
+    return TrainingMemory(cost.weights, 3 * 4 * cost.trained, item, checkpointed)
+
+
+def _kept(module: nn.Module, inputs: Callable[[int], dict[str, Tensor]]) -> int:
+    """Bytes that one item more keeps for the backward pass of a module built on meta."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        empty_weights(module.train())
+        own = [*module.parameters(), *module.buffers()]
+
+        def kept(size: int) -> int:
+            given = inputs(size)
+            with torch.autocast("cpu", torch.bfloat16):
+                return kept_for_backward(lambda: module(**given), [*own, *given.values()])
+
+        return kept(2) - kept(1)
+
+
+def _states(shape: ConnectorShape, size: int, visual: int, text: int) -> dict[str, Tensor]:
+    """Tower states without values of so many items."""
+    return {
+        "visual": torch.empty(size, visual, shape.visual),
+        "visual_mask": torch.empty(size, visual, dtype=torch.bool),
+        "image_global": torch.empty(size, shape.image_global),
+        "text": torch.empty(size, text, shape.text),
+        "text_mask": torch.empty(size, text, dtype=torch.bool),
+        "text_global": torch.empty(size, shape.text_global),
+        "presence": torch.empty(size, 2, dtype=torch.bool),
+    }
+
+
 def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int, text: int) -> Part:
     """Count one connector.
 
@@ -171,15 +271,7 @@ def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int,
     """
     with torch.device("meta"):
         connector = build_connector(config, shape)
-        states = {
-            "visual": torch.empty(1, visual, shape.visual),
-            "visual_mask": torch.empty(1, visual, dtype=torch.bool),
-            "image_global": torch.empty(1, shape.image_global),
-            "text": torch.empty(1, text, shape.text),
-            "text_mask": torch.empty(1, text, dtype=torch.bool),
-            "text_global": torch.empty(1, shape.text_global),
-            "presence": torch.empty(1, 2, dtype=torch.bool),
-        }
+        states = _states(shape, 1, visual, text)
     counts = _parameters(connector)
     connector.requires_grad_(False)  # the counter's hooks trip over views of trained weights
     cost, peak = measure(lambda: connector(**states))
@@ -219,16 +311,15 @@ def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
     end token are counted in its place.
     """
     text = min(text_tokens, config.prompt.max_tokens)
-    local = packaged_folder(config.name) is not None or Path(config.name).is_dir()
+    local = packaged_folder(config.name, assemble=False) is not None or Path(config.name).is_dir()
     if config.kind != "tiny" and not local:
         template = config.prompt.template(image=visual > 0, text=text > 0)
         words = re.findall(r"\w+|[^\w\s]", re.sub(r"{\w+}", " ", template))
         return visual + text + len(words) + 1
     tokenizer = load_tokenizer(config)
     builder = PromptBuilder(tokenizer, config.prompt, visual, reads_text=text > 0)
-    prompt = builder.build(["a"], [True])
-    one_text = len(tokenizer("a", add_special_tokens=False)["input_ids"]) if text else 0
-    return int(prompt.attention_mask.sum()) - one_text + text
+    [length] = builder.lengths(["a"], [True])
+    return length - builder.limit.count("a") + text if text else length
 
 
 # -- parts ---------------------------------------------------------------------------------------

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
+from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.protocols import Vectors
 from tgqformer.catalog.text import is_cut, item_text
+from tgqformer.config_values import whole_number
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.tokenizer import byte_tokenizer
 from tgqformer.retrieval.quantize import Precision, Stored, quantize
+from tgqformer.retrieval.scores import inner_products, unit
 from tgqformer.towers.base import TowerBatch
-from tgqformer.towers.features import ItemFeatures
+from tgqformer.towers.features import ItemFeatures, one_ahead
 from tgqformer.towers.load import load_image_tower, load_text_tower
 from tgqformer.towers.memory import keep_large_buffers
 
@@ -79,10 +82,12 @@ class ItemEmbedder:
             Path(cache_dir) if cache_dir is not None else None,
             max_images=config.max_images,
             words=config.words if config.base != "none" else 0,
+            text_fields=config.connector.text_fields,
+            title_apart=config.connector.metadata == "paper",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = EmbedderModel(config, tower_shape(features))
+            model = EmbedderModel(config, tower_shape(features), device=device)
         return cls(config, features, model.to(device).eval())
 
     @classmethod
@@ -148,7 +153,7 @@ class ItemEmbedder:
         texts: Sequence[str] | None = None,
         prompt_texts: Sequence[str] | None = None,
     ) -> ItemBatch:
-        """Model input for B items, on the CPU.
+        """Model input for B items, on the CPU; tokens in float16, as the cache keeps them.
 
         Args:
             texts: metadata in place of the items' own.
@@ -156,7 +161,7 @@ class ItemEmbedder:
         """
         texts = [self.text(item) for item in items] if texts is None else texts
         read = [self.connector_text(item, text) for item, text in zip(items, texts, strict=True)]
-        towers = self.features.batch(items, texts=read)
+        towers = self.features.batch(items, texts=read, dtype=torch.float16)
         has_image = towers.presence[:, 0].tolist()
         return ItemBatch(
             towers, self.prompts.build(texts if prompt_texts is None else prompt_texts, has_image)
@@ -172,51 +177,90 @@ class ItemEmbedder:
         )
         return result
 
+    def unread(self, items: Sequence[Item]) -> list[Fault]:
+        """Photos of items that `encode` or `batch` passed over since they cannot be read."""
+        return [
+            Fault(row, f"photo {place}: {reason}")
+            for row, place, reason in self.features.unread(items)
+        ]
+
     @overload
     def encode(
         self,
-        items: Sequence[Item],
+        items: Given,
         *,
         batch_size: int = 64,
         progress: bool = False,
         dims: int | None = None,
         precision: Literal["float32"] = "float32",
+        errors: OnError | None = None,
     ) -> Vectors: ...
 
     @overload
     def encode(
         self,
-        items: Sequence[Item],
+        items: Given,
         *,
         batch_size: int = 64,
         progress: bool = False,
         dims: int | None = None,
         precision: Precision,
+        errors: OnError | None = None,
     ) -> Stored: ...
 
     def encode(
         self,
-        items: Sequence[Item],
+        items: Given,
         *,
         batch_size: int = 64,
         progress: bool = False,
         dims: int | None = None,
         precision: Precision = "float32",
+        errors: OnError | None = None,
     ) -> Stored:
-        """Embed items.
+        """Embed one item, or many.
 
         Args:
-            items: N items; none, one or several photos each, metadata or not.
+            items: an `Item`, a dict of its fields, a title (str), a Pillow image, the path
+                (`pathlib.Path`) or the bytes of a photo; or a list, a tuple, a catalog or any
+                iterator of these, mixed as they come.
             batch_size: items in one forward pass.
             progress: show a progress bar.
             dims: keep the first so many dimensions, renormalised; None keeps all.
             precision: "float32", "int8" or "binary" (see `retrieval.quantize`).
+            errors: what to do about photos and values that cannot be read: "raise"; "warn", which
+                counts them, names the first and embeds what is left of their items; or "ignore".
+                None raises where one input is given and warns where there are many.
 
         Returns:
-            [N, dims] float32 unit rows, int8 [N, dims] or uint8 [N, ceil(dims / 8)].
+            float32 unit vectors [N, dims], int8 [N, dims] or uint8 [N, ceil(dims / 8)]; of one
+            input (no list of one) its row alone, [dims].
+
+        Raises:
+            CatalogError: an input is of another kind, or has an unknown key.
+            ConfigError: `batch_size`, `dims`, `precision` or `errors` breaks its rule.
+            ImageError: something cannot be read, and `errors` says to raise.
         """
-        vectors = self.encode_views(items, batch_size=batch_size, progress=progress)["embedding"]
-        return quantize(vectors, precision, dims)
+        batch_size = whole_number(batch_size, "batch_size")
+        inputs = read_inputs(items, errors)
+        vectors = self.encode_views(inputs.items, batch_size=batch_size, progress=progress)
+        inputs.faults += self.unread(inputs.items)
+        inputs.tell(errors)
+        stored = quantize(vectors["embedding"], precision, dims)
+        return stored[0] if inputs.single else stored
+
+    def similarity(self, a: Given | Vectors, b: Given | Vectors, **options: Any) -> Vectors:
+        """Cosines of every one of N inputs with every one of M: float32 [N, M].
+
+        Args:
+            a, b: whatever `encode` takes, or vectors that it made, [N, D] or [D]; one input counts
+                as a list of one.
+            options: of `encode`, for what is still to be embedded.
+
+        Raises:
+            ConfigError: the vectors of a and b differ in width, or one is not finite.
+        """
+        return similarity(self.encode, a, b, **options)
 
     def encode_views(
         self,
@@ -236,6 +280,7 @@ class ItemEmbedder:
         Returns:
             Name to float32 [N, D], unit rows but for the parts.
         """
+        batch_size = whole_number(batch_size, "batch_size")
         shape = (len(items), self.config.dims)
         views = {"visual": np.empty(shape, dtype=np.float32)}
         if not connector_only or self.model.base is not None or not self.model.aligns:
@@ -245,17 +290,19 @@ class ItemEmbedder:
         self.model.eval()
         self.features.fill(items, progress=progress)
         starts = range(0, len(items), batch_size)
-        for start in track(starts, total=len(starts), text="embedding", show=progress):
-            part = items[start : start + batch_size]
+        ready = one_ahead(lambda start: self.batch(items[start : start + batch_size]), starts)
+        batches = track(ready, total=len(starts), text="embedding", show=progress)
+        for start, batch in zip(starts, batches, strict=True):
             with torch.inference_mode():
-                out = self.model(self.batch(part).to(self.device), connector_only=connector_only)
+                out = self.model(batch.to(self.device), connector_only=connector_only)
             for name, view in views.items():
-                view[start : start + len(part)] = getattr(out, name).float().cpu().numpy()
+                view[start : start + batch_size] = getattr(out, name).float().cpu().numpy()
         return views
 
     @torch.inference_mode()
     def encode_base(self, items: Sequence[Item], *, batch_size: int = 64) -> Vectors:
         """What the frozen base alone says of N items: [N, D] unit rows, zero without a base."""
+        batch_size = whole_number(batch_size, "batch_size")
         vectors = np.zeros((len(items), self.config.dims), dtype=np.float32)
         if self.model.base is None:
             return vectors
@@ -286,6 +333,35 @@ class ItemEmbedder:
             mask = torch.zeros(len(found.presence), 0, dtype=torch.bool)
             towers = TowerBatch(nothing, mask, image, nothing, mask, text, presence, words)
             yield start, towers.to(self.device)
+
+
+def similarity(encode: Callable[..., Any], a: Any, b: Any, **options: Any) -> Vectors:
+    """Cosines [N, M] of two sides, each of them vectors or what `encode` takes."""
+    left, right = (_unit_rows(encode, side, options) for side in (a, b))
+    if left.shape[1] != right.shape[1]:
+        raise ConfigError(
+            f"a has vectors of {left.shape[1]} dimensions and b of {right.shape[1]}; encode both "
+            "with the same dims."
+        )
+    return inner_products(left, right)
+
+
+def _unit_rows(encode: Callable[..., Any], side: Any, options: dict[str, Any]) -> Vectors:
+    if isinstance(side, torch.Tensor):
+        side = side.detach().float().cpu().numpy()
+    if not (isinstance(side, np.ndarray) and side.dtype.kind in "fiu"):
+        side = encode(side, **options)
+    elif side.dtype == np.uint8:
+        raise ConfigError(
+            "uint8 vectors are packed bits; compare them by retrieval.quantize.binary_similarity."
+        )
+    rows = np.atleast_2d(np.asarray(side, dtype=np.float32))
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ConfigError(
+            f"vectors of shape {rows.shape} must be [N, D] or [D], and finite; give what encode "
+            "made."
+        )
+    return unit(rows)
 
 
 def tower_shape(features: ItemFeatures) -> TowerShape:

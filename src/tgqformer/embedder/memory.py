@@ -9,7 +9,7 @@ counted as two products with its scores held in full, where a fused kernel holds
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -64,6 +64,40 @@ def peak_activations(run: Callable[[], object]) -> int:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), ledger:
         run()
     return ledger.peak
+
+
+def kept_for_backward(run: Callable[[], object], apart: Iterable[Tensor] = ()) -> int:
+    """Bytes that autograd keeps of `run()` for the backward pass, each storage counted once.
+
+    Args:
+        apart: tensors that are there anyway, weights above all.
+    """
+    known = {x.untyped_storage()._cdata for x in apart}
+    sizes: dict[int, int] = {}
+    held: list[Tensor] = []  # or a storage that is let go of would lend its place to another
+
+    def pack(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        held.append(x)
+        if storage._cdata not in known:
+            sizes[storage._cdata] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        run()
+    return sum(sizes.values())
+
+
+def empty_weights(module: nn.Module) -> None:
+    """Give a module that was built on the meta device weights of the CPU; for a fake mode."""
+    for part in module.modules():
+        for own in (part._parameters, part._buffers):
+            for name, x in own.items():
+                if x is not None:
+                    empty = torch.empty(x.shape, dtype=x.dtype, device="cpu")
+                    trained = x.requires_grad
+                    weight = nn.Parameter(empty, trained) if isinstance(x, nn.Parameter) else empty
+                    own[name] = weight  # type: ignore[assignment]
 
 
 def weight_bytes(module: nn.Module) -> int:

@@ -120,11 +120,20 @@ item of which nothing is known is zero at the start, and its gradient would have
 class EmbedderModel(nn.Module):
     """Connector, backbone, base and head over given tower states."""
 
-    def __init__(self, config: EmbedderConfig, shape: TowerShape) -> None:
+    token_scale: Tensor
+
+    def __init__(
+        self,
+        config: EmbedderConfig,
+        shape: TowerShape,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Build on the CPU; `device` is where the model will run (see `load_backbone`)."""
         super().__init__()
         self.config = config
         self.backbone: Backbone | None = (
-            load_backbone(config.language) if config.has_backbone else None
+            load_backbone(config.language, device) if config.has_backbone else None
         )
         width = config.connector.width if self.backbone is None else self.backbone.width
         widths = asdict(shape)
@@ -154,6 +163,9 @@ class EmbedderModel(nn.Module):
         self.log_scales = nn.ParameterDict(
             {name: torch.tensor(value).log() for name, value in INITIAL_SCALES.items()}
         )
+        if self.backbone is not None and self.connector.num_tokens:
+            self.register_buffer("token_scale", torch.ones(()))
+            self.scale_tokens(_drawn_towers(shape))
 
     @property
     def aligns(self) -> bool:
@@ -187,7 +199,7 @@ class EmbedderModel(nn.Module):
             return_attention: fill `ConnectorOutput.attention`.
         """
         t = batch.towers
-        out = self.connector(**t.for_connector, return_attention=return_attention)
+        out = self.connect(t, return_attention=return_attention)
         scales = {
             name: log.clamp(max=MAX_LOG_SCALE).exp().expand(len(t), 1)
             for name, log in self.log_scales.items()
@@ -217,6 +229,13 @@ class EmbedderModel(nn.Module):
             None if said is None else rest,
             weights,
         )
+
+    def connect(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
+        """What the connector says of B items; the backbone reads `visual_tokens` of it."""
+        out: ConnectorOutput = self.connector(
+            **towers.for_connector, return_attention=return_attention
+        )
+        return out
 
     def _read(
         self, batch: ItemBatch, out: ConnectorOutput, *, skip: bool
@@ -284,10 +303,11 @@ class EmbedderModel(nn.Module):
         """
         assert self.backbone is not None
         t, photo = batch.towers, None
+        tokens = self.visual_tokens(out)
         if self.two_parts:
-            photo, whole = self.backbone.parts(batch.prompt, out.tokens)
+            photo, whole = self.backbone.parts(batch.prompt, tokens)
         else:
-            whole = self.backbone(batch.prompt, out.tokens)
+            whole = self.backbone(batch.prompt, tokens)
         if self.fusion is None:
             return photo, whole
         has_image = t.presence[:, :1]
@@ -295,10 +315,58 @@ class EmbedderModel(nn.Module):
             photo = self.fusion(photo, t.image_global, has_image)
         return photo, self.fusion(whole, t.image_global, has_image)
 
+    def visual_tokens(self, out: ConnectorOutput) -> Tensor:
+        """[B, Q, D] the connector's tokens at the scale of the backbone's own embeddings (ours).
+
+        They start at the mean norm of those: a token of another scale is either a whisper beside
+        the words or drowns them (Gemma's are 40 times as long as those of most models). The factor
+        is no weight: it is set before the first step and stays.
+        """
+        return out.tokens * self.token_scale if self.connector.num_tokens else out.tokens
+
+    @torch.no_grad()
+    def scale_tokens(self, towers: TowerBatch) -> None:
+        """Set the factor of `visual_tokens` by a batch of items; those without a photo are passed.
+
+        Nothing changes on the meta device, or where no item has a photo.
+        """
+        if self.backbone is None or not self.connector.num_tokens or towers.presence.is_meta:
+            return
+        own = self.connect(towers).tokens[towers.presence[:, 0]].float()
+        if not own.numel():
+            return
+        norm = float(own.norm(dim=-1).mean())
+        if norm > 0:
+            self.token_scale.fill_(self.backbone.embedding_norm() / norm)
+
     def _view(self, name: str) -> nn.Sequential:
         """The head of one stream."""
         width = self.connector.stream_width(name)
         return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.config.dims))
+
+
+def _drawn_towers(shape: TowerShape, items: int = 8) -> TowerBatch:
+    """Random tower states, the same ones every time: what is known before there is a catalog."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+
+    def drawn(*size: int) -> Tensor:
+        on_cpu = torch.randn(items, *size, generator=generator, device="cpu")
+        return torch.empty(on_cpu.shape).copy_(on_cpu)  # on the device that is being built on
+
+    def all_real(*size: int) -> Tensor:
+        return torch.ones(items, *size, dtype=torch.bool)
+
+    photo, words = shape.photo_tokens or 16, 8
+    return TowerBatch(
+        drawn(1, shape.visual).expand(-1, photo, -1),  # alike, as neighbours in a photo are
+        all_real(photo),
+        drawn(shape.image_global),
+        drawn(words, shape.text),
+        all_real(words),
+        drawn(shape.text_global),
+        all_real(2),
+        drawn(shape.words),
+    )
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -310,6 +378,8 @@ def _unit(vectors: Tensor) -> Tensor:
 def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     """Set the head to where it starts: to standardise what it sees of a batch of items (ours).
 
+    The factor of the visual tokens is set by the same items (`EmbedderModel.visual_tokens`).
+
     Pooled states of an untrained stack are nearly parallel (mean cosine 0.87 after two layers of
     MiniLM), so a random head maps all items to one point and learning starts slowly. The head's
     weight is divided by the states' deviation and its bias takes their mean away: data-dependent
@@ -317,9 +387,10 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     its weight. Without a backbone the heads of the streams are treated so, over the items that have
     the part. With a base the head stays where it is, at zero: the embedding is the base then.
     """
+    out = model.connect(batch.towers)
+    model.scale_tokens(batch.towers)
     if model.head is not None and model.base is not None:
         return
-    out = model.connector(**batch.towers.for_connector)
     if model.head is not None:
         _standardise(model.head, model.read(batch, out)[1])
         return

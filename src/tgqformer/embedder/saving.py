@@ -72,6 +72,8 @@ def load_trained(model: nn.Module, path: Path) -> None:
             f"The weights {path} cannot be read; they are missing or damaged."
         ) from error
     own = _own(model)
+    if "token_scale" in own:  # models of before it read their tokens as they were
+        saved.setdefault("token_scale", torch.ones(()))
     odd = sorted(own.keys() ^ saved.keys()) or [
         name for name, p in own.items() if p.shape != saved[name].shape
     ]

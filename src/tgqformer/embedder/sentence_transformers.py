@@ -9,19 +9,17 @@ folder. `SentenceTransformer(modules=[ItemModule.load(folder)])` needs no such f
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tgqformer.catalog.items import ImageRef, Item
+from tgqformer.catalog.inputs import OnError, read_inputs
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
-from tgqformer.errors import CatalogError, MissingDependencyError
+from tgqformer.errors import MissingDependencyError
 from tgqformer.language import PromptBatch
 from tgqformer.towers.base import TowerBatch
 
@@ -36,20 +34,20 @@ except ImportError:
             '"sentence-transformers>=5.1".'
         ) from error
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-FIELDS = ("title", "text", "brand", "category", "attributes", "price", "image", "images")
-"""Keys of an item given as a dict; "text" is another name of the title."""
-
 _TOWERS = tuple(TowerBatch.__dataclass_fields__)
 _PROMPT = tuple(PromptBatch.__dataclass_fields__)
 
 
 class ItemModule(InputModule):  # type: ignore[misc]
-    """An `ItemEmbedder` whose inputs are titles (strings), photos (PIL), items, or dicts."""
+    """An `ItemEmbedder` whose inputs are titles (strings), photos (PIL), items, or dicts.
+
+    Attributes:
+        errors: what becomes of an input of which something cannot be read: "raise", "warn" or
+            "ignore", as `ItemEmbedder.encode` has it.
+    """
 
     save_in_root = True
+    errors: OnError = "raise"
 
     def __init__(self, embedder: ItemEmbedder) -> None:
         super().__init__()
@@ -100,14 +98,18 @@ class ItemModule(InputModule):  # type: ignore[misc]
         """Run the frozen towers and tokenize the prompts of B inputs.
 
         Args:
-            inputs: titles, PIL images, `Item`s, or dicts with keys of `FIELDS`.
+            inputs: titles, PIL images, paths, `Item`s, or dicts with keys of
+                `catalog.inputs.FIELDS`.
             prompt: text put before every title.
 
         Raises:
             CatalogError: an input is of another kind, or has an unknown key.
+            ImageError: a photo cannot be read, and `errors` is "raise".
         """
-        items = [as_item(given, f"input {i}", prompt or "") for i, given in enumerate(inputs)]
-        batch = self.embedder.batch(items)
+        read = read_inputs(list(inputs), self.errors, prompt=prompt or "")
+        batch = self.embedder.batch(read.items)
+        read.faults += self.embedder.unread(read.items)
+        read.tell(self.errors)
         return {**_tensors(batch.towers, _TOWERS), **_tensors(batch.prompt, _PROMPT)}
 
     def tokenize(self, texts: Sequence[Any], **options: Any) -> dict[str, Tensor]:
@@ -122,60 +124,6 @@ class ItemModule(InputModule):  # type: ignore[misc]
         )
         embedding = self.model(batch.to(self.embedder.device)).embedding
         return features | {"sentence_embedding": embedding.to(torch.float32)}
-
-
-def as_item(given: Any, name: str, prompt: str = "") -> Item:
-    """An item out of what a person may hand to `SentenceTransformer.encode`."""
-    if isinstance(given, Item):
-        return given
-    if isinstance(given, str):
-        return Item(name, title=prompt + given)
-    if not isinstance(given, Mapping):
-        return Item(name, images=_photos(given, name))
-    unknown = sorted(set(given) - set(FIELDS))
-    if unknown:
-        raise CatalogError(
-            f"{name} has the unknown key {unknown[0]!r}; the known ones are {', '.join(FIELDS)}."
-        )
-    title = str(given.get("title") or given.get("text") or "")
-    return Item(
-        name,
-        title=prompt + title if title else "",
-        brand=str(given.get("brand") or ""),
-        category=str(given.get("category") or ""),
-        attributes={str(k): str(v) for k, v in (given.get("attributes") or {}).items()},
-        price=given.get("price"),
-        images=_photos(given.get("image"), name) + _photos(given.get("images"), name),
-    )
-
-
-def _photos(given: Any, name: str) -> tuple[ImageRef, ...]:
-    if given is None:
-        return ()
-    if isinstance(given, (list, tuple)):
-        return tuple(photo for one in given for photo in _photos(one, name))
-    if isinstance(given, bytes):
-        return (given,)
-    if isinstance(given, (str, os.PathLike)):
-        return (Path(given),)
-    if hasattr(given, "getexif"):
-        return (_encoded(given),)
-    raise CatalogError(
-        f"{name} is a {type(given).__name__}; give a title, a PIL image, the path or bytes of a "
-        f"photo, or a dict with keys of {', '.join(FIELDS)}."
-    )
-
-
-def _encoded(image: Image) -> bytes:
-    """A PIL image as PNG, which loses nothing; turned upright where its EXIF says so."""
-    from PIL import ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        upright = upright.convert("RGB")
-    out = io.BytesIO()
-    upright.save(out, "PNG", compress_level=1)
-    return out.getvalue()
 
 
 def _tensors(batch: TowerBatch | PromptBatch, names: Sequence[str]) -> dict[str, Tensor]:

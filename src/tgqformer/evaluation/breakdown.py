@@ -1,18 +1,24 @@
-"""Figures broken down by what is known of a query: category, noise, faults, missing parts."""
+"""Figures broken down by what is known of a query: category, noise, faults, missing, history."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from tgqformer.catalog.items import Item
 from tgqformer.evaluation.intervals import Interval, mean_intervals
+from tgqformer.retrieval.scores import Rows
 
 NONE = "(none)"
-DIMENSIONS = ("category", "noise", "faults", "missing")
+DIMENSIONS = ("category", "noise", "faults", "missing", "history", "interactions")
 LABELLED = ("noise", "faults")
 """Which of them only the labels tell: a word each, or a list of words."""
+COLD, WARM = "cold", "warm"
+"""Of a query that was never seen with another item in training, and of one that was."""
+_SEEN = {0: "0", 1: "1-2", 3: "3-5", 6: "6-10", 11: "11-20", 21: "21-50", 51: "51-100", 101: ">100"}
+"""How often an item was seen: from so many times on, the group's name."""
 
 
 def top_category(category: str) -> str:
@@ -47,6 +53,24 @@ def describe_queries(items: Sequence[Item], labels: pl.DataFrame | None) -> pl.D
     return joined.with_columns(pl.col(told).fill_null(NONE))
 
 
+def describe_history(seen: Rows) -> pl.DataFrame:
+    """One row for each query that was `seen` [M] so often in training: history, interactions."""
+    names = pl.Series(list(_SEEN.values()), dtype=pl.String)
+    groups = np.searchsorted(list(_SEEN), seen, side="right") - 1
+    warm = pl.Series("history", [WARM if count else COLD for count in seen], dtype=pl.String)
+    return pl.DataFrame([warm, names.gather(pl.Series(groups)).alias("interactions")])
+
+
+def in_order(dimension: str, counts: Mapping[str, int]) -> list[str]:
+    """The groups of a dimension as tables show them: by falling number of queries, then by name.
+
+    Interactions go from few to many.
+    """
+    if dimension == "interactions":
+        return sorted(counts, key=list(_SEEN.values()).index)
+    return sorted(counts, key=lambda value: (-counts[value], value))
+
+
 def _words(column: pl.Series) -> pl.Series:
     """A label as one text each; several words are joined, none is null."""
     if isinstance(column.dtype, pl.List):
@@ -58,7 +82,7 @@ def _words(column: pl.Series) -> pl.Series:
 def break_down(
     table: pl.DataFrame, metrics: Sequence[str], *, samples: int, seed: int
 ) -> dict[str, dict[str, tuple[int, dict[str, Interval]]]]:
-    """Dimension -> value -> (queries, figures), values by falling number of queries.
+    """Dimension -> value -> (queries, figures), values as `in_order`.
 
     A dimension with a single value says nothing that the whole does not, and is left out.
     """
@@ -66,15 +90,16 @@ def break_down(
     for dimension in DIMENSIONS:
         if dimension not in table.columns or table[dimension].n_unique() < 2:
             continue
-        parts = table.partition_by(dimension, as_dict=True)
-        order = sorted(parts.items(), key=lambda part: (-len(part[1]), part[0]))
+        parts = {str(v): part for (v,), part in table.partition_by(dimension, as_dict=True).items()}
         found[dimension] = {
-            str(value): (
-                len(part),
+            value: (
+                len(parts[value]),
                 mean_intervals(
-                    {name: part[name].to_numpy() for name in metrics}, samples=samples, seed=seed
+                    {name: parts[value][name].to_numpy() for name in metrics},
+                    samples=samples,
+                    seed=seed,
                 ),
             )
-            for (value,), part in order
+            for value in in_order(dimension, {value: len(part) for value, part in parts.items()})
         }
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,12 +11,12 @@ import polars as pl
 
 from tgqformer.catalog.protocols import Embedder
 from tgqformer.errors import CatalogError, ConfigError
-from tgqformer.evaluation.breakdown import break_down, describe_queries
+from tgqformer.evaluation.breakdown import break_down, describe_history, describe_queries
 from tgqformer.evaluation.intervals import CONFIDENCE, mean_intervals
 from tgqformer.evaluation.metrics import Values, per_query
-from tgqformer.evaluation.ranks import Ranks, rank_targets
+from tgqformer.evaluation.ranks import Ranks, Scorer, rank_scores
 from tgqformer.evaluation.result import Evaluation, Group
-from tgqformer.retrieval.scores import Rows, Vectors, as_vectors
+from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, inner_products
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -28,13 +28,14 @@ EARLIER = {"train": (), "val": ("train",), "test": ("train", "val")}
 
 
 def evaluate(
-    vectors: npt.NDArray[Any] | Embedder,
+    vectors: npt.NDArray[Any] | Embedder | Scorer,
     catalog: Catalog,
     *,
     split: str = "test",
     name: str | None = None,
     query_vectors: npt.NDArray[Any] | None = None,
     known: Known = "mask",
+    seen: npt.NDArray[Any] | None = None,
     ks: Sequence[int] = KS,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -46,7 +47,7 @@ def evaluate(
     Args:
         vectors: [N, D] in the order of `catalog.items`, or an `Embedder`, which then encodes the
             items of the pool and the queries, and no others. Scores are inner products, so rows
-            of unit length are compared by cosine.
+            of unit length are compared by cosine. Or a `Scorer`, which has scores and no vectors.
         name: of the model in tables; None takes the embedder's `name`, else "model".
         query_vectors: [N, D], the vectors that items ask with, where they differ from those that
             they are found by: corrupted photos against a clean pool, say.
@@ -56,6 +57,8 @@ def evaluate(
             out of the query's pool, the filtered setting of Bordes et al. (Translating Embeddings,
             NeurIPS 2013, section 4.2); "count" leaves them in, and counts them as wrong. Items that
             no earlier split holds have none, and nothing changes.
+        seen: [N], how often each item was seen with others in training, by which the figures are
+            broken down; None counts the different partners that its training pairs name.
         bootstrap: resamples for the 95 % intervals; 0 gives means only.
         chunk: queries at once; None bounds the memory. The figures do not depend on it.
         progress: shown while an embedder encodes.
@@ -70,22 +73,26 @@ def evaluate(
         raise ConfigError(f"bootstrap is {bootstrap}, but must be 0 (no intervals) or more.")
     if known not in ("mask", "count"):
         raise ConfigError(f"known is {known!r}, but must be 'mask' or 'count'.")
+    seen = training_partners(catalog) if seen is None else np.asarray(seen)
+    if len(seen) != len(catalog.items):
+        raise ConfigError(
+            f"{len(seen)} counts came in `seen` for {len(catalog.items)} items, but each item "
+            "needs one, in the order of the catalog."
+        )
     pool = np.asarray(catalog.pool_indices(split), dtype=np.int64)
     query, target, dropped = _pairs(catalog, split, pool)
     rows, which = np.unique(query, return_inverse=True)
     place = np.full(len(catalog.items), -1, dtype=np.int64)
     place[pool] = np.arange(len(pool))
-    stored = _vectors(vectors, catalog, np.union1d(pool, rows), progress=progress)
-    asking = stored
-    if query_vectors is not None:
-        asking = _vectors(query_vectors, catalog, rows, progress=False)
+    score_of = _scores(vectors, query_vectors, catalog, rows, pool, progress=progress)
     masked = None
     if known == "mask":
         partner = known_partners(catalog, split, rows)
         masked = partner[0], place[partner[1]]
-    ranks = rank_targets(
-        asking[rows],
-        stored[pool],
+    ranks = rank_scores(
+        score_of,
+        len(rows),
+        len(pool),
         which,
         place[target],
         exclude=place[rows],
@@ -94,7 +101,8 @@ def evaluate(
     )
     figures = per_query(ranks, ks)
     items = [catalog.items[row] for row in rows]
-    table = _table(ranks, figures, describe_queries(items, catalog.labels))
+    described = describe_queries(items, catalog.labels).hstack(describe_history(seen[rows]))
+    table = _table(ranks, figures, described)
     parts = break_down(table, list(figures), samples=bootstrap, seed=seed)
     worst, best = (per_query(ranks, ks, ties) for ties in ("pessimistic", "optimistic"))
     return Evaluation(
@@ -120,6 +128,14 @@ def evaluate(
         settings={"bootstrap": bootstrap, "seed": seed, "confidence": CONFIDENCE},
         per_query=table,
     )
+
+
+def training_partners(catalog: Catalog) -> Rows:
+    """How many different items the training pairs name with each item, either way round: [N]."""
+    ends = np.stack(catalog.pair_indices("train")[:2]).astype(np.int64)
+    ends = ends[:, ends[0] != ends[1]]
+    both = np.unique(np.concatenate([ends, ends[::-1]], axis=1), axis=1)
+    return np.bincount(both[0], minlength=len(catalog.items)).astype(np.int64)
 
 
 def known_partners(catalog: Catalog, split: str, queries: Rows) -> tuple[Rows, Rows]:
@@ -165,6 +181,31 @@ def _pairs(catalog: Catalog, split: str, pool: Rows) -> tuple[Rows, Rows, dict[s
         "queries": len(np.unique(pairs[:, 0])) - len(np.unique(kept[:, 0])),
     }
     return kept[:, 0], kept[:, 1], dropped
+
+
+def _scores(
+    source: npt.NDArray[Any] | Embedder | Scorer,
+    query_vectors: npt.NDArray[Any] | None,
+    catalog: Catalog,
+    rows: Rows,
+    pool: Rows,
+    *,
+    progress: bool,
+) -> Callable[[int, int], Vectors]:
+    """What scores a stretch of the queries at `rows` against the pool, for `rank_scores`."""
+    if isinstance(source, Scorer):
+        if query_vectors is not None:
+            raise ConfigError(
+                f"{source.name} has no vectors, so no others can ask; leave query_vectors out."
+            )
+        scorer = source
+        return lambda start, stop: scorer.scores(rows[start:stop])[:, pool]
+    stored = _vectors(source, catalog, np.union1d(pool, rows), progress=progress)
+    asking = stored
+    if query_vectors is not None:
+        asking = _vectors(query_vectors, catalog, rows, progress=False)
+    queries, candidates = asking[rows], stored[pool]
+    return lambda start, stop: inner_products(queries[start:stop], candidates)
 
 
 def _vectors(

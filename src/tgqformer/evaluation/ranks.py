@@ -1,18 +1,21 @@
 """Where each right answer stands in the full pool.
 
 rank = 1 + how many of the pool score strictly higher, the query itself and what is masked for it
-left out. Scores are those of `retrieval/scores.py` (float32), so equal vectors tie exactly. Ties
-are counted, not broken: `metrics.py` says what becomes of them.
+left out. Scores are float32: the inner products of `retrieval/scores.py`, so equal vectors tie
+exactly, or those of a `Scorer`, which needs no vectors. Ties are counted, not broken: `metrics.py`
+says what becomes of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.scores import Rows, Vectors, blocks, inner_products, queries_at_once
 
@@ -43,6 +46,21 @@ class Ranks:
         return len(self.candidates)
 
 
+@runtime_checkable
+class Scorer(Protocol):
+    """A model that scores items of a catalog without vectors: co-engagement, say, or a blend.
+
+    Attributes:
+        name: as tables show it.
+    """
+
+    name: str
+
+    def scores(self, queries: Rows) -> Vectors:
+        """Score the items at `queries` [m] against all N of the catalog: float32 [m, N], finite."""
+        ...
+
+
 def rank_targets(
     queries: Vectors,
     pool: Vectors,
@@ -69,22 +87,61 @@ def rank_targets(
         on_progress: called with the number of queries done after each chunk.
 
     Raises:
-        ConfigError: `chunk` is below 1, a masked row is none of the pool, or a target is excluded
-            or masked for its query.
+        ConfigError: as `rank_scores`.
     """
-    size = queries_at_once(len(pool)) if chunk is None else chunk
-    if size < 1:
-        raise ConfigError(f"chunk is {chunk}, but must be at least 1; leave it out for the usual.")
+    return rank_scores(
+        lambda start, stop: inner_products(queries[start:stop], pool),
+        len(queries),
+        len(pool),
+        query,
+        target,
+        exclude=exclude,
+        masked=masked,
+        chunk=chunk,
+        on_progress=on_progress,
+    )
+
+
+def rank_scores(
+    score_of: Callable[[int, int], Vectors],
+    queries: int,
+    pool: int,
+    query: npt.ArrayLike,
+    target: npt.ArrayLike,
+    *,
+    exclude: npt.ArrayLike | None = None,
+    masked: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    chunk: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Ranks:
+    """Rank every target of every query among the whole pool, by whatever scores them.
+
+    Args:
+        score_of: the scores of queries start..stop-1 against the pool, float32 [m, N], which are
+            overwritten here.
+        queries, pool: how many there are, M and N.
+        query, target, exclude, masked, chunk, on_progress: as for `rank_targets`.
+
+    Raises:
+        ConfigError: `chunk` is below 1, a masked row is none of the pool, a target is excluded or
+            masked for its query, or a score is not finite.
+    """
+    size = queries_at_once(pool) if chunk is None else whole_number(chunk, "chunk")
     pairs = np.stack([np.asarray(query, np.int64), np.asarray(target, np.int64)])
     which, wanted = pairs[:, np.lexsort(pairs[::-1])]
-    left_out, rows = _left_out(exclude, masked, len(queries), len(pool))
-    _check_targets(which, wanted, left_out, rows, len(pool))
-    starts = np.searchsorted(which, np.arange(len(queries) + 1))
-    outs = np.searchsorted(left_out, np.arange(len(queries) + 1))
+    left_out, rows = _left_out(exclude, masked, queries, pool)
+    _check_targets(which, wanted, left_out, rows, pool)
+    starts = np.searchsorted(which, np.arange(queries + 1))
+    outs = np.searchsorted(left_out, np.arange(queries + 1))
     rank, ties = np.empty_like(which), np.empty_like(which)
     score = np.empty(len(which), dtype=np.float32)
-    for start, stop in blocks(len(queries), size):
-        scores = inner_products(queries[start:stop], pool)  # [m, N]
+    for start, stop in blocks(queries, size):
+        scores = score_of(start, stop)  # [m, N]
+        if not np.isfinite(scores).all():
+            raise ConfigError(
+                "a score is NaN or infinite, but every item needs a finite one; correct the model "
+                "that scores them."
+            )
         out = slice(outs[start], outs[stop])
         scores[left_out[out] - start, rows[out]] = -np.inf
         part = slice(starts[start], starts[stop])
@@ -94,11 +151,11 @@ def rank_targets(
         for row, line in enumerate(scores, start):
             mine = slice(starts[row], starts[row + 1])
             above = np.searchsorted(line, score[mine], side="right")
-            rank[mine] = len(pool) - above + 1
+            rank[mine] = pool - above + 1
             ties[mine] = above - np.searchsorted(line, score[mine], side="left") - 1
         if on_progress is not None:
             on_progress(stop)
-    return Ranks(which, wanted, rank, ties, score, len(pool) - np.diff(outs))
+    return Ranks(which, wanted, rank, ties, score, pool - np.diff(outs))
 
 
 def _left_out(

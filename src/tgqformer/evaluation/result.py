@@ -47,7 +47,7 @@ class Evaluation:
         ties: "share" of targets that score the same as something else, "mean" number of others a
             target ties with, "largest" such number.
         dropped: pairs that could not be ranked, by reason.
-        breakdown: dimension ("category", "noise", "faults", "missing") -> value -> Group.
+        breakdown: dimension (`breakdown.DIMENSIONS`) -> value -> Group.
         settings: bootstrap samples, seed, confidence.
         per_query: a row for each query: query_id, targets, rank (of the best target), ties, the
             breakdown's columns and every figure. Paired tests need it.

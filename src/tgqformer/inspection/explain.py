@@ -90,14 +90,11 @@ def connector_output(embedder: ItemEmbedder, items: Sequence[Item]) -> Connector
     embedder.model.eval()
     towers = embedder.features.batch(items).to(embedder.device)
     with torch.inference_mode():
-        output: ConnectorOutput = embedder.model.connector(
-            **towers.for_connector, return_attention=True
-        )
-    return output
+        return embedder.model.connect(towers, return_attention=True)
 
 
 def photo_of(item: Item, *, size_hint: int | None = None) -> Image.Image | None:
-    """The first photo that can be read, which is the one that the tower sees.
+    """The first photo that can be read, which is the one that is shown.
 
     Args:
         size_hint: see `catalog.images.decode_image`.
@@ -111,14 +108,24 @@ def photo_of(item: Item, *, size_hint: int | None = None) -> Image.Image | None:
 
 
 def heatmaps_of(
-    embedder: ItemEmbedder, photo: Image.Image, output: ConnectorOutput, row: int
+    embedder: ItemEmbedder, item: Item, photo: Image.Image, output: ConnectorOutput, row: int
 ) -> dict[str, Heatmap]:
-    """The map of each stream for item `row` of a batch; none where the tokens are no grid."""
+    """The map of each stream over an item's first photo; none where the tokens are no grid.
+
+    Args:
+        photo: what `photo_of` says of the item.
+        row: the item's place in the batch that `output` is of.
+    """
+    start = 0
+    if len(item.images) > 1:
+        spans = embedder.features.photo_spans(item)
+        start = min(((item.images.index(ref), first) for ref, first, _ in spans), default=(0, 0))[1]
     found = {}
     for name, attention in output.attention.items():
-        layout = layout_of(embedder.features.image_tower, photo, attention.shape[-1])
+        own = attention[row, :, start:]
+        layout = layout_of(embedder.features.image_tower, photo, own.shape[-1])
         if layout is not None:
-            found[name] = heatmap(attention[row].float().cpu().numpy(), layout)
+            found[name] = heatmap(own.float().cpu().numpy(), layout)
     return found
 
 
@@ -132,7 +139,7 @@ def _explain_one(
     embedder: ItemEmbedder, item: Item, output: ConnectorOutput, row: int
 ) -> Explanation:
     photo, text = photo_of(item), embedder.features.text_of(item)
-    heatmaps = heatmaps_of(embedder, photo, output, row) if photo else {}
+    heatmaps = heatmaps_of(embedder, item, photo, output, row) if photo else {}
     words: tuple[Word, ...] = ()
     if text and "anchored" in output.text_attention:
         spans = embedder.features.text_tower.spans(text)
@@ -144,6 +151,7 @@ def _explain_one(
     if output.agreement is not None and photo and text:
         agreement = float(output.agreement[row])
     kind = embedder.config.connector.kind
+    read = len(embedder.features.photo_spans(item)) if len(item.images) > 1 else 1
     missing = {
         "this item has no photo that can be read, so nothing looks at one": photo is None,
         "this item has no metadata": not text,
@@ -157,6 +165,9 @@ def _explain_one(
             bool(text) and "anchored" not in output.text_attention
         ),
         "this model has no gates": not gates,
+        f"{read} photos are read together, and the heatmap is of the first": (
+            read > 1 and bool(heatmaps)
+        ),
     }
     notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
     return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)

@@ -117,7 +117,7 @@ def layout_of(tower: ImageTower, photo: Image.Image, tokens: int) -> Layout | No
     """How the tokens of a photo lie over it; None where they are no grid.
 
     Args:
-        tokens: how many the item has, at least; those of its first photo come first.
+        tokens: how many there are from the photo's first on; those after its own are of others.
     """
     size = photo.size
     if tower.num_tokens is None:  # as many patches as the photo's shape gives

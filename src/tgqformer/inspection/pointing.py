@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.progress import track
+from tgqformer.config_values import whole_number
 from tgqformer.errors import CatalogError
 from tgqformer.evaluation.intervals import Interval, mean_intervals, paired_difference
 from tgqformer.inspection.explain import connector_output, heatmaps_of, photo_of
@@ -171,7 +172,7 @@ def play(
     for name, embedder in models:
         embedder.features.fill(items, progress=progress)
         streams: dict[str, dict[str, list[float]]] = {}
-        starts = range(0, len(items), batch_size)
+        starts = range(0, len(items), whole_number(batch_size, "batch_size"))
         for start in track(starts, total=len(starts), text=name, show=progress):
             part = items[start : start + batch_size]
             output = connector_output(embedder, part)
@@ -182,7 +183,7 @@ def play(
                         f"The photo of item {item.item_id!r} cannot be read, though its labels "
                         "know a box; put it back or remove its box."
                     )
-                for stream, found in heatmaps_of(embedder, photo, output, row).items():
+                for stream, found in heatmaps_of(embedder, item, photo, output, row).items():
                     to = streams.setdefault(stream, {m: [] for m in (*MEASURES, "seen")})
                     to["inside"].append(found.inside(box))
                     to["pointing"].append(found.points_into(box))

@@ -64,6 +64,35 @@ class Backbone(nn.Module):
         states: Tensor = self.model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return states
 
+    def checkpoint(self) -> None:
+        """Keep of each layer its input alone, and run the layer again in the backward pass.
+
+        Raises:
+            ConfigError: the network cannot.
+        """
+        if not getattr(self.model, "supports_gradient_checkpointing", False):
+            raise ConfigError(
+                f"The backbone is a {type(self.model).__name__}, which knows no gradient "
+                "checkpointing; set training.gradient_checkpointing=false and lower "
+                "training.chunk_size."
+            )
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+    @torch.no_grad()
+    def embedding_norm(self) -> float:
+        """The mean norm of its own input embeddings, as its first layer reads them.
+
+        Some models (Gemma) multiply their embeddings inside the embedding layer, so it is asked,
+        and not its table.
+        """
+        embeddings: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        weight: Tensor = embeddings.weight
+        total = weight.new_zeros((), dtype=torch.float64)
+        every = torch.arange(len(weight), device=weight.device)
+        for ids in torch.split(every, 1 << 14):
+            total += embeddings(ids).float().norm(dim=-1).sum()
+        return float(total) / len(weight)
+
     @property
     def _dtype(self) -> torch.dtype:
         weight: Tensor = self.model.get_input_embeddings().weight  # type: ignore[operator]
@@ -100,14 +129,17 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-def load_backbone(config: LanguageConfig) -> Backbone:
+def load_backbone(config: LanguageConfig, device: torch.device | str = "cpu") -> Backbone:
     """Load, cut to `config.layers`, freeze, and add LoRA as the config says.
+
+    Args:
+        device: where it will run, which decides what "auto" dtypes are; it stays on the CPU here.
 
     Raises:
         ConfigError: an option does not fit the model.
         ModelError: the model cannot be loaded or takes no `inputs_embeds`.
     """
-    model = load_network(config)
+    model = load_network(config, device)
     width, causal = int(model.config.hidden_size), _is_causal(model)
     pooling = config.pooling if config.pooling != "auto" else ("last" if causal else "mean")
     model.requires_grad_(config.train == "full")

@@ -104,8 +104,8 @@ class LanguageConfig:
         lora_alpha: LoRA scale is alpha / rank.
         lora_dropout: dropout before the LoRA matrices.
         lora_targets: names of the modules that get LoRA; "all-linear" takes every linear layer.
-        dtype: of the frozen weights: "auto" (bfloat16 on a GPU that computes in it, float32 on a
-            CPU), "float32", "bfloat16"; what is trained is float32.
+        dtype: of the frozen weights: "auto" (bfloat16 on GPUs and on CPUs that compute in it, else
+            float32), "float32", "bfloat16"; what is trained is float32.
         random_weights: build from the config alone, without trained weights.
         prompt: the templates.
     """

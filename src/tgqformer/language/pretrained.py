@@ -14,10 +14,14 @@ from torch import nn
 from tgqformer.errors import ConfigError, ModelError
 from tgqformer.language.config import LanguageConfig
 from tgqformer.packaged import packaged_folder, quiet_loading
+from tgqformer.precision import resolve_dtype
 
 
-def load_network(config: LanguageConfig) -> Any:
+def load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> Any:
     """The bare network of `config`, cut to its first layers, without dropout in its attention.
+
+    Args:
+        device: where it will run, which decides what "auto" dtypes are; it stays on the CPU here.
 
     Raises:
         ConfigError: more layers are asked for than there are.
@@ -25,7 +29,7 @@ def load_network(config: LanguageConfig) -> Any:
     """
     if config.kind == "tiny":
         return _tiny_model()
-    source = packaged_folder(config.name) or config.name
+    source = packaged_folder(config.name, assemble=not config.random_weights) or config.name
     hf_config = _hf_config(config, source)
     for name in ("attention_dropout", "attention_probs_dropout_prob"):
         if hasattr(hf_config, name):
@@ -40,9 +44,9 @@ def load_network(config: LanguageConfig) -> Any:
         if getattr(hf_config, "layer_types", None):
             hf_config.layer_types = hf_config.layer_types[: config.layers]
     if config.random_weights:
-        model = _random_model(hf_config, _dtype(config))
+        model = _random_model(hf_config, _dtype(config, device))
     else:
-        model = _pretrained_model(config, source, hf_config)
+        model = _pretrained_model(config, source, hf_config, _dtype(config, device))
     if hf_config.is_encoder_decoder or not _takes_embeds(model):
         raise ModelError(
             f"The backbone '{config.name}' is a {type(model).__name__}, which cannot read visual "
@@ -55,7 +59,9 @@ def _takes_embeds(model: nn.Module) -> bool:
     return "inputs_embeds" in inspect.signature(model.forward).parameters
 
 
-def _pretrained_model(config: LanguageConfig, source: Any, hf_config: Any) -> Any:
+def _pretrained_model(
+    config: LanguageConfig, source: Any, hf_config: Any, dtype: torch.dtype
+) -> Any:
     from transformers import AutoModel
 
     try:
@@ -64,7 +70,7 @@ def _pretrained_model(config: LanguageConfig, source: Any, hf_config: Any) -> An
                 source,
                 config=hf_config,
                 revision=config.revision,
-                dtype=_dtype(config),
+                dtype=dtype,
                 use_safetensors=True,
                 output_loading_info=True,
             )
@@ -124,11 +130,10 @@ def _unreachable(name: str, source: Any, error: Exception) -> ModelError:
     )
 
 
-def _dtype(config: LanguageConfig) -> torch.dtype:
-    if config.dtype == "auto":  # weights that are trained are not to be rounded first
-        frozen = config.train != "full" and torch.cuda.is_available()
-        return torch.bfloat16 if frozen else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+def _dtype(config: LanguageConfig, device: torch.device | str) -> torch.dtype:
+    if config.dtype == "auto" and config.train == "full":
+        return torch.float32  # weights that are trained are not to be rounded first
+    return resolve_dtype(config.dtype, device)
 
 
 def _tiny_model() -> Any:

@@ -19,7 +19,8 @@ def load_tokenizer(config: LanguageConfig) -> Any:
     Raises:
         ModelError: where it cannot be loaded.
     """
-    source = packaged_folder(config.name) or Path(config.name)
+    packaged = packaged_folder(config.name, assemble=not config.random_weights)
+    source = packaged or Path(config.name)
     if config.kind == "tiny" or (config.random_weights and not source.is_dir()):
         return byte_tokenizer()
     from transformers import AutoTokenizer

@@ -12,10 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.protocols import Vectors
 from tgqformer.catalog.text import item_text
+from tgqformer.config_values import whole_number
+from tgqformer.embedder.item_embedder import similarity
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.network import MLLMModel, load_mllm_settings
@@ -81,52 +84,75 @@ class MLLMEmbedder:
         return self.model.head.weight.device
 
     def batch(self, items: Sequence[Item]) -> dict[str, Tensor]:
-        """Model input for B items, on the CPU. Of several photos the first that can be read."""
+        """Model input for B items, on the CPU.
+
+        Of several photos the first that can be read, and no other: a chat model reads pictures in
+        an order, and an item's photos have none.
+        """
         return self.chat.batch([self._photo(item) for item in items], [*map(item_text, items)])
 
     def encode(
         self,
-        items: Sequence[Item],
+        items: Given,
         *,
         batch_size: int = 8,
         progress: bool = False,
         dims: int | None = None,
+        errors: OnError | None = None,
     ) -> Vectors:
-        """Embed N items.
+        """Embed one item, or many; see `ItemEmbedder.encode` for what may be given.
 
         Args:
             batch_size: items in one forward pass.
             progress: show a progress bar.
             dims: keep the first so many dimensions, renormalised; None keeps all.
+            errors: "raise", "warn" or "ignore", as there.
 
         Returns:
-            [N, dims] float32 unit rows.
+            float32 unit vectors [N, dims]; of one input its row alone, [dims].
 
         Raises:
-            ConfigError: `dims` is not within 1 and the model's own.
+            CatalogError: an input is of another kind, or has an unknown key.
+            ConfigError: `dims` is not within 1 and the model's own, or `batch_size` below 1.
+            ImageError: something cannot be read, and `errors` says to raise.
         """
+        batch_size = whole_number(batch_size, "batch_size")
         dims = self.config.dims if dims is None else dims
         if not 1 <= dims <= self.config.dims:
             raise ConfigError(f"dims ({dims}) must lie within 1 and {self.config.dims}.")
-        vectors = np.empty((len(items), dims), dtype=np.float32)
+        inputs = read_inputs(items, errors)
+        vectors = np.empty((len(inputs.items), dims), dtype=np.float32)
         self.model.eval()
-        starts = range(0, len(items), batch_size)
+        starts = range(0, len(inputs.items), batch_size)
         for start in track(starts, total=len(starts), text="embedding", show=progress):
-            part = items[start : start + batch_size]
+            part = inputs.items[start : start + batch_size]
+            unread: list[tuple[int, int, str]] = []
+            photos = [self._photo(item, row, unread) for row, item in enumerate(part, start)]
+            inputs.faults += [Fault(row, f"photo {n}: {reason}") for row, n, reason in unread]
             with torch.inference_mode():
-                out = self.model(self.to_device(self.batch(part)))[:, :dims]
+                chat = self.chat.batch(photos, [*map(item_text, part)])
+                out = self.model(self.to_device(chat))[:, :dims]
                 out = torch.nn.functional.normalize(out, dim=-1)
             vectors[start : start + len(part)] = out.float().cpu().numpy()
-        return vectors
+        inputs.tell(errors)
+        return vectors[0] if inputs.single else vectors
+
+    def similarity(self, a: Given | Vectors, b: Given | Vectors, **options: Any) -> Vectors:
+        """Cosines of N inputs or vectors with M: float32 [N, M]; see `ItemEmbedder.similarity`."""
+        return similarity(self.encode, a, b, **options)
 
     def to_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same input where the model lives."""
         return {name: x.to(self.device) for name, x in inputs.items()}
 
-    def _photo(self, item: Item) -> Image.Image | None:
-        for ref in item.images:
+    def _photo(
+        self, item: Item, row: int = 0, unread: list[tuple[int, int, str]] | None = None
+    ) -> Image.Image | None:
+        for place, ref in enumerate(item.images):
             try:
                 return decode_image(ref, size_hint=round(self.config.max_pixels**0.5))
             except ImageError as error:
                 self.broken[item.item_id] = str(error)
+                if unread is not None:
+                    unread.append((row, place, str(error)))
         return None

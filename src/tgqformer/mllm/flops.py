@@ -107,7 +107,7 @@ class MLLMCost:
 
 
 def count_mllm(
-    name: str, *, image_side: int = IMAGE_SIDE, text_tokens: int = 32, lora: bool = True
+    name: str, *, image_side: int = IMAGE_SIDE, text_tokens: int = 64, lora: bool = True
 ) -> MLLMCost:
     """Count one item with one square photo.
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tgqformer.errors import ConfigError, ModelError
 from tgqformer.language.backbone import linear_names, pool
 from tgqformer.mllm.config import MLLMConfig
-from tgqformer.towers.base import resolve_dtype
+from tgqformer.precision import resolve_dtype
 from tgqformer.towers.hub import build_random, load, load_settings, locate
 
 INITIAL_SCALE = 20.0

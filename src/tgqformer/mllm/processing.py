@@ -17,7 +17,8 @@ from torch import Tensor
 from tgqformer.catalog.text import TextLimit
 from tgqformer.errors import ModelError
 from tgqformer.mllm.config import MLLMConfig
-from tgqformer.towers.hub import load, quiet_loading
+from tgqformer.packaged import quiet_loading
+from tgqformer.towers.hub import load
 from tgqformer.towers.pixels import bound_aspect
 
 

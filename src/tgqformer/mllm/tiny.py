@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from tgqformer.errors import ConfigError
 from tgqformer.mllm.processing import processor_class, without_video
-from tgqformer.towers.hub import build_random, quiet_loading
+from tgqformer.packaged import quiet_loading
+from tgqformer.towers.hub import build_random
 
 TEXT = {
     "hidden_size": 32,

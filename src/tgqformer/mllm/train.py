@@ -22,6 +22,7 @@ from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.config import to_dict
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.files import write_text
 from tgqformer.mllm.config import MLLMConfig, MLLMTraining
@@ -158,7 +159,7 @@ def _backward(
 @torch.no_grad()
 def standardise_head(embedder: MLLMEmbedder, items: Sequence[Item], batch_size: int = 8) -> None:
     """Give the head standardised states to start from, as `embedder.model.initialise_head` does."""
-    model = embedder.model
+    model, batch_size = embedder.model, whole_number(batch_size, "batch_size")
     states = torch.cat(
         [
             model.states(embedder.to_device(embedder.batch(items[i : i + batch_size])))

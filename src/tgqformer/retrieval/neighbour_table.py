@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.errors import StorageError
-from tgqformer.files import atomic_path, write_text
+from tgqformer.errors import ConfigError, StorageError
+from tgqformer.files import atomic_path, only_writer, write_text
+from tgqformer.retrieval.blend import Blend
 from tgqformer.retrieval.embeddings import Embeddings
-from tgqformer.retrieval.locks import only_writer
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
 from tgqformer.retrieval.scores import blocks
 
@@ -50,6 +50,7 @@ def write_neighbours(
     *,
     rules: Rules | None = None,
     relevance: float = 1.0,
+    blend: Blend | None = None,
     block: int = 4096,
 ) -> Iterator[tuple[int, int]]:
     """Search block by block and write the table; run the iterator to its end.
@@ -60,6 +61,7 @@ def write_neighbours(
     Args:
         out: the Parquet file.
         k, rules, relevance, block: see `NeighbourSearch`.
+        blend: of these embeddings, whose scores decide and are written; without diversity.
 
     Yields:
         (blocks done, blocks in all), first for what an earlier start left, then block by block.
@@ -70,9 +72,14 @@ def write_neighbours(
             table.
     """
     final = Path(out)
-    vectors = embeddings.as_float32()
+    vectors = embeddings.as_float32() if blend is None else blend.vectors
+    if blend is not None and (relevance < 1 or len(vectors) != len(embeddings.ids)):
+        raise ConfigError(
+            f"a blend of {len(vectors)} items came with {len(embeddings.ids)} embeddings and "
+            f"relevance {relevance}, but both must be of the same items and relevance 1."
+        )
     search = NeighbourSearch(vectors, k, rules=rules, relevance=relevance, block=block)
-    plan = _plan(embeddings, search)
+    plan = _plan(embeddings, search, blend)
     folder = final.with_name(f".{final.name}.work")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +89,8 @@ def write_neighbours(
             todo = [number for number in range(len(parts)) if number not in work.done]
             yield len(parts) - len(todo), len(parts)
             for number, scores, found in search.search(todo):
+                if blend is not None:
+                    scores, found = blend.rerank(parts[number], scores, found, search.rules)
                 work.put(number, parts[number], scores, found)
                 yield len(work.done), len(parts)
             _write(final, embeddings.ids, work, plan)
@@ -158,7 +167,7 @@ def _reserve(path: Path, size: int) -> None:
                 file.write(bytes(stop - start))
 
 
-def _plan(embeddings: Embeddings, search: NeighbourSearch) -> dict[str, Any]:
+def _plan(embeddings: Embeddings, search: NeighbourSearch, blend: Blend | None) -> dict[str, Any]:
     """All that decides the table; equal plans give equal tables."""
     digest = hashlib.blake2b(digest_size=16)
     for name in embeddings.ids:
@@ -167,7 +176,9 @@ def _plan(embeddings: Embeddings, search: NeighbourSearch) -> dict[str, Any]:
     rules = search.rules
     for codes in (rules.apart, rules.other, rules.within):
         digest.update(b"-" if codes is None else np.ascontiguousarray(codes).data)
+    of_blend = {} if blend is None else {"prior": blend.prior, "engagement": blend.digest()}
     return {
+        **of_blend,
         "model": embeddings.metadata.get("model", ""),
         "items": len(embeddings.ids),
         "k": search.k,
@@ -187,7 +198,8 @@ def _write(final: Path, ids: list[str], work: _Work, plan: Mapping[str, Any]) ->
         pa.field("neighbours", pa.list_(pa.string())),
         pa.field("scores", pa.list_(pa.float32())),
     ]
-    about = {f"tgqformer.{key}": str(plan[key]) for key in ("model", "k", "relevance")}
+    kept = [key for key in ("model", "k", "relevance", "prior") if key in plan]
+    about = {f"tgqformer.{key}": str(plan[key]) for key in kept}
     schema = pa.schema(fields, metadata=about)
     with (
         atomic_path(final, refusals=(pa.ArrowException,)) as temporary,

@@ -56,6 +56,16 @@ class Rules:
     other: Rows | None = None
     within: Rows | None = None
 
+    def allow(self, row: int, candidates: Rows) -> npt.NDArray[np.bool_]:
+        """Which of some rows [n] may be neighbours of `row`: [n]."""
+        allowed: npt.NDArray[np.bool_] = candidates != row
+        for codes in (self.apart, self.other):
+            if codes is not None and codes[row] >= 0:
+                allowed &= codes[candidates] != codes[row]
+        if self.within is not None:
+            allowed &= (self.within[candidates] == self.within[row]) & (self.within[row] >= 0)
+        return allowed
+
 
 def text_codes(texts: Sequence[str]) -> tuple[list[str], Rows]:
     """The different texts in their order, and [N] the place of each among them; -1 for ""."""

@@ -1,114 +1,111 @@
-"""The durable store: items' vectors and metadata in LanceDB.
+"""The durable store: items with their vectors, metadata, attributes and photos in one SQLite file.
 
-A folder with a small manifest, `store.json`, that names the current table, and the table. Any
-number of processes may read it while one at a time writes; a write that has returned is on the disk
-and survives the end of its process at any moment, and one cut short has not happened.
+SQLite's write-ahead log with `synchronous=FULL` is the engine: a write is one transaction, which is
+on the disk (synced) when it returns and has not happened when it was cut short. Any number of
+processes read while one writes; a second writer waits its turn.
 
-Every row carries a `revision`, the table's version at the write that set it. What changed since a
-version is therefore one scan over integers; see `Changes`.
+Every row has a sequence number, the next one at the write that set it, and so has every deletion:
+what a copy in memory lacks is one look for numbers above its last (`Store.changes`).
 """
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from dataclasses import replace as changed
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval.filters import Filter, Metadata, quoted
-from tgqformer.retrieval.lance import Batches, connect, create_table, said
-from tgqformer.retrieval.locks import only_writer
-from tgqformer.retrieval.rows import (
-    StoredRows,
+from tgqformer.files import sync_folder
+from tgqformer.retrieval.protocols import (
+    Batches,
+    Details,
+    Metadata,
+    Record,
     check_ids,
     checked,
-    from_arrow,
+)
+from tgqformer.retrieval.scores import Vectors, blocks
+from tgqformer.retrieval.sqlite import (
+    FILE,
+    KNOWN,
+    State,
+    connect,
+    forget,
+    give_back,
+    insert,
+    make,
     metadata_of,
-    to_arrow,
-)
-from tgqformer.retrieval.store_files import (
-    LOCK,
-    MANIFEST,
-    StoreManifest,
-    TableFiles,
-    folder_size,
-    read_manifest,
-    remove_tables,
-    stamp,
-    write_manifest,
+    pragma,
+    put_about,
+    read_state,
+    refuse_old,
+    sqlite_errors,
 )
 
-_IDS_AT_ONCE = 1000  # in one condition
-_ROWS_AT_ONCE = 16_384
-_TICK = 100_000_000  # ns, more than a tick of any file system's clock
-_READS = 5  # a table may be replaced or its old version removed under a reader
-# A write tidies up where the folder is so many times what its rows needed when it was last tidied
-# up. Tidying writes them anew before it removes the old, so that thrice that is never reached.
-_GROWTH = 1.7
-_SMALL = 256 * 1024  # bytes, for which that is not worth while
-_VERSIONS = 512  # or where so many versions are kept
-_OLD = timedelta(milliseconds=1)  # a version that is tidied away
-_TRIES = 3
-
-_T = TypeVar("_T")
+_AT_ONCE = 500  # ids in one statement
+_ROWS = 8192  # read at once
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What a copy that knew version `since` lacks.
+class Columns(NamedTuple):
+    """Some rows, column by column: vectors float32 [n, D], NaN-free; None is unknown."""
 
-    Attributes:
-        table: name of the table; where it is not the copy's, `rows` is all there is.
-        version: the version that the copy has once it took these in.
-        rows: rows inserted or replaced since.
-        count: rows of that version. A copy that took `rows` in and has more holds deleted ones; it
-            never has fewer, since a row not changed since `since` was known to it.
-    """
-
-    table: str
-    version: int
-    rows: list[StoredRows]
-    count: int
+    seqs: Sequence[int]
+    ids: Sequence[str]
+    brands: Sequence[str]
+    categories: Sequence[str]
+    prices: Sequence[float | None]
+    stock: Sequence[bool | None]
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """Figures of a store: rows, width, model, version, versions kept, bytes on the disk."""
+    """Figures of a store.
+
+    Attributes:
+        version: the last sequence number, which every write raises.
+        bytes: of the folder.
+        free_bytes: of it, what `optimize` would give back, about.
+        memory_bytes: of its vectors in memory; `memory_bytes_int8` at precision int8.
+    """
 
     items: int
     dims: int
     model: str
-    table: str
     version: int
-    versions: int
     bytes: int
-    compacted_bytes: int
+    free_bytes: int
+    memory_bytes: int
+    memory_bytes_int8: int
 
 
-class LanceStore:
-    """A store at `path`, opened for one thread; `LanceStore.build` makes one.
+class Store:
+    """The store in folder `path`; `Store.build` makes one. Threads may share it.
 
     Raises:
-        StorageError: there is none, or it cannot be read.
-        MissingDependencyError: lancedb is not installed.
+        StorageError: there is none, it is of an older format, or it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._table: Any
-        self._files = TableFiles(self.path)
-        self._settled: tuple[tuple[int, int] | None, tuple[int, int] | None] | None = None
-        self._newest = ("", -1)  # while the files are those of `_settled`
-        self._open()
+        self._file = self.path / FILE
+        self._reads, self._writes = threading.RLock(), threading.RLock()
+        self._reader: Any = None
+        self._writer: Any = None
+        self._opened: tuple[int, ...] = ()  # what the reader's file was, as much as matters
+        self._writes_to = 0  # the writer's file
+        self._depth = self._next = 0  # of the transaction under way
+        self._seen: tuple[object, State] | None = None
+        self.state()
 
     @classmethod
     def build(
@@ -119,15 +116,15 @@ class LanceStore:
         dims: int,
         model: str = "",
         replace: bool = False,
-    ) -> LanceStore:
+    ) -> Store:
         """Make a store of `batches` of (ids, vectors [n, dims], metadata or None), in order.
 
         It appears, or takes the old one's place, when all are written; an error or a kill before
         that changes nothing. Ids must differ over all batches.
 
         Args:
-            model: digest of the model, kept in the manifest.
-            replace: allow a store to be there already.
+            model: digest of the model.
+            replace: allow a store to be there already, of whatever format.
 
         Raises:
             StorageError: a batch does not fit, a store is there already, or the system refused.
@@ -135,242 +132,300 @@ class LanceStore:
         root = Path(path)
         if dims < 1:
             raise ConfigError(f"dims is {dims}, but must be at least 1.")
+        if not replace and not (root / FILE).exists():
+            refuse_old(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make {root}: {error.strerror}.") from error
-        with only_writer(root / LOCK):
-            if (root / MANIFEST).exists() and not replace:
-                raise StorageError(
-                    f"{root} is a store already; upsert into it, or build with --replace."
-                )
-            name = f"items-{os.urandom(4).hex()}"
-            try:
-                with said(root):
-                    rows = create_table(root, name, batches, dims)
-                size, _ = TableFiles(root / f"{name}.lance").sync()
-                manifest = StoreManifest(name, dims, model, size, rows)
-                write_manifest(root, manifest)
-            except BaseException:
-                shutil.rmtree(root / f"{name}.lance", ignore_errors=True)
-                raise
-            remove_tables(root, keep=name)
+        sync_folder(root.parent)
+        make(root, batches, dims, model, replace)
         return cls(root)
 
     @property
     def dims(self) -> int:
-        return self.manifest.dims
+        """Width of the vectors."""
+        return self.state().dims
+
+    @property
+    def model(self) -> str:
+        """Digest of the model that made the vectors, "" where unknown."""
+        return self.state().model
 
     @property
     def version(self) -> int:
-        """The version that this handle reads; `refresh` moves it to the newest."""
-        return int(self._table.version)
+        """The last sequence number."""
+        return self.state().last
 
     def __len__(self) -> int:
-        return self._reading(lambda: int(self._table.count_rows()))
+        with self._reading() as db:
+            return int(db.execute("SELECT COUNT(*) FROM items").fetchone()[0])
+
+    def state(self) -> State:
+        """What the store says of itself now, whoever wrote last; the same object until then."""
+        with self._reads, sqlite_errors(self._file):
+            status = self._stat()
+            if self._reader is None or self._opened != status[: len(self._opened)]:
+                self._open_reader(status)
+            stamp = (self._opened, self._reader.execute("PRAGMA data_version").fetchone()[0])
+            if self._seen is None or self._seen[0] != stamp:
+                state = read_state(self._reader, self.path)
+                if self._seen is not None and self._seen[1] == state:
+                    state = self._seen[1]
+                self._seen = (stamp, state)
+            return self._seen[1]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Make the writes of the block one: all or none, by one sync, and nobody else's between.
+
+        Raises:
+            StorageError: another process writes for a minute, or the system refused.
+        """
+        with self._writes, sqlite_errors(self._file):
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                return
+            db = self._opened_writer()
+            db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                before = read_state(db, self.path)
+                self._next = before.last
+                yield
+                if self._next > before.last:
+                    put_about(db, last=self._next)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth = 0
+            with suppress(sqlite3.Error):  # what was written is there in any case
+                give_back(db)
 
     def upsert(
         self,
         ids: Sequence[str],
         vectors: npt.ArrayLike,
         metadata: Sequence[Metadata] | None = None,
-    ) -> int:
-        """Insert or replace items, all of them or none; return the version that has them.
+        details: Sequence[Details | None] | None = None,
+    ) -> None:
+        """Insert or replace items, all of them or none.
 
-        Without `metadata` an item that is known keeps its own.
+        Args:
+            vectors: [n, dims].
+            metadata: without it an item that is known keeps its own.
+            details: without them items lose theirs; an entry of None leaves the item's own.
 
         Raises:
             StorageError: the batch does not fit, or the system refused.
         """
-        rows = checked(ids, vectors, metadata, self.dims)
-        with self._writing():
-            if rows.ids and metadata is None:
-                known = self._metadata(rows.ids)
-                kept = [known.get(item_id, Metadata()) for item_id in rows.ids]
-                rows = StoredRows(rows.ids, rows.vectors, kept)
-            if rows.ids:
-                merge = self._table.merge_insert("item_id").when_matched_update_all()
-                merge = merge.when_not_matched_insert_all()
-                merge.execute(to_arrow(rows, self.dims, self.version + 1))
-            return self.version
+        rows = checked(ids, vectors, metadata, self.dims, details)
+        with self.writing():
+            if self.dims != rows.vectors.shape[1]:
+                checked(
+                    ids, vectors, metadata, self.dims
+                )  # built anew since: it says what is wrong
+            names = [(item_id,) for item_id in rows.ids]
+            if details is None:
+                self._writer.executemany("DELETE FROM photos WHERE id = ?", names)
+            for item_id, one in zip(rows.ids, details or ()):
+                if one is not None:
+                    self._writer.execute("DELETE FROM photos WHERE id = ?", (item_id,))
+                    photos = [(item_id, n, data) for n, data in enumerate(one.images)]
+                    self._writer.executemany("INSERT INTO photos VALUES (?, ?, ?)", photos)
+            self._next = insert(
+                self._writer, self._next, rows, known=metadata is not None, details=details
+            )
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove items, ids that are not there being no error; return how many were there."""
         check_ids(ids)
-        with self._writing():
-            before = self._table.count_rows()
-            for start in range(0, len(ids), _IDS_AT_ONCE):
-                self._table.delete(_among(ids[start : start + _IDS_AT_ONCE]))
-            return int(before - self._table.count_rows())
+        removed = 0
+        with self.writing():
+            for item_id in ids:
+                if self._writer.execute("DELETE FROM items WHERE id = ?", (item_id,)).rowcount:
+                    removed += 1
+                    self._next += 1
+                    row = (self._next, item_id)
+                    self._writer.execute("INSERT INTO deleted VALUES (?, ?)", row)
+                    self._writer.execute("DELETE FROM photos WHERE id = ?", (item_id,))
+            if removed:
+                forget(self._writer)
+        return removed
 
-    def ids(self, where: Filter | None = None, *, since: int | None = None) -> list[str]:
-        """Ids of all items, in no order to rely on.
+    def newer(self, last: int) -> int:
+        """How many items were written after a version and are there."""
+        with self._reading() as db:
+            return int(
+                db.execute("SELECT COUNT(*) FROM items WHERE seq > ?", (last,)).fetchone()[0]
+            )
 
-        Args:
-            where: only of those that pass this filter.
-            since: only of those that were written after this version.
-        """
+    def ids(self) -> list[str]:
+        """Ids of all items, sorted."""
+        with self._reading() as db:
+            return [item_id for (item_id,) in db.execute("SELECT id FROM items ORDER BY id")]
 
-        def read() -> list[str]:
-            query = self._table.search().select(["item_id"])
-            conditions = [where.to_sql()] if where else []
-            if since is not None:
-                conditions.append(f"revision > {int(since)}")
-            if conditions:
-                query = query.where(" AND ".join(f"({said})" for said in conditions))
-            found: list[str] = query.to_arrow().column("item_id").to_pylist()
-            return found
-
-        return self._reading(read)
+    def records(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Vector and metadata of those of `ids` that are stored."""
+        columns = f"{KNOWN}, vector"
+        return {
+            row[0]: Record(np.frombuffer(row[6], "<f4").astype(np.float32), metadata_of(row))
+            for row in self._among(list(ids), columns)
+        }
 
     def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
         """Metadata of those of `ids` that are stored."""
         check_ids(ids)
-        return self._reading(lambda: self._metadata(ids))
+        return {row[0]: metadata_of(row) for row in self._among(ids, KNOWN)}
+
+    def details(self, item_id: str) -> Details | None:
+        """Attributes and photos of a stored item; None where nobody told them."""
+        with self._reading() as db:
+            row = db.execute("SELECT attributes FROM items WHERE id = ?", (item_id,)).fetchone()
+            if row is None or row[0] is None:
+                return None
+            photos = db.execute(
+                "SELECT data FROM photos WHERE id = ? ORDER BY position", (item_id,)
+            ).fetchall()
+        return Details(json.loads(row[0]), tuple(data for (data,) in photos))
 
     def changes(
-        self,
-        table: str | None = None,
-        since: int = -1,
-        *,
-        take: Callable[[StoredRows, int], None] | None = None,
-    ) -> Changes:
-        """What a copy of `table` at version `since` lacks now; without arguments, everything.
+        self, copy: State | None, take: Callable[[Columns, int], None]
+    ) -> tuple[State, list[str], bool]:
+        """Read what a copy of the store lacks now.
 
         Args:
-            take: called with some rows and the count of all, again and again, instead of keeping
-                them in memory; after a failed read it may see rows twice.
+            copy: the state that the copy has; None for an empty one.
+            take: called with rows in the order of their numbers, again and again, and with the
+                count of all rows; where the copy must start anew, with all rows.
+
+        Returns:
+            The state that the copy has when it has dropped the ids returned and then taken the
+            rows; and whether it must start anew instead.
         """
-
-        def read() -> Changes:
-            self.refresh()
-            query = self._table.search().select(
-                ["item_id", "vector", "title", "brand", "category", "price", "in_stock"]
+        with self._reading() as db:
+            state = read_state(db, self.path)
+            anew = copy is None or copy.token != state.token or copy.last < state.kept
+            since = -1 if copy is None or anew else copy.last
+            count = int(db.execute("SELECT COUNT(*) FROM items").fetchone()[0]) if anew else 0
+            gone = [] if anew else db.execute("SELECT id FROM deleted WHERE seq > ?", (since,))
+            dropped = [item_id for (item_id,) in gone]
+            rows = db.execute(
+                "SELECT seq, id, brand, category, price, in_stock, vector FROM items "
+                "WHERE seq > ? ORDER BY seq",
+                (since,),
             )
-            if table == self.manifest.table:
-                query = query.where(f"revision > {int(since)}")
-            count = int(self._table.count_rows())
-            rows: list[StoredRows] = []
-            for batch in query.to_batches(_ROWS_AT_ONCE):
-                part = from_arrow(batch, self.dims)
-                if take is None:
-                    rows.append(part)
-                else:
-                    take(part, count)
-            return Changes(self.manifest.table, self.version, rows, count)
+            while part := rows.fetchmany(_ROWS):
+                seqs, ids, brands, categories, prices, stock, vectors = zip(*part)
+                flat = np.frombuffer(b"".join(vectors), "<f4").reshape(-1, state.dims)
+                take(Columns(seqs, ids, brands, categories, prices, stock, flat), count)
+        return state, dropped, anew
 
-        return self._reading(read)
-
-    def newest(self) -> tuple[str, int]:
-        """Name and version of the table as it is now, whoever wrote last."""
-        stamps = stamp(self.path / MANIFEST), stamp(self._folder / "_versions")
-        if stamps != self._settled:
-            self._reading(self.refresh)
-            # File times advance in ticks: a second write within one would leave no trace.
-            times = [stamp[1] for stamp in stamps if stamp is not None]
-            old = len(times) == 2 and max(times) < time.time_ns() - _TICK
-            self._settled = stamps if old else None
-            self._newest = (self.manifest.table, self.version)
-        return self._newest
-
-    def refresh(self) -> None:
-        """Read the newest version from now on."""
-        if self._opened != stamp(self.path / MANIFEST):
-            self._open()
-        self._table.checkout_latest()
+    def set_ann(self, manifest: str, token: str) -> bool:
+        """Name the approximate index beside the store; False where the store is another by now."""
+        with self.writing():
+            if read_state(self._writer, self.path).token != token:
+                return False
+            put_about(self._writer, ann=manifest)
+            return True
 
     def optimize(self) -> tuple[int, int]:
-        """Merge small files and remove old versions; return the bytes before and after."""
-        with self._writing(tidy=False):
-            before, _ = self._files.sync()
-            self._tidy()
-            return before, self._files.sync()[0]
+        """Write the file anew without its gaps; return the folder's bytes before and after."""
+        with self._writes, sqlite_errors(self._file):
+            before, db = self._size(), self._opened_writer()
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return before, self._size()
 
     def info(self) -> StoreInfo:
-        """Figures of the newest version."""
-        self._reading(self.refresh)
-        manifest = self.manifest
-        size, versions = folder_size(self._folder)
+        """Figures of the store as it is now."""
+        with self._reading() as db:
+            state = read_state(db, self.path)
+            (items,) = db.execute("SELECT COUNT(*) FROM items").fetchone()
+            free = pragma(db, "freelist_count") * pragma(db, "page_size")
+        size = state.dims * items
         return StoreInfo(
-            items=len(self),
-            dims=manifest.dims,
-            model=manifest.model,
-            table=manifest.table,
-            version=self.version,
-            versions=versions,
-            bytes=size,
-            compacted_bytes=manifest.compacted_bytes,
+            items,
+            state.dims,
+            state.model,
+            state.last,
+            self._size(),
+            free,
+            4 * size,
+            size + 4 * items,
         )
 
     def close(self) -> None:
-        """Let go of the table's files."""
-        self._table = None
+        """Let go of the file."""
+        with self._writes, self._reads:
+            for db in (self._reader, self._writer):
+                if db is not None:
+                    db.close()
+            self._reader = self._writer = None
 
-    @property
-    def _folder(self) -> Path:
-        return self.path / f"{self.manifest.table}.lance"
+    def __del__(self) -> None:
+        if hasattr(self, "_opened"):
+            self.close()
 
-    def _open(self) -> None:
-        self._opened = stamp(self.path / MANIFEST)
-        self.manifest = read_manifest(self.path)
-        with said(self.path):
-            self._table = connect(self.path).open_table(self.manifest.table)
-        if self._files.folder != self._folder:
-            self._files = TableFiles(self._folder)
+    def _stat(self) -> tuple[int, int, int]:
+        try:
+            status = self._file.stat()
+        except OSError:
+            refuse_old(self.path)
+            raise StorageError(
+                f"{self.path} is no store; make one with `tgqformer index build`."
+            ) from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _opened_writer(self) -> Any:
+        (file, *_) = self._stat()
+        if self._writer is None or self._writes_to != file:
+            self._writer, self._writes_to = connect(self._file), file
+        return self._writer
+
+    def _open_reader(self, status: tuple[int, int, int]) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._seen = None
+        try:
+            self._reader, self._opened = connect(self._file), status[:1]
+            self._reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            # A folder that may not be written to has no place for the log's index.
+            if self._file.with_name(f"{FILE}-wal").exists():
+                raise
+            self._reader, self._opened = connect(self._file, immutable=True), status
 
     @contextmanager
-    def _writing(self, *, tidy: bool = True) -> Iterator[None]:
-        """Hold the writer's lock at the newest version; afterwards all is on the disk."""
-        with only_writer(self.path / LOCK), said(self.path):
-            self.refresh()
-            before = self.version
-            yield
-            if self.version == before:
-                return
-            size, versions = self._files.sync()
-            compacted = float(self.manifest.compacted_bytes)
-            if self.manifest.compacted_rows:  # fewer rows than then need less
-                compacted *= min(1.0, self._table.count_rows() / self.manifest.compacted_rows)
-            limit = max(_GROWTH * compacted, _SMALL)
-            if tidy and (size > limit or versions > _VERSIONS):
-                self._tidy()
+    def _reading(self) -> Iterator[Any]:
+        """One state of the store, whoever writes meanwhile."""
+        with self._reads, sqlite_errors(self._file):
+            self.state()
+            self._reader.execute("BEGIN")
+            try:
+                yield self._reader
+            finally:
+                self._reader.execute("ROLLBACK")
 
-    def _tidy(self) -> None:
-        for _ in range(_TRIES):
-            # Unverified files are what a killed writer left: under the lock, nobody writes.
-            self._table.optimize(cleanup_older_than=_OLD, delete_unverified=True)
-            self._table.checkout_latest()
-            size, versions = self._files.sync()
-            if versions == 1:  # else a clock that was set back has old ones look new
-                rows = int(self._table.count_rows())
-                self.manifest = changed(self.manifest, compacted_bytes=size, compacted_rows=rows)
-                write_manifest(self.path, self.manifest)
-                break
-            time.sleep(_OLD.total_seconds())
-        self._opened = stamp(self.path / MANIFEST)
-        remove_tables(self.path, keep=self.manifest.table)
-
-    def _metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        found: dict[str, Metadata] = {}
-        columns = ["item_id", "title", "brand", "category", "price", "in_stock"]
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            query = self._table.search().where(_among(ids[start : start + _IDS_AT_ONCE]))
-            table = query.select(columns).to_arrow()
-            found.update(zip(table.column("item_id").to_pylist(), metadata_of(table)))
+    def _among(self, ids: Sequence[str], columns: str) -> list[Any]:
+        found: list[Any] = []
+        with self._reading() as db:
+            for start, stop in blocks(len(ids), _AT_ONCE):
+                marks = ", ".join("?" * (stop - start))
+                query = f"SELECT {columns} FROM items WHERE id IN ({marks})"
+                found += db.execute(query, list(ids[start:stop])).fetchall()
         return found
 
-    def _reading(self, read: Callable[[], _T]) -> _T:
-        for attempt in range(_READS):
-            try:
-                with said(self.path):
-                    return read()
-            except StorageError:
-                if attempt == _READS - 1:
-                    raise
-                time.sleep(0.01 * 2**attempt)
-                self._open()
-        raise AssertionError("unreachable")
-
-
-def _among(ids: Sequence[str]) -> str:
-    return f"item_id IN ({', '.join(map(quoted, ids))})"
+    def _size(self) -> int:
+        total = 0
+        for path in self.path.iterdir():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size if path.is_file() else 0
+        return total

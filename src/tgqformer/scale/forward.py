@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ModelError
+from tgqformer.precision import resolve_dtype
 from tgqformer.towers.base import TowerBatch, TowerOutput
+from tgqformer.towers.features import TITLE
 from tgqformer.towers.hashing import hashed_words
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class BatchEncoder:
     def _batch(self, photos: list[list[States]], given: Sequence[str]) -> TowerBatch:
         features = self.embedder.features
         image, text = features.image_tower, features.text_tower
-        read = [text.limit.fit(one) for one in given]
+        read = [features.read(one) for one in given]
         texts = self._states(read)
         visual, visual_mask = self._pad(photos, image.dim, image.num_tokens or 1)
         tokens, text_mask = self._pad(texts, text.dim, 1)
@@ -152,7 +153,14 @@ class BatchEncoder:
             text_global=self._pool(texts, text.global_dim),
             presence=torch.tensor(flags, dtype=torch.bool, device=self.device),
             words=torch.from_numpy(hashed_words(read, features.words)).to(self.device),
+            title_global=self._titles(given) if features.title_apart else None,
         )
+
+    def _titles(self, given: Sequence[str]) -> Tensor:
+        """[B, Dtg] global vectors of the titles alone, zero where there is none."""
+        features = self.embedder.features
+        states = self._states([features.read(one, TITLE) for one in given])
+        return self._pool(states, features.text_tower.global_dim)
 
     def _pad(self, states: list[list[States]], dim: int, at_least: int) -> tuple[Tensor, Tensor]:
         """float32 [B, P, D], zero where there is no token, and the mask [B, P]."""
@@ -165,12 +173,17 @@ class BatchEncoder:
         return padded.float(), mask
 
     def _pool(self, states: list[list[States]], dim: int) -> Tensor:
-        """The mean of each item's pooled vectors, [B, Dg]; zero for an item without any."""
-        zero = torch.zeros(dim, device=self.device)
-        means = [
-            torch.stack([_of(s.pooled) for s in own]).mean(dim=0) if own else zero for own in states
-        ]
-        return torch.stack(means)
+        """Each item's pooled vectors as one, [B, Dg], as `towers.rows.pool` joins them."""
+        joined = torch.zeros(len(states), dim, device=self.device)
+        for row, own in enumerate(states):
+            if len(own) == 1:
+                joined[row] = _of(own[0].pooled)
+            elif own:
+                vectors = torch.stack([_of(s.pooled) for s in own])
+                lengths = vectors.norm(dim=1, keepdim=True)
+                units = vectors / lengths.clamp(min=torch.finfo(torch.float32).tiny)
+                joined[row] = units.mean(dim=0) * lengths.mean()
+        return joined
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.compute == torch.float32:
@@ -180,10 +193,7 @@ class BatchEncoder:
 
 def resolve_compute(compute: Compute, device: torch.device) -> torch.dtype:
     """The dtype in which connector and backbone compute on `device`."""
-    if compute != "auto":
-        return torch.float32 if compute == "float32" else torch.bfloat16
-    able = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
-    return torch.bfloat16 if able else torch.float32
+    return resolve_dtype(compute, device)
 
 
 def check_finite(vectors: Tensor) -> None:

@@ -142,6 +142,10 @@ def _read_item(tower: ImageTower, images: Sequence[ImageRef], max_images: int) -
         else:
             found.keys.append(key)
             found.pixels.append({name: tensor.numpy() for name, tensor in inputs.items()})
+    if len(found.keys) > 1:  # as `towers.photos.PhotoBook` has them
+        order = sorted(range(len(found.keys)), key=found.keys.__getitem__)
+        found.keys[:] = [found.keys[place] for place in order]
+        found.pixels[:] = [found.pixels[place] for place in order]
     return found
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tgqformer.config_values import whole_number
 from tgqformer.cores import reading_threads
 from tgqformer.scale.forward import BatchEncoder, Compute, Staged, check_finite
 from tgqformer.scale.photos import MANY, ItemPhotos, PhotoReader
@@ -75,7 +76,8 @@ class Pipeline:
         compute: Compute = "auto",
         compile: bool = False,
     ) -> None:
-        self.embedder, self.batch_size, self.workers = embedder, batch_size, workers
+        self.embedder, self.workers = embedder, workers
+        self.batch_size = whole_number(batch_size, "batch_size")
         self.encoder = BatchEncoder(embedder, compute=compute, compile=compile)
 
     def run(
@@ -121,12 +123,10 @@ class Pipeline:
                     last=start == starts[-1],
                 )
 
-    def _lengths(self, items: Sequence[Item], texts: Sequence[str]) -> list[tuple[bool, int, int]]:
-        """Sort keys: items with a photo have longer prompts; then the tokens of the text."""
-        ids = self.embedder.prompts.tokenize(texts)
-        return [
-            (bool(i.images), len(t), n) for n, (i, t) in enumerate(zip(items, ids, strict=True))
-        ]
+    def _lengths(self, items: Sequence[Item], texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Sort keys: the tokens of an item's prompt."""
+        lengths = self.embedder.prompts.lengths(texts, [bool(item.images) for item in items])
+        return [(length, place) for place, length in enumerate(lengths)]
 
     def _decoded(
         self, shards: Iterable[tuple[int, Sequence[Item]]], reader: PhotoReader
@@ -173,7 +173,7 @@ class Pipeline:
     ) -> Iterator[int | ShardVectors]:
         for number, items in shards:
             report = self.embedder.features.fill(items)
-            vectors = self.embedder.encode(items, batch_size=self.batch_size)
+            vectors = self.embedder.encode(items, batch_size=self.batch_size, errors="ignore")
             broken = [BrokenPhoto(*problem) for problem in report.broken]
             yield len(items)
             yield ShardVectors(number, vectors, broken)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.embeddings import EmbeddingWriter
 from tgqformer.retrieval.quantize import Precision, quantize
@@ -49,6 +50,10 @@ class ShardOptions:
     batch_size: int = 64
     shard_size: int = SHARD_SIZE
     changed_since: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "shard_size"):
+            whole_number(getattr(self, name), name)
 
 
 class ShardJob:

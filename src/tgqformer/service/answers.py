@@ -48,11 +48,12 @@ class SimilarAnswer(BaseModel):
 
 
 class EmbeddingObject(BaseModel):
-    """One embedding; base64 is of little-endian float32."""
+    """One embedding, at the place of its input; base64 is of little-endian float32."""
 
     object: Literal["embedding"] = "embedding"
     index: int
-    embedding: list[float] | str
+    embedding: list[float] | str | None = Field(description="null where the input has an error.")
+    error: ErrorDetail | None = Field(None, description="Why the input cannot be embedded.")
 
 
 class Usage(BaseModel):
@@ -63,24 +64,27 @@ class Usage(BaseModel):
 
 
 class EmbeddingsAnswer(BaseModel):
-    """In the shape of OpenAI's."""
+    """In the shape of OpenAI's: one entry for each input, in their order."""
 
     object: Literal["list"] = "list"
     data: list[EmbeddingObject]
     model: str
+    failed: int = Field(
+        0, description="Inputs with an error; where all have one, the answer is 422."
+    )
     usage: Usage = Usage()
 
 
 class ItemStatus(BaseModel):
     """What became of one item of a batch."""
 
-    id: str
+    id: str | None = Field(description="null where the item tells none that can be used.")
     status: Literal["created", "updated", "failed"]
     error: ErrorDetail | None = None
 
 
 class ItemsAnswer(BaseModel):
-    """One status for each item, in the order of the request."""
+    """One status for each item, in the order of the request; where all fail, the answer is 422."""
 
     items: list[ItemStatus]
     failed: int

@@ -22,11 +22,12 @@ from tgqformer.service.answers import ErrorBody
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.context import Service
 from tgqformer.service.documentation import add_documentation
-from tgqformer.service.failures import STATUSES, ApiError, encoded, failure
+from tgqformer.service.failures import STATUSES, ApiError, encoded, failure, invalid
 from tgqformer.service.gate import Gate
 from tgqformer.service.keys import Keys
 from tgqformer.service.observing import Observe
 from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
+from tgqformer.service.schemas import ItemFields
 from tgqformer.service.served import Served
 
 ROUTES = (similar, embeddings, items, explain, explore, operations)
@@ -146,9 +147,17 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return _said(400, failure("bad_request", "the body is no JSON; mend it and send it again."))
     place = [str(part) for part in first.get("loc", ())]
     param = ".".join(place[1:] if place[:1] in (["body"], ["query"], ["path"]) else place)
-    message = str(first.get("msg", "a value breaks its rule")).removeprefix("Value error, ")
-    sentence = f"{param or 'the body'}: {message[:1].lower()}{message[1:]}"
-    return _said(422, failure("invalid", f"{sentence.rstrip('.')}.", param or None))
+    known = _fields_beside(request, param.split("."))
+    return _said(422, failure("invalid", invalid(first, param, known), param or None))
+
+
+def _fields_beside(request: Request, place: list[str]) -> list[str]:
+    """Names of the fields that may stand where `place` is, as far as they are known."""
+    if place[-2:-1] in (["item"], ["other"]):
+        return list(ItemFields.model_fields)
+    field = getattr(request.scope.get("route"), "body_field", None)
+    kind = getattr(getattr(field, "field_info", None), "annotation", None)
+    return list(getattr(kind, "model_fields", ())) if len(place) == 1 else []
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.exceptions import HTTPException
+
+from tgqformer.service.answers import ErrorDetail
 
 STATUSES: dict[int, tuple[str, str]] = {
     400: ("bad_request", "The request cannot be read."),
@@ -50,6 +54,10 @@ class ApiError(HTTPException):
         self.message = message
         self.param = param
 
+    def told(self) -> ErrorDetail:
+        """The same as part of an answer."""
+        return ErrorDetail(**self.body()["error"])
+
     def body(self) -> dict[str, dict[str, str]]:
         """The answer's content."""
         return failure(self.code, self.message, self.param)
@@ -69,6 +77,62 @@ def failure(code: str, message: str, param: str | None = None) -> dict[str, dict
     if param is not None:
         said["param"] = param[:200]
     return {"error": said}
+
+
+_MUST = {
+    "string_type": "must be a text",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object of fields",
+    "model_attributes_type": "must be an object of fields",
+    "finite_number": "must be a finite number",
+}
+
+
+def invalid(error: Mapping[str, Any], param: str, known: Sequence[str] = ()) -> str:
+    """One sentence for a fault that pydantic found.
+
+    Args:
+        error: one of a ValidationError's `errors()`.
+        param: the part of the request that it speaks of.
+        known: names of the fields that may stand where an unknown one stands.
+    """
+    kind, value = error.get("type"), error.get("input")
+    context = error.get("ctx") or {}
+    where = param or "the body"
+    if kind == "missing":
+        return f"{where} is missing; give it."
+    if kind == "extra_forbidden":
+        name = str(param.rsplit(".", 1)[-1])
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        fields = f"; the fields are {', '.join(known)}." if known and not near else ""
+        return f"{where} is no field that is known here{hint or fields or '; leave it out.'}"
+    if kind in _MUST:
+        return f"{where} is {_told(value)}, but {_MUST[kind]}."
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = context.get("ge", context.get("le"))
+        side = "or more" if "ge" in context else "at most"
+        return f"{where} is {_told(value)}, but must be {bound:g} {side}."
+    message = str(error.get("msg", "a value breaks its rule")).removeprefix("Value error, ")
+    return f"{where}: {message[:1].lower()}{message[1:]}".rstrip(".") + "."
+
+
+def _told(value: object) -> str:
+    """A value of JSON as a sentence may name it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return "NaN" if value != value else f"the number {str(value)[:20]}"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def encoded(content: object) -> bytes:

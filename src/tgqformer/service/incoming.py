@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from tgqformer.catalog.item_rules import id_fault
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.filters import Filter, Metadata
-from tgqformer.service.failures import ApiError
+from tgqformer.catalog.text import item_text
+from tgqformer.retrieval.protocols import Filter, Metadata
+from tgqformer.service.failures import ApiError, invalid
 from tgqformer.service.pictures import Pictures
 from tgqformer.service.schemas import (
     Conditions,
@@ -15,17 +19,25 @@ from tgqformer.service.schemas import (
     EmbeddingInput,
     ImagePart,
     ItemFields,
+    Part,
+    StoredItem,
+    Text,
     TextPart,
 )
+
+_Model = TypeVar("_Model")
 
 QUERY = "query"
 """The id of items that have none; no model reads it."""
 
 
 def item_of(told: ItemFields, pictures: Pictures, param: str, item_id: str = QUERY) -> Item:
-    """An item as told, its photos read; ApiError (422) where one cannot be used."""
+    """An item as told, its photos read; ApiError (422) where one cannot be used, or it is empty."""
     photos = pictures.read_all(told.images, f"{param}.images" if param else "images")
-    return Item(item_id, told.title, told.brand, told.category, told.attributes, told.price, photos)
+    known = told.title, told.brand, told.category, told.attributes, told.price
+    item = Item(item_id, *known, photos)
+    check_said(item, param)
+    return item
 
 
 def metadata_of(item: Item, *in_stock: bool | None) -> Metadata:
@@ -34,16 +46,61 @@ def metadata_of(item: Item, *in_stock: bool | None) -> Metadata:
     return Metadata(item.title, item.brand, item.category, item.price, stock)
 
 
-def input_item(told: EmbeddingInput, pictures: Pictures, param: str) -> Item:
-    """One input of POST /v1/embeddings as an item."""
+def input_item(told: EmbeddingInput | Any, pictures: Pictures, param: str) -> Item:
+    """One input of POST /v1/embeddings as an item; ApiError (422) where it cannot be one."""
+    if not isinstance(told, (str, ItemFields, Content, list, dict)):
+        raise ApiError(
+            422,
+            f"{param} is none of what can be embedded; send a title (a text), an item (an object) "
+            "or a list of content parts.",
+            param=param,
+        )
     if isinstance(told, str):
-        return Item(QUERY, told)
-    if isinstance(told, ItemFields):
-        return item_of(told, pictures, param)
-    parts: Sequence[TextPart | ImagePart] = told.content if isinstance(told, Content) else told
-    title = " ".join(part.text for part in parts if isinstance(part, TextPart))
-    urls = [part.image_url.url for part in parts if isinstance(part, ImagePart)]
-    return Item(QUERY, title, images=pictures.read_all(urls, param))
+        item = Item(QUERY, checked(told, _TEXT, param))
+    elif isinstance(told, ItemFields) or (isinstance(told, dict) and "content" not in told):
+        return item_of(checked(told, _ITEM, param), pictures, param)
+    else:
+        parts = checked(told, _PARTS, param) if isinstance(told, list) else None
+        if parts is None:
+            parts = checked(told, _CONTENT, param).content
+        title = " ".join(part.text for part in parts if isinstance(part, TextPart))
+        urls = [part.image_url.url for part in parts if isinstance(part, ImagePart)]
+        item = Item(QUERY, title, images=pictures.read_all(urls, param))
+    check_said(item, param)
+    return item
+
+
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+_ITEM: TypeAdapter[ItemFields] = TypeAdapter(ItemFields)
+_CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
+_PARTS: TypeAdapter[list[TextPart | ImagePart]] = TypeAdapter(list[Part])
+STORED: TypeAdapter[StoredItem] = TypeAdapter(StoredItem)
+
+
+def checked(told: Any, kind: TypeAdapter[_Model], param: str) -> _Model:
+    """`told` as what it should be.
+
+    Raises:
+        ApiError: it is not; the first fault with its place and field (422).
+    """
+    try:
+        return kind.validate_python(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        known = getattr(kind._type, "model_fields", {}) if len(first["loc"]) == 1 else {}
+        place = ".".join([param, *map(str, first["loc"])])
+        raise ApiError(422, invalid(first, place, list(known)), param=place) from None
+
+
+def check_said(item: Item, param: str) -> None:
+    """Raise ApiError (422) where an item says nothing that a model could read."""
+    if not (item.images or item_text(item).strip()):
+        raise ApiError(
+            422,
+            f"{param or 'the item'} has neither text nor photo; send a title, or a photo in "
+            "images.",
+            param=param or None,
+        )
 
 
 def filter_of(told: Conditions | None) -> Filter:

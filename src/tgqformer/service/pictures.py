@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 from collections.abc import Sequence
 
 from PIL import Image
@@ -23,6 +24,8 @@ from tgqformer.catalog.items import ImageRef
 from tgqformer.errors import ImageError
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.failures import ApiError
+
+_PATH = re.compile(r"^(file:|[a-zA-Z]:\\|[~./\\])|\.[a-zA-Z0-9]{2,5}$")
 
 _CHECKED_AT = 64  # pixels: enough to read a file to its end, and quick for a JPEG
 
@@ -74,7 +77,8 @@ class Pictures:
     def _fetch(self, url: str) -> bytes:
         if self._fetcher is None:
             raise ImageError(
-                "photos by URL are not fetched here; send the picture itself in base64."
+                f"{url[:60]!r} is a URL, and photos are not fetched here; send the picture itself "
+                "in base64."
             )
         target = parse(url)
         netloc = target.netloc.rsplit("@", 1)[-1].lower()
@@ -112,6 +116,10 @@ def _decoded(told: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
+        what = f"{told[:60]!r} is"
+        if _PATH.search(told[:300]):
+            what += " the path of a file, which is not opened here, and"
         raise ImageError(
-            "a photo is neither base64 nor a URL; encode the bytes of the file in base64."
+            f"{what} no base64; send the bytes of the picture in base64, bare or as "
+            "data:image/jpeg;base64,..."
         ) from None

@@ -6,13 +6,12 @@ The sample is drawn by id, so that the map stays the same from one start to the 
 from __future__ import annotations
 
 import threading
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.protocols import VectorStore
 from tgqformer.retrieval.scores import Vectors
 
 _DRIFT = 0.05  # share of items by which a store may change before its map is drawn again
@@ -38,7 +37,7 @@ class CatalogMap:
 class MapMaker:
     """Keeps the map of one store; it is drawn when it is first asked for, and when outgrown."""
 
-    def __init__(self, index: LocalIndex, items: int) -> None:
+    def __init__(self, index: VectorStore, items: int) -> None:
         self._index, self._items = index, items
         self._made: CatalogMap | None = None
         self._lock = threading.Lock()
@@ -61,13 +60,10 @@ class MapMaker:
             self._thread.join(30.0)
 
     def _make(self) -> None:
-        mirror = self._index.mirror
-        ids = mirror.ids()
-        drawn = sorted(sorted(ids, key=lambda name: zlib.crc32(name.encode()))[: self._items])
-        there = [name for name in drawn if name in mirror]
-        vectors = mirror.vectors(there) if there else np.zeros((0, mirror.dims), np.float32)
+        total = len(self._index)
+        ids, vectors = self._index.sample(self._items)
         points, explained = project(vectors)
-        self._made = CatalogMap(there, points, explained, len(ids))
+        self._made = CatalogMap(ids, points, explained, total)
 
 
 def project(vectors: Vectors) -> tuple[npt.NDArray[np.float32], tuple[float, float]]:

@@ -60,6 +60,10 @@ class ItemFields(Body):
     images: list[Photo] = Field([], max_length=64, description="Photos, best first.")
 
 
+EachAlone = Field(union_mode="left_to_right")
+"""Of a list's entries: one that is not of the type told is kept as it came, to be refused alone."""
+
+
 class StoredItem(ItemFields):
     """An item to store."""
 
@@ -69,7 +73,9 @@ class StoredItem(ItemFields):
 class ItemsRequest(Body):
     """Items to insert or replace, each whole."""
 
-    items: list[StoredItem] = Field(min_length=1, max_length=10_000)
+    items: list[Annotated[StoredItem | Any, EachAlone]] = Field(
+        min_length=1, max_length=10_000, description="What is no StoredItem fails alone."
+    )
     model: ModelName
 
 
@@ -155,7 +161,7 @@ class ImagePart(Body):
     image_url: ImageUrl
 
 
-Part: TypeAlias = TextPart | ImagePart
+Part: TypeAlias = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
 class Content(Body):
@@ -173,7 +179,13 @@ EmbeddingInput: TypeAlias = (
 class EmbeddingsRequest(Body):
     """In the shape of OpenAI's; a string is an item's title."""
 
-    input: Text | Annotated[list[EmbeddingInput], Field(min_length=1, max_length=10_000)]
+    input: (
+        Text
+        | Annotated[
+            list[Annotated[EmbeddingInput | Any, EachAlone]],
+            Field(min_length=1, max_length=10_000, description="What is no input fails alone."),
+        ]
+    )
     model: ModelName
     dimensions: int | None = Field(
         None, ge=1, le=100_000, description="Keep the first so many, renormalised."

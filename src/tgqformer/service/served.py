@@ -17,12 +17,9 @@ from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.protocols import Embedder, Vectors
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.exact import Neighbour
-from tgqformer.retrieval.filters import Filter
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.protocols import Details, Filter, Record, VectorStore
 from tgqformer.retrieval.quantize import truncate
 from tgqformer.service.explanation import Explainer, Explanation
-from tgqformer.service.records import Details, Put
-from tgqformer.service.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,10 @@ class Change:
     """
 
     item_id: str
-    put: Put | None = None
+    put: Record | None = None
     must_exist: bool = False
     fields: Mapping[str, Any] | None = None
-    read: Put | None = None
+    read: Record | None = None
 
 
 class Served:
@@ -76,16 +73,13 @@ class Served:
         index: the store.
         catalog: where photos and attributes of items are that did not come by the API.
         explainer: says why; None where the model has none.
-
-    Attributes:
-        stored: what its store has; `apply` writes.
     """
 
     def __init__(
         self,
         name: str,
         embedder: Embedder,
-        index: LocalIndex,
+        index: VectorStore,
         *,
         catalog: Catalog | None = None,
         explainer: Explainer | None = None,
@@ -96,7 +90,6 @@ class Served:
         self.catalog = catalog
         self.explainer = explainer
         self.created = int(time.time())
-        self.stored = Stored(index)
 
     def encode(self, items: list[Item]) -> list[Vectors]:
         """Embed items: a float32 [D] for each."""
@@ -107,7 +100,6 @@ class Served:
 
     def search(self, queries: list[Query]) -> list[Found]:
         """Answer searches, those with the same filter in one go."""
-        self.index.refresh()
         found: list[Found] = [Found([]) for _ in queries]
         groups: dict[Filter, list[tuple[int, Vectors, frozenset[str]]]] = {}
         for position, query in enumerate(queries):
@@ -133,42 +125,45 @@ class Served:
 
         None where it was there, but not as it had been `read`.
         """
-        self.stored.settle()  # where a write failed and the records could not say so
-        self.index.refresh()
-        kept = self.stored.kept(c.item_id for c in changes if c.fields is not None or c.read)
-        there: dict[str, bool] = {}
-        puts: dict[str, Put] = {}
-        deletes: dict[str, None] = {}
-        known: list[bool | None] = []
-        for change in changes:
-            name, put = change.item_id, change.put
-            before = there.get(name, name in self.index.mirror)
-            now = (puts.get(name) or kept.get(name)) if before else None
-            if change.fields is not None:
-                before = now is not None
-                put = now and _with(now, change.fields)
-            if before and change.read and not _same(now, change.read):
-                known.append(None)
-                continue
-            known.append(before)
-            if not before and (change.must_exist or put is None):
-                continue
-            there[name] = put is not None
-            if put is None:
-                puts.pop(name, None)
-                deletes[name] = None
-            else:
-                deletes.pop(name, None)
-                puts[name] = put
-        if puts:
-            self.stored.put(puts)
-        if deletes:
-            self.stored.delete(deletes)
+        with self.index.writing():  # nobody else writes between what is read here and written
+            asked = [change.item_id for change in changes]
+            kept = self.index.records(asked)
+            there: dict[str, bool] = {}
+            puts: dict[str, Record] = {}
+            deletes: dict[str, None] = {}
+            known: list[bool | None] = []
+            for change in changes:
+                name, put = change.item_id, change.put
+                before = there.get(name, name in kept)
+                now = (puts.get(name) or kept.get(name)) if before else None
+                if change.fields is not None:
+                    before = now is not None
+                    put = now and _with(now, change.fields)
+                if before and change.read and not _same(now, change.read):
+                    known.append(None)
+                    continue
+                known.append(before)
+                if not before and (change.must_exist or put is None):
+                    continue
+                there[name] = put is not None
+                if put is None:
+                    puts.pop(name, None)
+                    deletes[name] = None
+                else:
+                    deletes.pop(name, None)
+                    puts[name] = put
+            if puts:
+                vectors = np.stack([put.vector for put in puts.values()])
+                metadata = [put.metadata for put in puts.values()]
+                details = [put.details for put in puts.values()]
+                self.index.upsert(list(puts), vectors, metadata, details)
+            if deletes:
+                self.index.delete(list(deletes))
         return known
 
     def details(self, item_id: str) -> tuple[dict[str, str], tuple[ImageRef, ...]] | None:
         """Attributes and photos of an item; None where nobody told them."""
-        record = self.stored.details(item_id)
+        record = self.index.details(item_id)
         if record is not None:
             return dict(record.attributes), record.images
         row = None if self.catalog is None else self.catalog.index.get(item_id)
@@ -179,7 +174,7 @@ class Served:
 
     def item(self, item_id: str) -> Item | None:
         """A stored item with all that is known of it; None where it is not stored."""
-        known = self.stored.metadata([item_id]).get(item_id)
+        known = self.index.metadata([item_id]).get(item_id)
         if known is None:
             return None
         attributes, images = self.details(item_id) or ({}, ())
@@ -195,24 +190,20 @@ class Served:
 
     def close(self) -> None:
         """Let go of files."""
-        self.stored.close()
         self.index.close()
 
     def _vector(self, query: Query) -> tuple[Vectors | None, list[str]]:
         """What to search with, None where there is nothing; and the ids that are not stored."""
         if query.vector is not None:
             return query.vector, []
-        mirror = self.index.mirror
-        unknown = [name for name, _ in query.ids if name not in mirror]
-        known = [(name, weight) for name, weight in query.ids if name in mirror]
+        here, vectors = self.index.vectors([name for name, _ in query.ids])
+        there = set(here)
+        unknown = [name for name, _ in query.ids if name not in there]
+        known = [(name, weight) for name, weight in query.ids if name in there]
         if not known:
             return None, unknown
-        try:
-            vectors = mirror.vectors([name for name, _ in known]).astype(np.float64)
-        except StorageError:  # deleted just now
-            return self._vector(query)
         weights = np.array([weight for _, weight in known], dtype=np.float64)
-        total = weights @ vectors
+        total = weights @ vectors.astype(np.float64)
         length = float(np.linalg.norm(total))
         if len(known) == 1 and known[0][1] == 1.0:
             return total.astype(np.float32), unknown
@@ -221,11 +212,11 @@ class Served:
         return (total / length).astype(np.float32), unknown
 
 
-def _with(put: Put, fields: Mapping[str, Any]) -> Put:
+def _with(put: Record, fields: Mapping[str, Any]) -> Record:
     return replace(put, metadata=replace(put.metadata, **fields))
 
 
-def _same(put: Put | None, read: Put) -> bool:
+def _same(put: Record | None, read: Record) -> bool:
     return (
         put is not None
         and put.metadata == read.metadata

@@ -31,7 +31,10 @@ _SUBSAMPLING = 0  # 4:4:4; thin stripes would lose their colours otherwise
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo to draw: `kind` is one of PHOTOS, `version` a key of DRAWINGS."""
+    """One photo to draw: `kind` is one of PHOTOS, `version` a key of DRAWINGS.
+
+    `place` is its place among the item's photos, from 0.
+    """
 
     number: int
     item_id: str
@@ -39,14 +42,21 @@ class Job:
     kind: str
     brand: str
     version: int
+    place: int = 0
+
+
+def photo_name(item_id: str, place: int = 0) -> str:
+    """The file of an item's photo: ``p000001.jpg``, and ``p000001-2.jpg`` for its second."""
+    return f"{item_id}-{place + 1}.jpg" if place else f"{item_id}.jpg"
 
 
 def draw_photos(
     jobs: Sequence[Job], folder: Path, *, size: int, seed: int, workers: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """Draw ``images/<item_id>.jpg`` below the folder; yield the records of each chunk when done.
+    """Draw the photos below ``images/`` in the folder; yield the records of each chunk when done.
 
-    A record has item_id, what a Photo tells beside the image, and sha256 (of the file).
+    A record has item_id, file (its name), what a Photo tells beside the image, and sha256 (of the
+    file).
 
     Raises:
         ConfigError: the worker processes cannot start.
@@ -93,7 +103,7 @@ def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
         job.look,
         job.kind,
         size,
-        stream(seed, "photo", job.number),
+        stream(seed, "photo", job.number, *([job.place] if job.place else [])),
         brand=job.brand,
         drawing=DRAWINGS[job.version],
     )
@@ -101,9 +111,11 @@ def _draw(job: Job, folder: Path, size: int, seed: int) -> dict[str, Any]:
     photo.image.save(buffer, "JPEG", quality=_QUALITY, subsampling=_SUBSAMPLING)
     data = buffer.getvalue()
     # thousands of waits for the disk would take minutes
-    write_bytes(folder / "images" / f"{job.item_id}.jpg", data, sync=False)
+    name = photo_name(job.item_id, job.place)
+    write_bytes(folder / "images" / name, data, sync=False)
     return {
         "item_id": job.item_id,
+        "file": name,
         "product_box": list(photo.product_box),
         "distractor_boxes": [list(box) for box in photo.distractor_boxes],
         "distractors": photo.distractors,

@@ -21,17 +21,22 @@ from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_bytes
-from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos
+from tgqformer.storefront.darkroom import CHUNK, Job, draw_photos, photo_name
 from tgqformer.storefront.listing import describe_product, make_item, make_labels
 from tgqformer.storefront.pairs import hold_out, sessions_to_pairs, split_pairs, split_products
-from tgqformer.storefront.regimes import DRAWINGS, LATEST, NOISES, Drawing, draw_regime
+from tgqformer.storefront.regimes import DRAWINGS, LATEST, NOISES, Drawing, draw_kinds, draw_regime
 from tgqformer.storefront.shop import make_products
 from tgqformer.storefront.shoppers import shop_sessions
 
 MIN_ITEMS = 20
 MIN_SIZE, MAX_SIZE = 32, 2048
 MAX_HELD_OUT = 10
-_UNTOLD = {"drawing": 1, "held_out": 0}  # what a manifest that does not say so means
+MAX_PHOTOS = 12
+_UNTOLD = {
+    "drawing": 1,
+    "held_out": 0,
+    "photos": "1-1",
+}  # what a manifest that does not say so means
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Options:
         size: side of the photos in pixels.
         version: of the drawing, a key of DRAWINGS.
         held_out: how many categories have no training pairs.
+        photos: how many of an item, at least and at most.
     """
 
     items: int
@@ -53,6 +59,7 @@ class Options:
     size: int
     version: int
     held_out: int
+    photos: tuple[int, int] = (1, 1)
 
     @property
     def drawing(self) -> Drawing:
@@ -85,10 +92,17 @@ class Options:
                 f"held_out is {self.held_out}, but must lie in 0..{MAX_HELD_OUT} of the "
                 "20 categories; 4 is usual."
             )
+        least, most = self.photos
+        if not 1 <= least <= most <= MAX_PHOTOS:
+            raise ConfigError(
+                f"photos is {least}-{most}, but must be two numbers within 1..{MAX_PHOTOS}, the "
+                "lower one first; 1-4 is usual."
+            )
 
     def manifest(self) -> dict[str, Any]:
         """Return the options and the versions that decide the bytes."""
-        rules = {"drawing": self.version, "held_out": self.held_out}
+        photos = "{}-{}".format(*self.photos)
+        rules = {"drawing": self.version, "held_out": self.held_out, "photos": photos}
         return {
             "generator": "tgqformer storefront",
             "version": __version__,
@@ -114,6 +128,7 @@ def draw_storefront(
     size: int = 224,
     version: int = LATEST,
     held_out: int = 0,
+    photos: tuple[int, int] = (1, 1),
     workers: int | None = None,
     progress: bool = False,
 ) -> Catalog:
@@ -136,6 +151,9 @@ def draw_storefront(
             that were made with it: `tgqformer.storefront` tells both.
         held_out: how many of the 20 categories, up to 10, have no training pairs: all of their
             items are test items.
+        photos: how many photos an item has, at least and at most. The first is the same whatever
+            is asked for; the others are packshots, details, and scenes or overlays where the noise
+            has such.
         workers: processes that draw; as many as there are cores where None.
         progress: show a bar on stderr.
 
@@ -146,7 +164,7 @@ def draw_storefront(
         ConfigError: an option breaks its rule.
         StorageError: `out` holds something else, or cannot be written.
     """
-    options = Options(items, noise, seed, size, version, held_out)
+    options = Options(items, noise, seed, size, version, held_out, photos)
     options.check()
     if workers is not None and workers < 1:
         raise ConfigError(
@@ -180,45 +198,51 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
     drawing, held_out = options.drawing, hold_out(options.held_out, options.seed)
     products = make_products(options.items, options.seed, drawing)
     regimes = [draw_regime(options.noise, options.seed, p.number) for p in products]
+    kinds = [
+        draw_kinds(regime, options.noise, options.photos, options.seed, product.number)
+        for product, regime in zip(products, regimes)
+    ]
     jobs = [
         Job(
             number=product.number,
             item_id=product.item_id,
             look=product.look,
-            kind=regime.photo,
+            kind=kind,
             brand=product.brand,
             version=options.version,
+            place=place,
         )
-        for product, regime in zip(products, regimes)
-        if regime.photo is not None
+        for product, own in zip(products, kinds)
+        for place, kind in enumerate(own)
     ]
     chunks = draw_photos(jobs, folder, size=options.size, seed=options.seed, workers=workers)
     total = -(-len(jobs) // CHUNK)
     records: dict[str, dict[str, Any]] = {}
     for chunk in track(chunks, total=total, text="drawing photos", show=progress):
-        records.update((record["item_id"], record) for record in chunk)
+        records.update((record["file"], record) for record in chunk)
     sessions = shop_sessions(products, options.seed, drawing)
     write_table(sessions, folder / "sessions.parquet")
     split = split_products(products, held_out, options.seed)
     described = [describe_product(p, r, options.seed) for p, r in zip(products, regimes)]
     catalog = Catalog(
         [
-            make_item(product, metadata, folder if regime.photo else None)
-            for product, regime, (metadata, _) in zip(products, regimes, described)
+            make_item(product, metadata, folder, len(own))
+            for product, own, (metadata, _) in zip(products, kinds, described)
         ],
         split_pairs(sessions_to_pairs(sessions), split),
         make_labels(
             products,
             regimes,
             [faults for _, faults in described],
-            records,
+            {r["item_id"]: r for name, r in records.items() if name == photo_name(r["item_id"])},
             split,
             held_out=held_out,
             drawing=drawing,
+            kinds=None if options.photos == (1, 1) else kinds,
         ),
     )
     catalog.save(folder)
-    return {f"images/{name}.jpg": record["sha256"] for name, record in records.items()}
+    return {f"images/{name}": record["sha256"] for name, record in records.items()}
 
 
 def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tgqformer.catalog.items import Item
+from tgqformer.storefront.darkroom import photo_name
 from tgqformer.storefront.metadata import Metadata, spoil_metadata
 from tgqformer.storefront.pairs import pool_of
 from tgqformer.storefront.regimes import Drawing, Regime
@@ -26,9 +27,9 @@ def describe_product(product: Product, regime: Regime, seed: int) -> tuple[Metad
     return spoil_metadata(product.metadata, product.category, product.cell.tier, rng)
 
 
-def make_item(product: Product, metadata: Metadata, folder: Path | None) -> Item:
-    """Return the item; `folder` is the catalog's, None where there is no photo."""
-    photo = () if folder is None else (folder / "images" / f"{product.item_id}.jpg",)
+def make_item(product: Product, metadata: Metadata, folder: Path, photos: int) -> Item:
+    """Return the item with so many photos; `folder` is the catalog's."""
+    names = [photo_name(product.item_id, place) for place in range(photos)]
     return Item(
         item_id=product.item_id,
         title=metadata.title,
@@ -36,7 +37,7 @@ def make_item(product: Product, metadata: Metadata, folder: Path | None) -> Item
         category=metadata.category,
         attributes=metadata.attributes,
         price=metadata.price,
-        images=photo,
+        images=tuple(folder / "images" / name for name in names),
     )
 
 
@@ -49,6 +50,7 @@ def make_labels(
     *,
     held_out: Set[str],
     drawing: Drawing,
+    kinds: Sequence[Sequence[str]] | None = None,
 ) -> pl.DataFrame:
     """Return what is known of the products and never shown to a model, a row for each.
 
@@ -61,6 +63,8 @@ def make_labels(
     sisters) and popularity; stuffing (the things of other categories in the title, before any
     fault); distractors (their categories, in the order of their boxes) and slogan (the words of
     the overlay of this name, null without); held_out (whether its category has no training pairs).
+
+    Where items have several photos all of this is of the first, and photos has the `kinds` of all.
     """
     known = [records.get(product.item_id, {}) for product in products]
     texts = {
@@ -94,6 +98,9 @@ def make_labels(
             ),
         }
     )
+    if kinds is not None:
+        every = pl.Series("photos", [list(own) for own in kinds], pl.List(pl.String))
+        labels = labels.with_columns(every)
     if drawing.version == 1:
         return labels
     sizes = Counter(p.family for p in products)

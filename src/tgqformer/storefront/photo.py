@@ -28,7 +28,7 @@ from tgqformer.storefront.shapes import SHAPES, SILHOUETTES
 from tgqformer.storefront.streams import sample
 from tgqformer.storefront.style import COLOURWAYS, PATTERNS, Look, make_look
 
-PHOTOS = ("clean", "overlay", "clutter", "heavy", "siblings")
+PHOTOS = ("clean", "overlay", "clutter", "heavy", "siblings", "detail")
 SLOGAN = "slogan"
 _LAID_ON = (
     "corner_badge",
@@ -106,7 +106,7 @@ def take_photo(
         kind: one of PHOTOS: "clean" (a packshot), "overlay" (one to three overlays on it, and
             perhaps a slogan), "clutter" (one to three other products around it, `drawing.kin` of
             them of its own category), "heavy" (two to four of them, and overlays), "siblings"
-            (as heavy, all of them of its own category).
+            (as heavy, all of them of its own category), "detail" (a part of it from near).
         size: side of the photo in pixels.
         rng: where the randomness comes from.
         brand: the product's, which no slogan names.
@@ -117,6 +117,8 @@ def take_photo(
     if kind in ("clutter", "heavy", "siblings"):
         count = int(rng.integers(1, 4)) if kind == "clutter" else int(rng.integers(2, 5))
         canvas, product_box, others = _scene(look, count, side, kin, rng)
+    elif kind == "detail":
+        canvas, product_box, others = _detail(look, side, rng)
     else:
         canvas, product_box, others = _packshot(look, side, rng)
     image = canvas.reduce(_SCALE)
@@ -172,6 +174,17 @@ def _packshot(
     product = draw_product(look, uniform(rng, 0.68, 0.86) * side, uniform(rng, -5, 5))
     x = round((side - product.width) * uniform(rng, 0.38, 0.62))
     y = round((side - product.height) * uniform(rng, 0.38, 0.62))
+    return canvas, _put(canvas, product, x, y), []
+
+
+def _detail(
+    look: Look, side: int, rng: np.random.Generator
+) -> tuple[Image.Image, Box, list[tuple[Box, str]]]:
+    """A part of a product, so near that the photo does not show all of it."""
+    canvas = Image.new("RGB", (side, side), "white")
+    product = draw_product(look, uniform(rng, 1.7, 2.6) * side, uniform(rng, -5, 5))
+    x = round((side - product.width) * uniform(rng, 0.3, 0.7))
+    y = round((side - product.height) * uniform(rng, 0.3, 0.7))
     return canvas, _put(canvas, product, x, y), []
 
 

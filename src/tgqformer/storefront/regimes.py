@@ -59,6 +59,8 @@ MARKET_SHARES = {
     "mislabelled": 0.10,
 }
 """Of a market's items, before two in a hundred of the well described ones lose their photo."""
+FURTHER_SHARES = {"clean": 0.35, "detail": 0.3, "overlay": 0.2, "clutter": 0.15}
+"""Kinds of the photos after an item's first: another packshot, a part seen from near, noise."""
 _MARKET_NO_PHOTO = 0.022
 _MISLABELLED_OVERLAY = 0.25
 
@@ -91,6 +93,31 @@ def draw_regime(noise: str, seed: int, number: int) -> Regime:
     if name == "mislabelled":
         return Regime(name, "overlay" if overlaid else "clean", spoiled=True)
     return Regime(name, name, spoiled=False)
+
+
+def draw_kinds(
+    regime: Regime, noise: str, photos: tuple[int, int], seed: int, number: int
+) -> list[str]:
+    """Return the kinds of an item's photos, the first of them its regime's; none without a photo.
+
+    Each of the others is drawn by FURTHER_SHARES; in a shop without noise what is noisy there is a
+    packshot.
+    """
+    if regime.photo is None:
+        return []
+    least, most = photos
+    rng = stream(seed, "photos", number)
+    kinds = [regime.photo]
+    for _ in range(least - 1 + int(rng.integers(most - least + 1))):
+        u, kind = float(rng.random()), "clean"
+        for name, share in FURTHER_SHARES.items():
+            u -= share
+            if u < 0:
+                kind = name
+                break
+        noisy = kind in ("overlay", "clutter")
+        kinds.append("clean" if noisy and noise == "clean" else kind)
+    return kinds
 
 
 def _market(u: float) -> str:

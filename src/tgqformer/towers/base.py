@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
-from tgqformer.cores import cpu_has_bfloat16
+from tgqformer.precision import resolve_dtype
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
@@ -48,7 +48,7 @@ class TowerBatch:
     """Both towers' output for B items: the input of every connector.
 
     An item without a photo (or text) has zero tokens, an all-False mask row, a zero global vector
-    and False in `presence`.
+    and False in `presence`. Tokens may be float16, as they are kept; a model takes them up.
 
     Attributes:
         visual: [B, P, Dv] visual tokens.
@@ -60,6 +60,8 @@ class TowerBatch:
         presence: [B, 2] bool: has an image, has text.
         words: [B, W] the text's words, hashed (`hashing.hashed_words`), for the frozen base; W may
             be 0.
+        title_global: [B, Dtg] pooled vector of the title, where the photo is compared with that
+            alone (`ConnectorConfig.metadata`); None where it is compared with `text_global`.
     """
 
     visual: Tensor
@@ -70,11 +72,24 @@ class TowerBatch:
     text_global: Tensor
     presence: Tensor
     words: Tensor
+    title_global: Tensor | None = None
 
     @property
     def for_connector(self) -> dict[str, Tensor]:
-        """What a connector reads: all but the words."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "words"}
+        """What a connector reads: all but the words, tokens in float32 where they came as float16.
+
+        Its global text vector is the one that the photo is compared with.
+        """
+        compared = self.text_global if self.title_global is None else self.title_global
+        return {
+            "visual": _whole(self.visual),
+            "visual_mask": self.visual_mask,
+            "image_global": self.image_global,
+            "text": _whole(self.text),
+            "text_mask": self.text_mask,
+            "text_global": compared,
+            "presence": self.presence,
+        }
 
     def __len__(self) -> int:
         return int(self.presence.shape[0])
@@ -86,12 +101,24 @@ class TowerBatch:
             target = dtype if x.is_floating_point() else None
             return x.to(device=device, dtype=target, non_blocking=True)
 
-        return TowerBatch(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
+        return self._each(move)
 
     def select(self, rows: Tensor | Sequence[int]) -> TowerBatch:
         """The items at `rows`, in that order."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self.presence.device)
-        return TowerBatch(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        return self._each(lambda x: x[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TowerBatch:
+        changed: dict[str, Any] = {}
+        for name in (f.name for f in fields(self)):
+            own = getattr(self, name)
+            changed[name] = None if own is None else change(own)
+        return TowerBatch(**changed)
+
+
+def _whole(tokens: Tensor) -> Tensor:
+    """Tokens as they are kept, float16, come so to the device and are computed with in float32."""
+    return tokens.float() if tokens.dtype == torch.float16 else tokens
 
 
 class Tower(ABC):
@@ -210,17 +237,6 @@ class TextTower(Tower):
         Empty where the tower cannot tell.
         """
         return []
-
-
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype to compute in: "auto" is bfloat16 where the device computes in it."""
-    if name != "auto":
-        dtype = getattr(torch, name)
-        assert isinstance(dtype, torch.dtype)
-        return dtype
-    if device.type == "cpu":
-        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
-    return torch.bfloat16
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tgqformer.errors import CacheError
+from tgqformer.packaged import cache_root
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class CacheInfo:
 
 def default_cache_dir() -> Path:
     """$TGQFORMER_CACHE if set, else ~/.cache/tgqformer; the towers' part of it."""
-    root = os.environ.get("TGQFORMER_CACHE")
-    base = Path(root) if root else Path("~/.cache/tgqformer")
-    return base.expanduser() / "towers"
+    return cache_root() / "towers"
 
 
 def cache_info(root: Path | None = None) -> list[CacheInfo]:

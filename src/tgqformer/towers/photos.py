@@ -35,6 +35,9 @@ class PhotoBook:
     ) -> dict[bytes, ImageRef]:
         """The item's first `max_images` photos that are not known to be broken, by key.
 
+        They come in the order of their keys, so that the shop's order changes no bit of what is
+        made of them; it only decides which are read where there are more.
+
         Args:
             problems: broken photos that were passed over are appended here.
         """
@@ -49,10 +52,10 @@ class PhotoBook:
             else:
                 reason = self.broken.get(key)
                 if reason is None:
-                    found[key] = ref
+                    found.setdefault(key, ref)
             if reason is not None and problems is not None:
                 problems.append(BrokenImage(item.item_id, position, reason))
-        return found
+        return found if len(found) < 2 else dict(sorted(found.items()))
 
     def key(self, ref: ImageRef) -> bytes:
         """SHA-256 of the photo's bytes; a file that has not changed is not read again.

@@ -42,13 +42,20 @@ def pad(rows: Sequence[Sequence[Row]], dim: int, at_least: int = 1) -> tuple[Ten
 
 
 def pool(rows: Sequence[Sequence[Row]], dim: int) -> Single:
-    """The mean of each item's pooled vectors, [B, Dg]; zero for an item without any."""
+    """Each item's pooled vectors as one, [B, Dg]; zero for an item without any.
+
+    Of several the mean direction, each counting alike, at their mean length: so that of an item
+    with several photos is shorter the less they agree.
+    """
     out = np.zeros((len(rows), dim), dtype=np.float32)
     for i, several in enumerate(rows):
-        for row in several:
-            out[i] += row.pooled
-        if len(several) > 1:
-            out[i] /= len(several)
+        if len(several) == 1:
+            out[i] = several[0].pooled
+        elif several:
+            vectors = np.stack([row.pooled for row in several])
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+            out[i] = units.mean(axis=0) * lengths.mean()
     return out
 
 

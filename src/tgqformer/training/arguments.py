@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
-from tgqformer.cores import cpu_has_bfloat16
+from tgqformer.precision import has_bfloat16
 from tgqformer.training.config import TrainingConfig
 
 
@@ -54,8 +54,3 @@ def training_arguments(
         torch.cuda.set_device(device)
         args._setup_devices = device
     return args
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, and does not only emulate it."""
-    return cpu_has_bfloat16() if device.type == "cpu" else bool(torch.cuda.is_bf16_supported())

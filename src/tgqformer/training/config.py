@@ -118,6 +118,8 @@ class TrainingConfig:
         batch_size: pairs in a batch, over all processes.
         chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
             on, which gives the same gradient in less memory. None runs the batch at once.
+        gradient_checkpointing: keep of each layer of the backbone its input alone and run it again
+            in the backward pass: a third more work there, a fraction of the memory.
         learning_rate: peak rate of connector and heads.
         language_learning_rate: peak rate of the backbone's trained weights.
         weight_decay: AdamW's, on the matrices of linear layers only.
@@ -149,13 +151,14 @@ class TrainingConfig:
         save_every: steps between checkpoints; 0 saves with each evaluation.
         keep_best: end with the weights of the best evaluation, not with the last ones.
         seed: of everything random.
-        workers: data-loading processes; 0 loads in the main one.
+        workers: processes that read the token cache ahead of the steps; 0 reads in the main one.
         report_to: trackers, as in transformers: "none", "tensorboard", "wandb", "mlflow", ...
     """
 
     steps: int = 0
     batch_size: int = 64
     chunk_size: int | None = None
+    gradient_checkpointing: bool = False
     learning_rate: float = 1e-3
     language_learning_rate: float = 3e-4
     weight_decay: float = 0.01

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.summary import photos_read, tell_photos
 from tgqformer.config import load_yaml, to_dict
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, StorageError
@@ -116,12 +117,16 @@ def train(
             "shortened",
             file=sys.stderr,
         )
+    photos = photos_read(catalog.items, config.embedder.max_images)
+    if progress and rank == 0 and (told := tell_photos(photos)):
+        print(told, file=sys.stderr)
     validation = Validation(catalog, training)
     dataset = StepDataset(embedder, catalog, training, rank=rank, processes=processes)
     if rank == 0:  # what can be refused has been: from here on this is a run
         write_text(out / CONFIG, _config_text(config))
     views = [item for view in dataset.views.views for item in view]
-    embedder.features.fill([*catalog.items, *views, *validation.noisy], progress=progress)
+    wanted = [*catalog.items, *views, *validation.noisy]
+    embedder.features.fill(wanted, progress=progress and rank == 0, alone=processes > 1)
     checkpoints = out / "checkpoints"
     last = last_checkpoint(checkpoints) if resume else None
     if last is None:  # a checkpoint holds what would be computed here
@@ -144,6 +149,7 @@ def train(
     gains = validation.gain(embedder, training.metric) if validation else {}
     summary = _summary(trainer, plan, gains, started, best_kept=best)
     summary["texts_cut"] = texts_cut
+    summary["photos"] = photos
     if trainer.is_world_process_zero():
         embedder.facts = {"training": summary}
         embedder.save_pretrained(out / "model")

@@ -21,8 +21,9 @@ from transformers import PrinterCallback, Trainer, TrainerState
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
+from tgqformer.precision import has_bfloat16
 from tgqformer.training import checkpoints
-from tgqformer.training.arguments import has_bfloat16, training_arguments
+from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
 from tgqformer.training.distributed import from_first, gather, world
@@ -52,6 +53,8 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             config = replace(config, alignment_steps=0)
         self.embedder, self.config, self.validation = embedder, config, validation
         self.out = out
+        if config.gradient_checkpointing and embedder.model.backbone is not None:
+            embedder.model.backbone.checkpoint()
         self.mining = HardNegatives(embedder, dataset, config)
         self.terms: dict[str, float] = {}
         super().__init__(
@@ -245,6 +248,28 @@ def judge(
         (entry, score(entry, metric, "eval_") if entry[f"eval_{metric}"] >= FLOOR * base else -1.0)
         for entry in found
     ]
+
+
+def run_chunks(embedder: ItemEmbedder, step: StepBatch, config: TrainingConfig) -> float:
+    """Fill the gradients of one batch as a run in one process does, and let go of them: the loss.
+
+    To time a step and to measure its memory; nothing is learned.
+    """
+    model, device = PerItemModel(embedder.model, config.loss).train(), embedder.device
+    bfloat16 = config.precision == "auto" and has_bfloat16(device)
+    facts = step.facts.to(device)
+
+    def forward(chunk: ItemBatch) -> PerItem:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            out = model(chunk.to(device))
+        return {name: x.float() for name, x in out.items()}
+
+    def loss(items: PerItem) -> Tensor:
+        return batch_loss(items, facts, config.loss, embedder.config.matryoshka)[0]
+
+    value = float(GradientCache(forward, loss).step(step.chunks))
+    embedder.model.zero_grad(set_to_none=True)
+    return value
 
 
 def seconds_of_a_step(

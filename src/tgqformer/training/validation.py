@@ -159,10 +159,10 @@ class Validation:
         if embedder.model.base is None:
             return {}
         base = {"clean": embedder.encode_base(self.items)}
-        model = {"clean": embedder.encode(self.items)}
+        model = {"clean": embedder.encode(self.items, errors="ignore")}
         if self.noisy:
             base["noisy"] = embedder.encode_base(self.noisy)
-            model["noisy"] = embedder.encode(self.noisy)
+            model["noisy"] = embedder.encode(self.noisy, errors="ignore")
         found = {}
         for name in ("noisy",) if self.by_views else tuple(base):
             values = [self._asked(them, name)[metric] for them in (base, model)]

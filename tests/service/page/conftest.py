@@ -22,10 +22,10 @@ from PIL import Image, ImageDraw
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.filters import Metadata
-from tgqformer.retrieval.local import LocalIndex
+from tgqformer.retrieval.protocols import Metadata
 from tgqformer.retrieval.scores import Vectors, unit
-from tgqformer.retrieval.store import LanceStore
+from tgqformer.retrieval.search import LocalIndex
+from tgqformer.retrieval.store import Store
 from tgqformer.service.app import create_app
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.explanation import AttentionMap, Explanation, GateReading
@@ -115,7 +115,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known = [Metadata(i.title, i.brand, i.category, i.price, i.item_id != "p03") for i in items]
     for name, words in (("ours", 1.0), ("rival", 0.1)):
         batch = ([i.item_id for i in items], Shown(words).encode(items), known)
-        LanceStore.build(folder / name, [batch], dims=WIDTH).close()
+        Store.build(folder / name, [batch], dims=WIDTH).close()
     return folder
 
 

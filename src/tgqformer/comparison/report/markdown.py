@@ -53,7 +53,7 @@ def write_markdown(results: Results) -> str:
             _table(["method", *kinds], rows),
         ]
     for catalog in results.catalogs:
-        for dimension in ("noise", "faults", "missing", "category"):
+        for dimension in ("noise", "faults", "missing", "history", "interactions", "category"):
             table = breakdown_table(results, catalog, dimension, metric)
             if table is not None:
                 heads = [f"{group} ({queries:,})" for group, queries in table["groups"]]

@@ -65,6 +65,8 @@ _DIMENSIONS = {
     "faults": "by what is wrong with the query's metadata",
     "missing": "by what the query lacks",
     "category": "by category of the query",
+    "history": "by whether the query was seen in training",
+    "interactions": "by how often the query was seen in training",
 }
 
 

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,3 +99,16 @@ def svg_text(figure: Figure, description: str, name: str) -> str:
         svg = svg.replace(colour, f"var(--series-{number})")
     label = html.escape(description, quote=True)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def svg_file(figure: Figure, description: str, name: str) -> str:
+    """The figure as a file of its own: `svg_text` with the palettes, light and dark."""
+    folder = files("tgqformer.evaluation.report") / "templates"
+    palettes = [
+        re.findall(r"--(?:ink|faint|series-\d): [^;]+;", (folder / sheet).read_text("utf-8"))
+        for sheet in ("report.css", "dark.css")
+    ]
+    light, dark = (" ".join(palette) for palette in palettes)
+    style = f"svg {{ {light} }} @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}"
+    svg = svg_text(figure, description, name)
+    return svg.replace(">", f"><style>{style}</style>", 1) + "\n"

@@ -20,6 +20,8 @@ _TITLES = {
     "noise": "By noise of the query",
     "faults": "By faults of the query's metadata",
     "missing": "By what the query lacks",
+    "history": "By whether the query was seen in training",
+    "interactions": "By how often the query was seen in training",
 }
 
 

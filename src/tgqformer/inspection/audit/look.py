@@ -12,6 +12,7 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
+from tgqformer.config_values import whole_number
 from tgqformer.retrieval.neighbours import text_codes
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def look_at(
     sums = np.zeros((len(names), features.text_tower.global_dim))
     counts = np.zeros(len(names))
     features.fill(items, progress=progress)
-    starts = range(0, len(items), batch_size)
+    starts = range(0, len(items), whole_number(batch_size, "batch_size"))
     batches = features.batches(items, batch_size=batch_size)
     shown = track(starts, total=len(starts), text="auditing", show=progress)
     for start, towers in zip(shown, batches):
@@ -88,7 +89,7 @@ def agreement_of(embedder: ItemEmbedder, towers: TowerBatch) -> npt.NDArray[np.f
     their global vectors; else there is none, and all are NaN.
     """
     with torch.inference_mode():
-        told = embedder.model.connector(**towers.to(embedder.device).for_connector).agreement
+        told = embedder.model.connect(towers.to(embedder.device)).agreement
     if told is None and embedder.features.shared_space:
         told = torch.cosine_similarity(towers.image_global, towers.text_global)[:, None]
     values = np.full(len(towers), np.nan)
@@ -121,7 +122,7 @@ def margins(
         [N] difference of two cosines; NaN where the model tells no agreement.
     """
     values = np.full(len(items), np.nan)
-    starts = range(0, len(items), batch_size)
+    starts = range(0, len(items), whole_number(batch_size, "batch_size"))
     batches = embedder.features.batches(items, batch_size=batch_size)
     shown = track(starts, total=len(starts), text="doubtful categories", show=progress)
     for start, towers in zip(shown, batches):

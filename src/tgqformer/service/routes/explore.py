@@ -53,7 +53,7 @@ async def catalog_map(
         raise ApiError(503, "the map is being drawn; ask again.", headers={"Retry-After": "1"})
 
     def read() -> MapAnswer:
-        known = served.stored.metadata(made.ids)
+        known = served.index.metadata(made.ids)
         points = [
             MapPoint(
                 id=name,

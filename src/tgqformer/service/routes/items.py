@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import Response
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
-from tgqformer.retrieval.filters import Filter, stock_of
+from tgqformer.retrieval.protocols import Filter, Record, stock_of
 from tgqformer.service.answers import (
     Deleted,
-    ErrorDetail,
     ItemAnswer,
     ItemList,
     ItemsAnswer,
@@ -22,10 +21,9 @@ from tgqformer.service.answers import (
 )
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
-from tgqformer.service.incoming import check_id, item_of, merged, metadata_of
+from tgqformer.service.incoming import STORED, check_id, checked, item_of, merged, metadata_of
 from tgqformer.service.pictures import thumbnail
-from tgqformer.service.records import Put
-from tgqformer.service.routes.embeddings import check_batch
+from tgqformer.service.routes.embeddings import check_batch, each_alone, refuse_if_all_failed
 from tgqformer.service.schemas import MAX_ID, ItemPatch, ItemsRequest, StoredItem
 from tgqformer.service.served import Change, Served, details_of
 
@@ -42,25 +40,27 @@ _TRIES = 3  # to change what another process changes, too
 async def upsert(body: ItemsRequest, request: Request) -> ItemsAnswer:
     """Insert items, or replace those of the same id, each whole; one status for each.
 
-    One that cannot be used fails alone. Where an id comes twice, the last counts.
+    One that cannot be used fails alone, and its status tells which field and why; where none can be
+    used the answer is 422. Where an id comes twice, the last counts.
     """
     service = service_of(request)
     model = service.model(body.model)
     check_batch(len(body.items), service, "items")
     statuses: list[ItemStatus | None] = [None] * len(body.items)
     read = await service.aside(_read, body.items, service)
+    refuse_if_all_failed(read)
     sound = [(row, item) for row, item in enumerate(read) if isinstance(item, Item)]
     for row, fault in enumerate(read):
         if isinstance(fault, ApiError):
-            detail = ErrorDetail(code=fault.code, message=fault.message, param=fault.param)
-            statuses[row] = ItemStatus(id=body.items[row].id, status="failed", error=detail)
+            name = _id_of(body.items[row])
+            statuses[row] = ItemStatus(id=name, status="failed", error=fault.told())
     vectors = await service.embed(model, [item for _, item in sound])
     changes = []
     for (row, item), vector in zip(sound, vectors):
         photos = [photo for photo in item.images if isinstance(photo, bytes)]
         details = details_of(dict(item.attributes), photos)
         known = metadata_of(item, body.items[row].in_stock, stock_of(item.attributes))
-        changes.append(Change(item.item_id, Put(vector, known, details)))
+        changes.append(Change(item.item_id, Record(vector, known, details)))
     async with service.changing(model, [change.item_id for change in changes]):
         before = await service.write(model, changes)
     for (row, item), there in zip(sound, before):
@@ -89,8 +89,8 @@ async def browse(
     where = Filter(tuple(category), tuple(brand), min_price, max_price, in_stock)
 
     def read() -> ItemList:
-        ids, total = served.stored.listed(where, offset, limit)
-        known = served.stored.metadata(ids)
+        ids, total = served.index.listed(where, offset, limit)
+        known = served.index.metadata(ids)
         listed = [
             Listed(
                 id=name,
@@ -158,11 +158,11 @@ async def read_item(
     served = service.model(model)
 
     def read() -> ItemAnswer:
-        known = served.stored.metadata([item_id]).get(item_id)
+        known = served.index.metadata([item_id]).get(item_id)
         if known is None:
             raise absent(item_id)
         attributes, images = served.details(item_id) or ({}, ())
-        told = served.stored.vector(item_id) if vector else None
+        told = served.index.records([item_id]).get(item_id) if vector else None
         if vector and told is None:
             raise absent(item_id)
         return ItemAnswer(
@@ -174,7 +174,7 @@ async def read_item(
             in_stock=known.in_stock,
             attributes=attributes,
             photos=len(images),
-            vector=None if told is None else told.tolist(),
+            vector=None if told is None else told.vector.tolist(),
             model=served.name,
         )
 
@@ -230,15 +230,19 @@ def absent(item_id: str) -> ApiError:
     return ApiError(404, f"no item {item_id[:100]!r} is stored; check the id.", param="id")
 
 
-def _read(told: list[StoredItem], service: Service) -> list[Item | ApiError]:
-    read: list[Item | ApiError] = []
-    for row, entry in enumerate(told):
-        try:
-            check_id(entry.id, f"items.{row}.id")
-            read.append(item_of(entry, service.pictures, f"items.{row}", entry.id))
-        except ApiError as error:
-            read.append(error)
-    return read
+def _read(told: list[StoredItem | Any], service: Service) -> list[Item | ApiError]:
+    def one(row: int) -> Item:
+        param = f"items.{row}"
+        entry = checked(told[row], STORED, param)
+        check_id(entry.id, f"{param}.id")
+        return item_of(entry, service.pictures, param, entry.id)
+
+    return each_alone(one, len(told))
+
+
+def _id_of(told: StoredItem | Any) -> str | None:
+    found = told.get("id") if isinstance(told, dict) else getattr(told, "id", None)
+    return found[:MAX_ID] if isinstance(found, str) else None
 
 
 async def _patched(service: Service, model: Served, item_id: str, body: ItemPatch) -> Change:
@@ -246,8 +250,8 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     if changes.keys() <= _PATCHED_WITHOUT_EMBEDDING:
         return Change(item_id, fields=changes)
 
-    def read() -> tuple[Item, bool, Put]:
-        before = model.stored.kept([item_id]).get(item_id)
+    def read() -> tuple[Item, bool, Record]:
+        before = model.index.records([item_id]).get(item_id)
         if before is None:
             raise absent(item_id)
         return stored(model, item_id), model.details(item_id) is not None, before
@@ -274,7 +278,7 @@ async def _patched(service: Service, model: Served, item_id: str, body: ItemPatc
     vector = (await service.embed(model, [item]))[0]
     kept = await service.aside(_bytes, item)
     details = details_of(dict(item.attributes), kept)
-    return Change(item_id, Put(vector, known, details), must_exist=True, read=before)
+    return Change(item_id, Record(vector, known, details), must_exist=True, read=before)
 
 
 def _bytes(item: Item) -> list[bytes]:

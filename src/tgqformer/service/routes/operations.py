@@ -18,7 +18,6 @@ async def models(request: Request) -> ModelList:
     service = service_of(request)
     cards = []
     for model in service.models.values():
-        sidecar = model.index.sidecar
         cards.append(
             ModelCard(
                 id=model.name,
@@ -26,7 +25,7 @@ async def models(request: Request) -> ModelList:
                 dims=model.index.dims,
                 items=len(model.index),
                 explains=model.explainer is not None,
-                index="exact" if sidecar is None else sidecar.manifest.kind,
+                index=model.index.kind,
                 default=model.name == service.default,
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from fastapi import APIRouter, Request
 
-from tgqformer.retrieval.filters import Metadata
+from tgqformer.retrieval.protocols import Metadata
 from tgqformer.service.answers import Hit, Known, SimilarAnswer
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
@@ -32,7 +32,7 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
         )
     known: dict[str, Metadata] = {}
     if body.metadata and found.neighbours:
-        known = await service.aside(model.stored.metadata, [n.item_id for n in found.neighbours])
+        known = await service.aside(model.index.metadata, [n.item_id for n in found.neighbours])
     hits = [
         Hit(id=n.item_id, score=n.score, metadata=told(known.get(n.item_id)))
         for n in found.neighbours
