@@ -127,6 +127,11 @@ def _entries(
 
     What it is its first bytes say: downloads come under any name.
     """
+    if {".csv", ".tsv"} & {suffix.lower() for suffix in source.suffixes}:
+        raise CatalogError(
+            f"{source} is a table of delimited text; the metadata of the Amazon reviews are JSON "
+            "lines or the hub's Parquet, and `tgqformer import table` reads tables."
+        )
     try:
         with source.open("rb") as file:
             parquet = file.read(4) == b"PAR1"
