@@ -144,7 +144,7 @@ def test_pictures_of_every_mode_are_read_as_rgb(embedder, photo, mode):
     vector = embedder.encode(changed)
     assert np.isfinite(vector).all()
     if mode in ("RGBA", "CMYK", "YCbCr", "HSV", "LAB"):  # of the same colours, but for rounding
-        assert vector @ embedder.encode(picture) > 0.99
+        assert vector @ embedder.encode(picture) > 0.97
 
 
 def test_a_data_url_is_read_and_bounded(embedder, photo, monkeypatch):

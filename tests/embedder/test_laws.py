@@ -11,6 +11,7 @@ import torch
 from fastapi.testclient import TestClient
 from sentence_transformers import SentenceTransformer
 
+from tgqformer.config import override
 from tgqformer.connectors import CONNECTORS
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.model import initialise_head
@@ -191,6 +192,7 @@ def test_one_item_has_one_vector_by_every_way(make, items, name, tmp_path):
 
 
 def test_the_papers_reading_is_of_title_brand_and_category(make, config, items):
+    config = override(config, ["language.prompt.max_tokens=200"])  # of bytes here: all is read
     paper = make(replace(config, connector=replace(config.connector, metadata="paper")))
     ours = make(config)
     whole = replace(items[0], attributes={"colour": "red"})
@@ -203,8 +205,8 @@ def test_the_papers_reading_is_of_title_brand_and_category(make, config, items):
     title_alone = paper.features.batch([replace(items[0], brand="", category="")])
     assert torch.equal(a, title_alone.text_global[0])
     assert ours.batch([whole]).towers.title_global is None
-    ids = paper.batch([whole, other]).prompt.input_ids
-    assert not torch.equal(ids[0], ids[1])  # the backbone reads all of it
+    prompt = paper.batch([whole, other]).prompt
+    assert not torch.equal(prompt.input_ids[0], prompt.input_ids[1])  # the backbone reads all of it
 
 
 def test_without_a_title_the_paper_compares_with_nothing(make, config, items, tmp_path):

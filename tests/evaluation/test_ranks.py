@@ -150,7 +150,7 @@ def test_progress_counts_the_queries():
 
 def test_wrong_input_is_one_clear_sentence():
     vectors = np.eye(3, dtype=np.float32)
-    with pytest.raises(ConfigError, match="chunk is 0"):
+    with pytest.raises(ConfigError, match=r"chunk \(0\) must be 1 or more"):
         rank_targets(vectors, vectors, [0], [1], chunk=0)
     with pytest.raises(ConfigError, match="query 1 wants row 1 of the pool, which is itself"):
         rank_targets(vectors, vectors, [0, 1], [1, 1], exclude=[0, 1, 2])

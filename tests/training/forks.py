@@ -159,7 +159,7 @@ def main() -> None:
     died = wait(fork(dying_before_the_summary(training(configs["rich"], "summary"))))
     assert wait(fork(training(configs["rich"], "summary"))) == 0
     told["summary"] = {"kills": int(died == signal.SIGKILL)}
-    code = wait(fork(out_of_space(training(configs["plain"], "full"), 300_000)))
+    code = wait(fork(out_of_space(training(configs["plain"], "full"), 400_000)))
     told["full"] = {
         "code": code,
         "complaint": (OUT / "complaint").read_text(),

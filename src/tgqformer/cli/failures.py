@@ -79,6 +79,7 @@ def tell_warnings() -> None:
         else:
             shown(message, category, *where, **options)
 
+    warnings.simplefilter("always", UnreadInputWarning)
     warnings.showwarning = show
 
 

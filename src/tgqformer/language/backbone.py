@@ -76,7 +76,9 @@ class Backbone(nn.Module):
                 "checkpointing; set training.gradient_checkpointing=false and lower "
                 "training.chunk_size."
             )
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        # its name in newer versions, and the older one
+        enable = getattr(self.model, "activation_checkpointing_enable", None)
+        (enable or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
 
     @torch.no_grad()
     def embedding_norm(self) -> float:

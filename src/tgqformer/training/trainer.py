@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerState
 
+from tgqformer.cores import cores
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
@@ -77,7 +78,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
             batch_size=1,
             shuffle=False,
             collate_fn=_as_inputs,
-            num_workers=self.config.workers,
+            num_workers=min(self.config.workers, cores()),
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
