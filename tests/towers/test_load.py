@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tgqformer import cores
+from tgqformer import precision
 from tgqformer.errors import ConfigError, ModelError, TGQFormerError
 from tgqformer.towers import hub
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
@@ -103,8 +103,8 @@ def test_auto_is_bfloat16_where_the_device_computes_in_it(
     expected: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cores, "cpu_has_bfloat16", lambda: fast_cpu)
-    assert cores.resolve_dtype(name, torch.device(device)) == expected
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: fast_cpu)
+    assert precision.resolve_dtype(name, torch.device(device)) == expected
 
 
 def test_bfloat16_is_near_float32_and_has_a_key_of_its_own(checkpoint: Checkpoint) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from tgqformer.cores import resolve_dtype
 from tgqformer.errors import ConfigError, ModelError
 from tgqformer.language.config import LanguageConfig
 from tgqformer.packaged import packaged_folder, quiet_loading
+from tgqformer.precision import resolve_dtype
 
 
 def load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> Any:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgqformer.cores import resolve_dtype
 from tgqformer.errors import ConfigError, ModelError
 from tgqformer.language.backbone import linear_names, pool
 from tgqformer.mllm.config import MLLMConfig
+from tgqformer.precision import resolve_dtype
 from tgqformer.towers.hub import build_random, load, load_settings, locate
 
 INITIAL_SCALE = 20.0

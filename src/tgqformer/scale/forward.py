@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tgqformer.cores import resolve_dtype
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ModelError
+from tgqformer.precision import resolve_dtype
 from tgqformer.towers.base import TowerBatch, TowerOutput
 from tgqformer.towers.features import TITLE
 from tgqformer.towers.hashing import hashed_words

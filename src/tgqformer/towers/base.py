@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
-from tgqformer.cores import resolve_dtype
+from tgqformer.precision import resolve_dtype
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
@@ -110,7 +110,8 @@ class TowerBatch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TowerBatch:
         own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return TowerBatch(**{name: x if x is None else change(x) for name, x in own.items()})
+        changed: dict[str, Any] = {n: x if x is None else change(x) for n, x in own.items()}
+        return TowerBatch(**changed)
 
 
 def _whole(tokens: Tensor) -> Tensor:

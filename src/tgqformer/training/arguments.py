@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
-from tgqformer.cores import has_bfloat16
+from tgqformer.precision import has_bfloat16
 from tgqformer.training.config import TrainingConfig
 
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerState
 
-from tgqformer.cores import has_bfloat16
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
+from tgqformer.precision import has_bfloat16
 from tgqformer.training import checkpoints
 from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
