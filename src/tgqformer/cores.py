@@ -1,9 +1,8 @@
-"""How many cores this process may use, and what they compute in."""
+"""How many cores this process may use."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of a core in each period
@@ -31,13 +30,3 @@ def product_threads() -> int:
 def reading_threads() -> int:
     """Threads for files and photos: one for each core, 16 at most."""
     return min(_MOST, cores())
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies in bfloat16 (AVX512-BF16 or AMX); others only emulate it."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:  # not Linux
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16"})

@@ -1,10 +1,21 @@
-"""What a device computes in."""
+"""What a device computes in: bfloat16 where it multiplies in it, else float32."""
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 import torch
 
-from tgqformer.cores import cpu_has_bfloat16
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16 (AVX512-BF16 or AMX); others only emulate it."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 def has_bfloat16(device: torch.device | str) -> bool:

@@ -16,9 +16,9 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.config import override
-from tgqformer.cores import cpu_has_bfloat16
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
+from tgqformer.precision import cpu_has_bfloat16
 from tgqformer.training import is_finished, read_curve, train
 from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig

@@ -76,9 +76,9 @@ class Backbone(nn.Module):
                 "checkpointing; set training.gradient_checkpointing=false and lower "
                 "training.chunk_size."
             )
-        # its name in newer versions, and the older one
-        enable = getattr(self.model, "activation_checkpointing_enable", None)
-        (enable or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
+        older = getattr(self.model, "gradient_checkpointing_enable", None)  # transformers 5.3
+        enable: Any = getattr(self.model, "activation_checkpointing_enable", older)
+        enable({"use_reentrant": False})
 
     @torch.no_grad()
     def embedding_norm(self) -> float:
