@@ -109,15 +109,10 @@ class TowerBatch:
         return self._each(lambda x: x[index])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TowerBatch:
-<<<<<<< HEAD
         changed: dict[str, Any] = {}
         for name in (f.name for f in fields(self)):
             own = getattr(self, name)
             changed[name] = None if own is None else change(own)
-=======
-        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {n: x if x is None else change(x) for n, x in own.items()}
->>>>>>> gemma
         return TowerBatch(**changed)
 
 

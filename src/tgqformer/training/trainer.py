@@ -18,10 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerState
 
-<<<<<<< HEAD
 from tgqformer.cores import cores
-=======
->>>>>>> gemma
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.embedder.saving import load_trained
