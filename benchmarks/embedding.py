@@ -28,8 +28,7 @@ from tgqformer.catalog.items import Item
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.presets import load_preset
 from tgqformer.scale.forward import BatchEncoder
-from tgqformer.scale.photos import ItemPhotos
-from tgqformer.scale.pipeline import Pipeline
+from tgqformer.scale.pipeline import ItemPhotos, Pipeline
 from tgqformer.storefront import draw_storefront
 
 BATCH = 32

@@ -34,7 +34,7 @@ from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 from tgqformer.presets import load_preset
 from tgqformer.scale.forward import BatchEncoder
-from tgqformer.scale.photos import ItemPhotos, Pixels
+from tgqformer.scale.pipeline import ItemPhotos, Pixels
 from tgqformer.storefront import draw_storefront
 from tgqformer.training.config import RunConfig
 from tgqformer.training.data import StepDataset

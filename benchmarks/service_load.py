@@ -133,8 +133,7 @@ def service(store: Path, run: Path | None, limits: dict[str, Any]) -> Iterator[N
 
 def serve(store: Path, run: Path | None, limits: dict[str, Any]) -> None:
     from tgqformer.service.app import create_app
-    from tgqformer.service.config import ServiceConfig
-    from tgqformer.service.loading import in_passing
+    from tgqformer.service.config import ServiceConfig, in_passing
     from tgqformer.service.served import Served
     from tgqformer.service.server import run as serve_forever
 

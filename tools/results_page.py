@@ -19,8 +19,7 @@ from textwrap import fill
 from results_figure import draw, same_figure
 from results_files import METRIC, Comparison, add, folded, read
 
-from tgqformer.comparison.origin import commit, machine
-from tgqformer.comparison.report.curves import CORRUPTIONS
+from tgqformer.comparison.report.drawing import CORRUPTIONS
 from tgqformer.comparison.report.standing import (
     COMPARED,
     figure_of,
@@ -41,6 +40,7 @@ from tgqformer.comparison.report.words import (
     value_and_bounds,
 )
 from tgqformer.comparison.results import MARKS, VARIANTS, Figure, Gain, Results
+from tgqformer.comparison.state import commit, machine
 from tgqformer.errors import TGQFormerError
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.files import write_text

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from tgqformer.connectors import ConnectorShape, build_connector
-from tgqformer.connectors.gates import csigmoid
+from tgqformer.connectors.tgqformer import csigmoid
 from tgqformer.presets import load_preset
 
 # Text stays text, and the same figure has the same bytes.

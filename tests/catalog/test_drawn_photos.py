@@ -13,7 +13,7 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image, drawn_key, image_key, read_image_bytes
 from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photos import photo_groups
 from tgqformer.errors import ImageError
 from tgqformer.scale.stamps import stamp
 

@@ -10,11 +10,11 @@ import fsspec
 import pytest
 from PIL import Image
 
-from tgqformer.catalog import remote
+from tgqformer.catalog import images as reading
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image, image_key
 from tgqformer.catalog.items import RemotePhoto
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photos import photo_groups
 from tgqformer.errors import ImageError
 
 
@@ -72,12 +72,12 @@ def test_what_is_not_there_or_too_large_is_one_sentence(
     with pytest.raises(ImageError, match="memory://shop/gone.png does not exist"):
         decode_image(RemotePhoto("memory://shop/gone.png"))
     with pytest.raises(ImageError, match="more than the limit of 10"):
-        remote._stored("memory://shop/a.png", 10, 5.0)
+        reading._stored("memory://shop/a.png", 10, 5.0)
 
 
 def test_a_photo_on_the_web_is_fetched_by_the_rules_of_downloads() -> None:
-    if not remote._installed("http"):
-        told = remote.address_fault("https://shop.example/a.jpg")
+    if not reading._installed("http"):
+        told = reading.address_fault("https://shop.example/a.jpg")
         assert told is not None
         assert "download-images" in told[1]
         assert "tgqformer[remote]" in told[1]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.leaks import check_leaks
-from tgqformer.catalog.photo_groups import find_placeholders, photo_groups, placeholder_limit
+from tgqformer.catalog.photos import find_placeholders, photo_groups, placeholder_limit
 from tgqformer.catalog.splits import split_by_time, split_cold, split_random, split_warm, time_cuts
 from tgqformer.errors import CatalogError, ConfigError
 

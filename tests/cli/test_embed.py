@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photos import photo_groups
 from tgqformer.cli.main import main
 from tgqformer.retrieval.embeddings import read_embeddings
 from tgqformer.retrieval.neighbour_table import read_neighbours

@@ -53,7 +53,7 @@ def test_an_unknown_connector_is_named_with_the_known_ones(capsys):
 
 
 def test_end_to_end_models_stand_beside_the_preset(capsys, tmp_path):
-    from tgqformer.mllm.tiny import save_tiny_mllm
+    from tgqformer.mllm.network import save_tiny_mllm
 
     folder = str(save_tiny_mllm(tmp_path, "internvl"))
     assert run("--json", "--mllm", folder, "--text-tokens", "9") == 0

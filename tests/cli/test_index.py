@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tgqformer.retrieval.embeddings import EmbeddingWriter
-from tgqformer.retrieval.quantize import to_int8
-from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.scores import to_int8, unit
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.mllm import MLLMConfig, MLLMEmbedder
-from tgqformer.mllm.tiny import save_tiny_mllm
+from tgqformer.mllm.network import save_tiny_mllm
 from tgqformer.retrieval.embeddings import read_embeddings
 from tgqformer.storefront import draw_storefront
 

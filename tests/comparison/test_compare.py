@@ -16,12 +16,11 @@ from rich.console import Console
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.comparison import prepare as preparation
 from tgqformer.comparison import run, schedule
-from tgqformer.comparison.ablations import ABLATIONS
 from tgqformer.comparison.cell import run_cell
-from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items
 from tgqformer.comparison.gates import faulty
 from tgqformer.comparison.gather import _correct, _curve, gather
-from tgqformer.comparison.methods import EXTRA, METHODS, find_methods
+from tgqformer.comparison.metadata import KINDS, SEVERITIES, corrupted_items
+from tgqformer.comparison.methods import ABLATIONS, EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import PLAN, Cell, Plan
 from tgqformer.comparison.prepare import prepare, query_items
 from tgqformer.comparison.results import FILE, CatalogResult, Gain, MethodResult, Results
@@ -44,7 +43,7 @@ from tgqformer.evaluation.collaborative import Engagement, ItemCosine
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
 from tgqformer.presets import load_preset
-from tgqformer.training.plan import steps_for
+from tgqformer.training.run import steps_for
 from tgqformer.training.validation import score
 
 FAULTS = ("no title", "advertising title", "no category", "another's category")

@@ -18,7 +18,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.writing import save_catalog
 from tgqformer.cli.corrupt import corrupt
-from tgqformer.comparison.corrupted import (
+from tgqformer.comparison.metadata import (
     FAMILIES,
     KINDS,
     MARK,

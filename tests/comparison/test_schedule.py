@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tgqformer.comparison import schedule
+from tgqformer.comparison import run as running
 from tgqformer.comparison.gather import gather
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.schedule import alone, run_cells
+from tgqformer.comparison.run import alone, run_cells
 from tgqformer.comparison.state import error, forget_errors, jobs, parts
 from tgqformer.errors import ConfigError
 
@@ -68,7 +68,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         facts["alive"] = alive
         return process
 
-    monkeypatch.setattr(schedule, "_start", start)
+    monkeypatch.setattr(running, "_start", start)
     return facts
 
 
@@ -137,7 +137,7 @@ def test_a_stop_leaves_no_process_behind(plan: Plan, started: dict[str, object])
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_cells(plan, stop)
-    assert time.monotonic() - begun < schedule.PATIENCE + 20
+    assert time.monotonic() - begun < running.PATIENCE + 20
     assert all(process.poll() is not None for process in started["alive"])  # type: ignore[attr-defined]
     assert all(error(plan, cell) is None for cell in (Cell("tgqformer", 0.003, 0),))
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
-from tgqformer.connectors.blocks import Attention
-from tgqformer.connectors.positions import GridPositions, sine_cosine
+from tgqformer.connectors.blocks import Attention, GridPositions, sine_cosine
 
 BATCH, QUERIES, MEMORY, WIDTH = 3, 2, 40, 32
 

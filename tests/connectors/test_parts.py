@@ -10,9 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
-from tgqformer.connectors.agreement import Agreement
 from tgqformer.connectors.blocks import Attention, Memory
-from tgqformer.connectors.gates import ReliabilityGate, csigmoid, modulate
+from tgqformer.connectors.tgqformer import Agreement, ReliabilityGate, csigmoid, modulate
 from tgqformer.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
-from tgqformer.connectors.pooling import grid_side, pooling_weights
+from tgqformer.connectors.blocks import grid_side, pooling_weights
 from tgqformer.errors import ConfigError
 
 SHAPE = ConnectorShape(visual=12, image_global=10, text=8, text_global=6, output=20)

@@ -11,7 +11,7 @@ import torch
 from tgqformer.catalog.items import Item
 from tgqformer.config import override
 from tgqformer.errors import ConfigError
-from tgqformer.retrieval.quantize import quantize
+from tgqformer.retrieval.scores import quantize
 
 TOLERANCE = 1e-5
 

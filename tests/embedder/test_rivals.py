@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from tgqformer.catalog.items import Item
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
-from tgqformer.embedder.fusion import LateFusion
-from tgqformer.embedder.model import initialise_head
+from tgqformer.embedder.model import LateFusion, initialise_head
 from tgqformer.errors import ConfigError
 from tgqformer.language import NOTELLM2_PROMPT
 from tgqformer.objectives import info_nce

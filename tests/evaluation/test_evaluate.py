@@ -17,7 +17,7 @@ from tgqformer.catalog.items import Item, Pair
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.evaluation.compare import compare
 from tgqformer.evaluation.evaluate import evaluate, known_partners
-from tgqformer.evaluation.report.gallery import nearest
+from tgqformer.evaluation.report.page import nearest
 from tgqformer.evaluation.result import Evaluation
 from tgqformer.retrieval.scores import unit
 
@@ -323,7 +323,7 @@ def test_only_like_is_compared_with_like(catalog, vectors):
 def test_evaluation_never_imports_torch():
     code = (
         "import sys, tgqformer.evaluation.evaluate, tgqformer.evaluation.compare\n"
-        "import tgqformer.evaluation.reference\n"
+        "import tgqformer.evaluation.evaluate\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import CatalogError, ConfigError
-from tgqformer.evaluation.reference import Precomputed, concat_normalised
+from tgqformer.evaluation.evaluate import Precomputed, concat_normalised
 from tgqformer.retrieval.scores import unit
 
 

@@ -24,11 +24,15 @@ from tgqformer.inspection.audit import (
     corrections,
     write_audit,
 )
-from tgqformer.inspection.audit.disagreement import combined, doubtful, within_category
-from tgqformer.inspection.audit.duplicates import proposed
+from tgqformer.inspection.audit.disagreement import combined, doubtful, proposed, within_category
 from tgqformer.inspection.audit.look import look_at
-from tgqformer.inspection.audit.metadata import odd_characters, suspicions
-from tgqformer.inspection.audit.neighbours import Votes, photo_neighbours, vote
+from tgqformer.inspection.audit.metadata import (
+    Votes,
+    odd_characters,
+    photo_neighbours,
+    suspicions,
+    vote,
+)
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(2)>"
 COLOURS = {"Fruit > Lemons": (240, 220, 30), "Fruit > Plums": (90, 30, 120), "Shop": (30, 150, 60)}

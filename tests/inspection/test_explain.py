@@ -12,10 +12,14 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.cli.output import plain
-from tgqformer.inspection.contributions import contributions, without_metadata, without_photo
 from tgqformer.inspection.draw import draw
-from tgqformer.inspection.explain import explain
-from tgqformer.inspection.words import read_words
+from tgqformer.inspection.explain import (
+    contributions,
+    explain,
+    read_words,
+    without_metadata,
+    without_photo,
+)
 
 HOSTILE = "</b>$\\frac{1}{2}$ _x 衣服 \x00\u202e & <script>"
 

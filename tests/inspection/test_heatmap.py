@@ -11,9 +11,8 @@ from PIL import Image
 
 from tgqformer.inspection.heatmap import Layout, heatmap, layout_of
 from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.hashing import HashTokenizer
+from tgqformer.towers.hashing import HashTokenizer, token_spans
 from tgqformer.towers.processors import Preprocessor
-from tgqformer.towers.spans import token_spans
 from tgqformer.towers.tiny import TinyImageTower
 
 SQUARE = Layout(4, 4, 0, (0.0, 0.0, 80.0, 80.0), (80, 80))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tgqformer.catalog.items import Item
 from tgqformer.mllm import MLLMConfig, MLLMEmbedder
-from tgqformer.mllm.tiny import save_tiny_mllm
+from tgqformer.mllm.network import save_tiny_mllm
 
 torch.set_num_threads(1)
 

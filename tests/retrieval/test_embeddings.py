@@ -14,8 +14,7 @@ import pytest
 
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.embeddings import EmbeddingWriter, read_embeddings
-from tgqformer.retrieval.quantize import quantize
-from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.scores import quantize, unit
 
 
 def vectors(count: int, dims: int = 20) -> np.ndarray:

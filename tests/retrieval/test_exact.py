@@ -112,7 +112,7 @@ def test_wrong_input_is_one_clear_sentence():
 def test_retrieval_never_imports_torch():
     code = (
         "import sys, numpy as np\n"
-        "import tgqformer.retrieval.embeddings, tgqformer.retrieval.quantize\n"
+        "import tgqformer.retrieval.embeddings, tgqformer.retrieval.scores\n"
         "from tgqformer.retrieval.exact import ExactIndex\n"
         "ExactIndex(list('abc'), np.eye(3)).similar('a', 1)\n"
         "assert 'torch' not in sys.modules"

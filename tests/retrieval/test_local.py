@@ -16,8 +16,7 @@ from tgqformer.retrieval import ann as ann_module
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.flat import FlatIndex
 from tgqformer.retrieval.protocols import Filter, Metadata
-from tgqformer.retrieval.quantize import from_int8, to_int8
-from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.scores import from_int8, to_int8, unit
 from tgqformer.retrieval.search import LocalIndex
 from tgqformer.retrieval.store import Columns, Store
 

@@ -18,8 +18,7 @@ from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
-from tgqformer.retrieval.scores import unit
-from tgqformer.retrieval.selection import top
+from tgqformer.retrieval.scores import top, unit
 
 
 def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tgqformer.errors import ConfigError
-from tgqformer.retrieval.quantize import (
+from tgqformer.retrieval.scores import (
     binary_similarity,
     dequantize,
     from_binary,
@@ -16,8 +16,8 @@ from tgqformer.retrieval.quantize import (
     to_binary,
     to_int8,
     truncate,
+    unit,
 )
-from tgqformer.retrieval.scores import unit
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ModelError, StorageError
-from tgqformer.scale import forward, photos
+from tgqformer.scale import forward, pipeline
 from tgqformer.scale.forward import BatchEncoder, check_finite, resolve_compute
-from tgqformer.scale.photos import PhotoReader, without_network
-from tgqformer.scale.pipeline import Pipeline, ShardVectors
+from tgqformer.scale.pipeline import PhotoReader, Pipeline, ShardVectors, without_network
 
 
 def vectors_of(pipeline: Pipeline, items: list[Item], shard: int = 1000) -> np.ndarray:
@@ -63,7 +62,7 @@ def test_a_worker_that_dies_is_one_sentence():
     from concurrent.futures import Future
     from concurrent.futures.process import BrokenProcessPool
 
-    dead: Future[list[photos.ItemPhotos]] = Future()
+    dead: Future[list[pipeline.ItemPhotos]] = Future()
     dead.set_exception(BrokenProcessPool("killed"))
     with pytest.raises(StorageError, match="fewer --workers"):
         PhotoReader.collect([dead])

@@ -15,7 +15,7 @@ from tgqformer.corruption import CORRUPTIONS
 from tgqformer.retrieval.scores import unit
 from tgqformer.retrieval.search import LocalIndex
 from tgqformer.service.app import create_app
-from tgqformer.service.projection import project
+from tgqformer.service.explanation import project
 from tgqformer.service.served import Served
 
 

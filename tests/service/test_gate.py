@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tgqformer.errors import ConfigError
-from tgqformer.service.gate import right_needed
-from tgqformer.service.keys import Keys
+from tgqformer.service.keys import Keys, right_needed
 
 READ, WRITE = "r" * 20, "w" * 20
 KEYS = Keys.parse(["# keys", f"read {READ}", "", f"write {WRITE}"], "test")

@@ -13,7 +13,7 @@ import pytest
 from tgqformer.catalog.downloads import addresses
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.failures import ApiError
-from tgqformer.service.pictures import Pictures
+from tgqformer.service.incoming import Pictures
 
 
 def bomb(width: int, height: int) -> bytes:

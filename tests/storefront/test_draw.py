@@ -19,11 +19,11 @@ from tgqformer.catalog.leaks import check_leaks
 from tgqformer.catalog.logs import read_log
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront import NOISES, contact_sheet, draw_storefront
+from tgqformer.storefront import photo as darkroom
 from tgqformer.storefront.photo import PHOTOS, take_photo
-from tgqformer.storefront.product import draw_product
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS, draw_product, make_look
 from tgqformer.storefront.shapes import SHAPES
 from tgqformer.storefront.streams import stream
-from tgqformer.storefront.style import COLOURWAYS, PATTERNS, make_look
 
 ITEMS, SIZE = 54, 64  # two chunks of photos
 
@@ -245,7 +245,7 @@ def test_a_shop_that_is_there_is_returned_and_other_things_are_not_touched(
 def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(
     shops: dict[str, Catalog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tgqformer.storefront import darkroom
+    from tgqformer.storefront import photo
 
     real, drawn = darkroom._draw, []
 
@@ -263,7 +263,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(
     drawn_before = list(drawn)
     drawn.clear()
     monkeypatch.setattr(
-        darkroom, "_draw", lambda job, *rest: drawn.append(job.number) or real(job, *rest)
+        photo, "_draw", lambda job, *rest: drawn.append(job.number) or real(job, *rest)
     )
     draw_storefront(out, items=ITEMS, noise="clean", size=SIZE, workers=1)
     assert not set(drawn) & set(drawn_before[:50])

@@ -20,12 +20,12 @@ from tgqformer.storefront.metadata import (
     spoil_metadata,
 )
 from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS
 from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, REGIMES, Drawing, draw_regime
 from tgqformer.storefront.shapes import SHAPES
 from tgqformer.storefront.shop import Product, all_cells, make_products
 from tgqformer.storefront.shoppers import shop_sessions
 from tgqformer.storefront.streams import shuffled, stream
-from tgqformer.storefront.style import COLOURWAYS, PATTERNS
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS
 
 TELLING = """

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from tgqformer.errors import CacheError
-from tgqformer.towers.cache import TokenCache
-from tgqformer.towers.cache_admin import cache_info, clear_cache, default_cache_dir
-from tgqformer.towers.memory import keep_large_buffers
+from tgqformer.towers.cache import TokenCache, cache_info, clear_cache, default_cache_dir
+from tgqformer.towers.load import keep_large_buffers
 
 
 def fill(root: Path, key: str, rows: int) -> None:

@@ -20,9 +20,9 @@ from tgqformer.towers import cache as cache_module
 from tgqformer.towers import filling
 from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+from tgqformer.towers.encoding import BrokenImage
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import load_image_tower, load_text_tower
-from tgqformer.towers.photos import BrokenImage
 
 Photo = Callable[..., bytes]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tgqformer.errors import ConfigError
 from tgqformer.towers.config import ImageTowerConfig
 from tgqformer.towers.load import load_image_tower
-from tgqformer.towers.pixels import bound_aspect
+from tgqformer.towers.processors import bound_aspect
 
 Checkpoint = Callable[..., str]
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((40, 32))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tgqformer.errors import CatalogError
-from tgqformer.training.batches import KnownPositives, PairBatches
-from tgqformer.training.data import share
+from tgqformer.training.data import KnownPositives, PairBatches, share
 
 
 def random_pairs(pairs: int, items: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from tgqformer.objectives import image_text_contrast, info_nce, likeness, redund
 from tgqformer.training.config import LossConfig
 from tgqformer.training.data import StepDataset
 from tgqformer.training.losses import batch_loss, per_item
-from tgqformer.training.optimizer import make_optimizer
+from tgqformer.training.trainer import make_optimizer
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from tgqformer.catalog.items import Item
 from tgqformer.corruption import CLUTTER, OVERLAYS, UNSEEN_CLUTTER, UNSEEN_OVERLAYS
 from tgqformer.errors import CatalogError
 from tgqformer.training import train
-from tgqformer.training.batches import PairBatches
 from tgqformer.training.config import NoiseConfig
-from tgqformer.training.data import StepDataset, own_pairs
+from tgqformer.training.data import PairBatches, StepDataset, own_pairs
 from tgqformer.training.noise import LARGEST, ODDS, NoiseViews, NoisyPhoto
 
 MANY = 1500

@@ -8,7 +8,7 @@ import pytest
 
 from tgqformer.errors import ConfigError
 from tgqformer.training.config import TrainingConfig
-from tgqformer.training.plan import plan_run, steps_for
+from tgqformer.training.run import plan_run, steps_for
 
 
 @pytest.mark.parametrize(("steps", "aligned"), [(160, 60), (320, 120), (2, 1), (0, 30)])

@@ -20,10 +20,10 @@ from tgqformer.embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.precision import cpu_has_bfloat16
 from tgqformer.training import is_finished, read_curve, train
-from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.noise import NoiseViews
 from tgqformer.training.start import fit_base
+from tgqformer.training.trainer import training_arguments
 from tgqformer.training.validation import LEAST_PAIRS, Validation
 
 

@@ -14,9 +14,8 @@ from tgqformer.evaluation.ranks import rank_targets
 from tgqformer.training import train
 from tgqformer.training.data import StepDataset
 from tgqformer.training.noise import NoiseViews
-from tgqformer.training.progress import duration
 from tgqformer.training.start import fit_base
-from tgqformer.training.trainer import judge, seconds_of_a_step
+from tgqformer.training.trainer import duration, judge, seconds_of_a_step
 from tgqformer.training.validation import (
     FACTORS,
     LEAST_PAIRS,

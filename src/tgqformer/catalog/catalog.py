@@ -13,11 +13,10 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.frames import no_items, read_source, table_of
-from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.labels import GROUP, align_labels, group_codes, in_pool
-from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, pair_frame
+from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, id_column, pair_frame
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.summary import UnreadColumn, describe, summarise, unread_columns

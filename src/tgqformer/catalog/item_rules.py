@@ -18,8 +18,8 @@ from tgqformer.catalog.columns import (
     text_column,
 )
 from tgqformer.catalog.delimited import MAX_FIELD_CHARS
-from tgqformer.catalog.ids import id_column
 from tgqformer.catalog.items import Item
+from tgqformer.catalog.pair_rules import id_column
 from tgqformer.catalog.photos import usable_photos
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import Table

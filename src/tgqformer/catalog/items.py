@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,3 +86,17 @@ class Pair:
     target_id: str
     weight: float = 1.0
     split: str = "train"
+
+
+# -- protocols -------------------------------------------------------------------------------------
+# What evaluation, retrieval and service ask of a model: that it encodes items, and no more.
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Anything that turns items into L2-normalised vectors."""
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        """Return float32 [N, D], row i for items[i], each row of unit length."""
+        ...

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.columns import as_text
-from tgqformer.catalog.ids import Twins
+from tgqformer.catalog.pair_rules import Twins
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.errors import CatalogError
 

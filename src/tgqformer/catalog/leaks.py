@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.photo_groups import photo_groups
+from tgqformer.catalog.photos import photo_groups
 from tgqformer.errors import ConfigError
 
 Promise: TypeAlias = Literal["warm", "query", "cold"]

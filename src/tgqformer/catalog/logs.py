@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from tgqformer.catalog.ids import id_column
+from tgqformer.catalog.pair_rules import id_column
 from tgqformer.catalog.quarantine import DROPPED, Quarantine
 from tgqformer.catalog.splits import time_cuts
 from tgqformer.catalog.summary import likely_meant

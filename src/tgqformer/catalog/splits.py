@@ -20,7 +20,7 @@ import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.pair_rules import SPLITS
-from tgqformer.catalog.photo_groups import product_groups
+from tgqformer.catalog.photos import product_groups
 from tgqformer.errors import CatalogError, ConfigError
 
 _TRAIN, _VAL, _TEST = range(3)

@@ -59,8 +59,7 @@ def audit(
         corrections,
         write_audit,
     )
-    from tgqformer.inspection.audit.audit import NEAR
-    from tgqformer.inspection.audit.corrections import LIST
+    from tgqformer.inspection.audit.audit import LIST, NEAR
 
     model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)

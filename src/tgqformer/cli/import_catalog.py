@@ -150,7 +150,7 @@ def parse(
     Raises:
         ConfigError: an option that the importer does not have, or a value that breaks its rule.
     """
-    from tgqformer.config_values import coerce
+    from tgqformer.config import coerce
     from tgqformer.errors import ConfigError
 
     values: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def parse(
 
 
 def _list(known: dict[str, tuple[Any, Any, str]], as_json: bool) -> None:
-    from tgqformer.config_values import type_name
+    from tgqformer.config import type_name
 
     rows = [
         {"option": name, "type": type_name(hint), "default": default, "meaning": doc}

@@ -150,7 +150,7 @@ def rules_of(
     progress: bool = False,
 ) -> Rules:
     """What may be a neighbour of what: never an item that shows the same photo."""
-    from tgqformer.catalog.photo_groups import photo_groups, with_variants
+    from tgqformer.catalog.photos import photo_groups, with_variants
     from tgqformer.errors import StorageError
     from tgqformer.retrieval.neighbours import Rules, text_codes
 

@@ -93,7 +93,7 @@ def pairs(
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.files import write_table
     from tgqformer.catalog.logs import read_events, sessions_of
-    from tgqformer.catalog.photo_groups import find_placeholders
+    from tgqformer.catalog.photos import find_placeholders
     from tgqformer.catalog.quarantine import Quarantine
     from tgqformer.catalog.tables import table_files
     from tgqformer.catalog.writing import pairs_frame
@@ -175,7 +175,7 @@ def _left_out(log: Log) -> str:
 
 
 def _meeting(catalog: Catalog, unknown: pl.Series) -> str:
-    from tgqformer.catalog.ids import Twins, meeting
+    from tgqformer.catalog.pair_rules import Twins, meeting
 
     distinct = unknown.unique(maintain_order=True)
     return meeting(distinct, Twins(catalog.index), catalog.index, "log")

@@ -29,7 +29,7 @@ def presets(name: str | None, options: bool, as_json: bool) -> None:
 
 
 def _all(as_json: bool) -> None:
-    from tgqformer.cli.readiness import licences
+    from tgqformer.cli.doctor import licences
     from tgqformer.presets import load_preset, preset_names
 
     rows = []

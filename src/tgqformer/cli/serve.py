@@ -171,7 +171,7 @@ def _load(
     from tgqformer.cli.runs import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.retrieval.protocols import open_index
-    from tgqformer.service.loading import in_passing
+    from tgqformer.service.config import in_passing
     from tgqformer.service.served import Served
 
     run, store = folders

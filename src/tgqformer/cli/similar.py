@@ -11,7 +11,7 @@ from tgqformer.cli.output import json_option, print_json, table
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.catalog.protocols import Vectors
+    from tgqformer.catalog.items import Vectors
 
 
 @click.command(short_help="Show an item's nearest neighbours.")
@@ -86,7 +86,7 @@ def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
     from tgqformer.catalog.images import decode_image
     from tgqformer.catalog.items import Item
     from tgqformer.cli.runs import load_embedder
-    from tgqformer.retrieval.quantize import truncate
+    from tgqformer.retrieval.scores import truncate
 
     if image is not None:
         decode_image(image)  # an unreadable photo is an error here, not an item without one

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
     from tgqformer.catalog.leaks import Leak, Promise
-    from tgqformer.catalog.photo_groups import Placeholder
+    from tgqformer.catalog.photos import Placeholder
 
 PRESET = "offline"
 
@@ -65,7 +65,7 @@ def validate(
     """
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.leaks import check_leaks
-    from tgqformer.catalog.photo_groups import find_placeholders
+    from tgqformer.catalog.photos import find_placeholders
 
     catalog = Catalog.load(
         catalog_path,

@@ -15,15 +15,17 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.items import Item
-from tgqformer.catalog.protocols import Embedder, Vectors
-from tgqformer.comparison.corrupted import draw_queries
-from tgqformer.comparison.frozen import BaseEmbedder, FrozenEmbedder
+from tgqformer.catalog.items import Embedder, Item, Vectors
 from tgqformer.comparison.gates import measure_gates
-from tgqformer.comparison.metadata import builder, with_metadata
-from tgqformer.comparison.origin import origin
+from tgqformer.comparison.metadata import builder, draw_queries, with_metadata
 from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.prepare import corrupted_queries, load_features, query_items
+from tgqformer.comparison.prepare import (
+    BaseEmbedder,
+    FrozenEmbedder,
+    corrupted_queries,
+    load_features,
+    query_items,
+)
 from tgqformer.comparison.state import (
     CELL,
     GATES,
@@ -32,6 +34,7 @@ from tgqformer.comparison.state import (
     VECTORS,
     Job,
     missing,
+    origin,
     read_cell,
 )
 from tgqformer.embedder.item_embedder import ItemEmbedder

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from tgqformer.catalog.items import Item
-from tgqformer.comparison.ablations import SHUFFLED
 from tgqformer.comparison.metadata import with_metadata
+from tgqformer.comparison.methods import SHUFFLED
 from tgqformer.comparison.results import GateFigure, GateResult
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.training.noise import metadata_faults

@@ -19,10 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tgqformer.comparison.ablations import CONDITIONS
-from tgqformer.comparison.corrupted import FAMILIES, Family
-from tgqformer.comparison.metadata import Metadata
-from tgqformer.comparison.methods import OURS, Method, find_methods
+from tgqformer.comparison.metadata import FAMILIES, Family, Metadata
+from tgqformer.comparison.methods import CONDITIONS, OURS, Method, find_methods
 from tgqformer.config import override
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_text

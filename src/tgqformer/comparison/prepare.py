@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Literal
 
 import numpy as np
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import image_key
-from tgqformer.catalog.items import Item
+from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.text import item_text
-from tgqformer.comparison.corrupted import KINDS, SEVERITIES, corrupted_items, draw_queries
+from tgqformer.comparison.metadata import KINDS, SEVERITIES, corrupted_items, draw_queries
 from tgqformer.comparison.plan import Plan
 from tgqformer.comparison.state import COSTS, FACTS, read_json
 from tgqformer.embedder.flops import Cost, count_cost
+from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
+from tgqformer.evaluation.evaluate import concat_normalised
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
-from tgqformer.towers.load import load_image_tower, load_text_tower
-from tgqformer.towers.memory import keep_large_buffers
-from tgqformer.training.plan import plan_run
+from tgqformer.towers.load import keep_large_buffers, load_image_tower, load_text_tower
+from tgqformer.training.run import plan_run
+from tgqformer.training.start import fit_base
 from tgqformer.training.validation import hold_out
 
 
@@ -169,3 +173,40 @@ def _count_costs(plan: Plan) -> None:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+# -- frozen ----------------------------------------------------------------------------------------
+# The frozen towers as embedders, and the base made of them: what no training reaches.
+
+BATCH = 256
+
+
+class FrozenEmbedder:
+    """The towers' own vectors of an item, side by side; a missing part is zero."""
+
+    def __init__(
+        self, name: str, features: ItemFeatures, parts: Sequence[Literal["image", "text"]]
+    ) -> None:
+        self.name, self.features, self.parts = name, features, tuple(parts)
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        """Float32 [N, D], rows of unit length, or zero where an item has none of the parts."""
+        self.features.fill(items, progress=progress)
+        starts = range(0, len(items), BATCH)
+        found = [self.features.globals(items[start : start + BATCH]) for start in starts]
+        return concat_normalised(
+            [np.concatenate([getattr(each, part) for each in found]) for part in self.parts]
+        )
+
+
+class BaseEmbedder:
+    """The frozen base, fitted to a catalog as a run fits it: what a run of ours starts as."""
+
+    def __init__(self, name: str, embedder: ItemEmbedder, catalog: Catalog, *, seed: int) -> None:
+        self.name, self.embedder = name, embedder
+        embedder.features.fill(catalog.items)
+        fit_base(embedder, catalog, seed)
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        """Float32 [N, D], rows of unit length, or zero where an item has no part."""
+        return self.embedder.encode_base(items)

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgqformer.connectors.base import Rival
+from tgqformer.connectors.blocks import cell_grid, grid_side, pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.connectors.pooling import cell_grid, grid_side, pooling_weights
-from tgqformer.connectors.rival import Rival
 from tgqformer.errors import ConfigError
 
 SQUEEZE = 4  # inner width of squeeze and excitation is the block's input width by this

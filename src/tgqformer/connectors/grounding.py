@@ -3,7 +3,7 @@
 The paper's agreement is one cosine of the global image and title vectors. A cluttered photo shows
 several things, and what is asked of a connector is to find the one for sale. So the agreement is
 taken token by token: two learned projections bring visual tokens and metadata into one space,
-trained by the image-text contrast of `objectives.contrastive` on the best cells of each photo (as
+trained by the image-text contrast of `objectives` on the best cells of each photo (as
 in multiple-instance learning; FILIP, arXiv 2111.07783, takes the best token). The resulting map
 steers the queries' attention, whether anchored or exploratory: where to look comes from the
 metadata, what is taken from there does not. Its smooth maximum is the agreement that the gates see.
@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgqformer.connectors.blocks import pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.connectors.pooling import pooling_weights
 from tgqformer.smooth_max import smooth_max
 
 CELLS = 49

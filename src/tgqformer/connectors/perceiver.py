@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgqformer.connectors.blocks import Attention, Memory
+from tgqformer.connectors.base import Rival
+from tgqformer.connectors.blocks import Attention, Memory, photo_grid
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.grounding import build_grounding
-from tgqformer.connectors.positions import photo_grid
-from tgqformer.connectors.rival import Rival
 
 
 class SquaredReLU(nn.Module):

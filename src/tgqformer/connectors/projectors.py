@@ -14,10 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tgqformer.connectors.blocks import FeedForward
+from tgqformer.connectors.base import Rival
+from tgqformer.connectors.blocks import FeedForward, pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.connectors.pooling import pooling_weights
-from tgqformer.connectors.rival import Rival
 
 
 class GridProjector(Rival):

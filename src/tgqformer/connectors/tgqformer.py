@@ -14,15 +14,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from tgqformer.connectors.agreement import Agreement
 from tgqformer.connectors.base import Connector, ConnectorOutput
-from tgqformer.connectors.blocks import Memory, QFormerLayer
+from tgqformer.connectors.blocks import Attention, Memory, QFormerLayer, photo_grid
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.connectors.gates import ReliabilityGate, modulate
 from tgqformer.connectors.grounding import Grounded, build_grounding
-from tgqformer.connectors.positions import photo_grid
-from tgqformer.connectors.queries import AnchoredQueries, ExploratoryQueries, ReadOnce, Reread
 
 
 class TGQFormer(Connector):
@@ -201,3 +198,166 @@ class TGQFormer(Connector):
         mean = torch.stack(maps).mean(dim=0)  # [B, K + L, P]
         split = {"anchored": mean[:, :k], "exploratory": mean[:, k:]}
         return {name: a for name, a in split.items() if a.shape[1]}
+
+
+# -- queries ---------------------------------------------------------------------------------------
+# The hybrid queries (abstract): what the metadata speaks of, and what it leaves out.
+
+
+class AnchoredQueries(nn.Module):
+    """Compress the metadata into K query vectors.
+
+    The compressor is ours: one cross-attention from K learned slots to the token states of the
+    frozen text tower. The paper says only that the queries are initialised from title, brand and
+    category.
+    """
+
+    def __init__(self, text_width: int, width: int, heads: int, count: int) -> None:
+        super().__init__()
+        self.slots = nn.Parameter(torch.randn(count, width) * 0.02)
+        self.memory = Memory(text_width, width)
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+
+    def forward(
+        self, text: Tensor, text_mask: Tensor, *, weights: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Read the metadata.
+
+        Args:
+            text: [B, T, Dt]. text_mask: [B, T].
+            weights: also return which tokens were read.
+
+        Returns:
+            Slots [B, K, D], the metadata's content for them [B, K, D], and where asked for the
+            attention [B, K, T], averaged over heads, without what rests on the null token.
+        """
+        slots = self.slots.expand(len(text), -1, -1)
+        memory, mask = self.memory(text, text_mask)
+        asks = self.norm(slots)
+        content, _ = self.attention(asks, memory, mask)
+        if not weights:
+            return slots, content, None
+        _, read = self.attention(asks, memory, mask, weights=True)  # to be asked changes no bit
+        assert read is not None
+        return slots, content, read[..., :-1]
+
+
+class Reread(nn.Module):
+    """Let the first K states, which are the anchored ones, read the metadata once more (ours).
+
+    The last projection starts at zero, so nothing changes at the start.
+    """
+
+    def __init__(
+        self, text_width: int, width: int, heads: int, count: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.count = count
+        self.memory = Memory(text_width, width)
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.attention.out.weight)
+        nn.init.zeros_(self.attention.out.bias)
+
+    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """States [B, Q, D], text [B, T, Dt], text_mask [B, T] -> [B, Q, D]."""
+        memory, mask = self.memory(text, text_mask)
+        read, _ = self.attention(self.norm(states[:, : self.count]), memory, mask)
+        return states + F.pad(self.dropout(read), (0, 0, 0, states.shape[1] - self.count))
+
+
+class ReadOnce(nn.Module):
+    """In place of `Reread` where the metadata is read at the start alone: states as they are."""
+
+    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """[B, Q, D] -> the same."""
+        return states
+
+
+class ExploratoryQueries(nn.Module):
+    """L learned, randomly initialised query vectors."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.slots = nn.Parameter(torch.randn(count, width) * 0.02)
+
+    def forward(self, batch: int) -> Tensor:
+        """-> [B, L, D]."""
+        return self.slots.expand(batch, -1, -1)
+
+
+# -- gates -----------------------------------------------------------------------------------------
+# Reliability-aware gates (abstract; formula from a public summary of the paper).
+#
+# csigmoid(x) = 2 sigmoid(x) - 1            in (-1, 1)
+#     z' = z * (1 + csigmoid(MLP(inputs)))      z: [B, Q, D], gate: [B, 1, D]
+#
+# Ours: the last layer of the MLP starts at zero, so that z' = z at the start, and the flags for a
+# missing image and a missing text are inputs too.
+
+
+def csigmoid(x: Tensor) -> Tensor:
+    """Centred sigmoid, odd, in (-1, 1)."""
+    return 2 * torch.sigmoid(x) - 1
+
+
+class ReliabilityGate(nn.Module):
+    """One gate value per channel from a few vectors about the item."""
+
+    def __init__(self, input_widths: list[int], width: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(w) if w > 2 else nn.Identity() for w in input_widths
+        )
+        self.hidden = nn.Linear(sum(input_widths), width)
+        self.last = nn.Linear(width, width)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        """Vectors [B, Wi] -> gate [B, D] in (-1, 1). Wide ones are normalised first."""
+        joined = torch.cat([norm(x) for norm, x in zip(self.norms, inputs, strict=True)], dim=-1)
+        return csigmoid(self.last(nn.functional.gelu(self.hidden(joined))))
+
+
+def modulate(states: Tensor, gate: Tensor) -> Tensor:
+    """z [B, Q, D], gate [B, D] -> z * (1 + gate)."""
+    return states * (1 + gate[:, None, :])
+
+
+# -- agreement -------------------------------------------------------------------------------------
+# How far photo and metadata agree: a cosine in [-1, 1].
+#
+# Where the towers share a space (CLIP and kin) it is the cosine of their global vectors, as in the
+# paper's summary. Elsewhere (ours) two learned projections make a space, trained by the image-text
+# contrastive loss of `objectives`.
+
+
+class Agreement(nn.Module):
+    """Agreement of the global image and text vectors."""
+
+    def __init__(
+        self, image_width: int, text_width: int, width: int, *, shared_space: bool
+    ) -> None:
+        super().__init__()
+        self.shared_space = shared_space
+        if not shared_space:
+            self.image = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, width))
+            self.text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+
+    def forward(
+        self, image: Tensor, text: Tensor, presence: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-> cosine [B, 1], zero where either is missing, and the learned projections, if any."""
+        if self.shared_space:
+            projections = {}
+            a, b = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+        else:
+            a = F.normalize(self.image(image), dim=-1)
+            b = F.normalize(self.text(text), dim=-1)
+            projections = {"image": a, "text": b}
+        both = presence.all(dim=-1, keepdim=True)
+        cosine = (a * b).sum(dim=-1, keepdim=True)
+        return torch.where(both, cosine, torch.zeros_like(cosine)), projections

@@ -10,22 +10,19 @@ import numpy as np
 import torch
 
 from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
-from tgqformer.catalog.items import Item
+from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.progress import track
-from tgqformer.catalog.protocols import Vectors
 from tgqformer.catalog.text import is_cut, item_text
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
-from tgqformer.language.tokenizer import byte_tokenizer
-from tgqformer.retrieval.quantize import Precision, Stored, quantize
-from tgqformer.retrieval.scores import inner_products, unit
+from tgqformer.language.pretrained import byte_tokenizer
+from tgqformer.retrieval.scores import Precision, Stored, inner_products, quantize, unit
 from tgqformer.towers.base import TowerBatch
 from tgqformer.towers.features import ItemFeatures, one_ahead
-from tgqformer.towers.load import load_image_tower, load_text_tower
-from tgqformer.towers.memory import keep_large_buffers
+from tgqformer.towers.load import keep_large_buffers, load_image_tower, load_text_tower
 
 
 class ItemEmbedder:

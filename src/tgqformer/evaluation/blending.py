@@ -22,7 +22,7 @@ from tgqformer.evaluation.collaborative import Engagement, co_engaged
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
-from tgqformer.evaluation.report.drawing import (
+from tgqformer.evaluation.report.figures import (
     DASHES,
     INK,
     MARKERS,

@@ -9,14 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.protocols import Embedder
+from tgqformer.catalog.items import Embedder, Item
 from tgqformer.errors import CatalogError, ConfigError
-from tgqformer.evaluation.breakdown import break_down, describe_history, describe_queries
 from tgqformer.evaluation.intervals import CONFIDENCE, mean_intervals
 from tgqformer.evaluation.metrics import Values, per_query
 from tgqformer.evaluation.ranks import Ranks, Scorer, rank_scores
-from tgqformer.evaluation.result import Evaluation, Group
-from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, inner_products
+from tgqformer.evaluation.result import (
+    Evaluation,
+    Group,
+    break_down,
+    describe_history,
+    describe_queries,
+)
+from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, inner_products, unit
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -240,3 +245,66 @@ def _table(ranks: Ranks, figures: dict[str, Values], described: pl.DataFrame) ->
         }
     )
     return pl.concat([described, counts, pl.DataFrame(figures)], how="horizontal")
+
+
+# -- reference -------------------------------------------------------------------------------------
+# Reference points: models that are only arrays, judged as any other.
+
+
+class Precomputed:
+    """An `Embedder` over vectors [N, D] that were made elsewhere, one for each of `ids`.
+
+    Raises:
+        ConfigError: ids and vectors differ in number.
+        StorageError: a value is not finite.
+    """
+
+    def __init__(self, name: str, ids: Sequence[str], vectors: npt.ArrayLike) -> None:
+        self.name = name
+        self._vectors = as_vectors(vectors, f"{name}'s vectors")
+        if len(ids) != len(self._vectors):
+            raise ConfigError(
+                f"{len(ids)} ids came with {len(self._vectors)} vectors of {name}, but each id "
+                "needs exactly one."
+            )
+        self._row = {item_id: row for row, item_id in enumerate(ids)}
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        """Look the items up by id: float32 [len(items), D]; CatalogError for an unknown one."""
+        try:
+            rows = [self._row[item.item_id] for item in items]
+        except KeyError as error:
+            raise CatalogError(
+                f"{self.name} has no vector for item {error.args[0]!r}; compute it for the whole "
+                "catalog."
+            ) from None
+        found: Vectors = self._vectors[rows]
+        return found
+
+
+def concat_normalised(
+    parts: Sequence[npt.ArrayLike], weights: Sequence[float] | None = None
+) -> Vectors:
+    """Put several vectors of each item side by side, without any training.
+
+    Each part [N, Di] is scaled to unit rows; a row of zeros stands for a missing part (no photo,
+    no title) and stays zero. `weights`, equal unless given, are those of the parts' cosines in the
+    score of two whole items. The result [N, sum of Di] has unit rows again, so that an item without
+    a photo is compared by what it has; a row with no part at all stays zero.
+
+    Raises:
+        ConfigError: no parts, parts of different lengths, or weights that do not fit.
+    """
+    arrays = [as_vectors(part, f"part {number}") for number, part in enumerate(parts)]
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ConfigError(
+            f"the parts have {lengths} rows, but all need the same number, and one part at least."
+        )
+    shares = np.ones(len(arrays)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if shares.shape != (len(arrays),) or not (shares >= 0).all() or not shares.any():
+        raise ConfigError(
+            f"weights are {weights}, but must be {len(arrays)} numbers from 0, not all of them 0."
+        )
+    # The score multiplies both sides, so each carries the root of the weight.
+    return unit(np.hstack([unit(a) * np.sqrt(w) for a, w in zip(arrays, shares)]))

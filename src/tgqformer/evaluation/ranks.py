@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.scores import Rows, Vectors, blocks, inner_products, queries_at_once
 

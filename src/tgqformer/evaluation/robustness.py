@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from tgqformer.catalog.items import ImageRef, Item
-from tgqformer.catalog.protocols import Embedder
+from tgqformer.catalog.items import Embedder, ImageRef, Item
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.evaluate import KS, evaluate
 from tgqformer.evaluation.result import Evaluation

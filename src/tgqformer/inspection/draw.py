@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.evaluation.report.drawing import plain
+from tgqformer.evaluation.report.figures import plain
 from tgqformer.inspection.explain import gate_range
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from PIL import Image
 
-    from tgqformer.inspection.contributions import Contributions
-    from tgqformer.inspection.explain import Explanation
+    from tgqformer.inspection.explain import Contributions, Explanation
     from tgqformer.inspection.heatmap import Heatmap
 
 MOST_WORDS = 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,13 @@ import torch
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
-from tgqformer.inspection.contributions import Contributions, contributions
 from tgqformer.inspection.heatmap import Heatmap, heatmap, layout_of
-from tgqformer.inspection.words import Word, read_words
+from tgqformer.towers.hashing import word_spans
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from tgqformer.catalog.items import Embedder
     from tgqformer.connectors.base import ConnectorOutput
     from tgqformer.embedder import ItemEmbedder
 
@@ -171,3 +171,127 @@ def _explain_one(
     }
     notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
     return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)
+
+
+# -- contributions ---------------------------------------------------------------------------------
+# How much of two items' similarity comes from their photos, and how much from their metadata.
+#
+# Hide a part of one item, embed it again, and see how far it moves away from the other item. The
+# two parts interact, so hiding them one after the other gives another answer in each order; the
+# mean of both orders is the Shapley value (Shapley, 1953; Lundberg & Lee, arXiv 1705.07874), the
+# only division that adds up and treats both alike. With v(S) the cosine where only S is shown of
+# one item, averaged over which of the two items that is:
+#
+#     image = (v(image) - v() + v(both) - v(text)) / 2,   text likewise
+#     v(both) = v() + image + text
+#
+# It is a statement about this model and these two items. It is no cause in the world; an item with
+# a part hidden is one the model has seldom seen, if ever; and a part may count against the pair
+# (below zero). v() is the cosine with an item of which nothing is known.
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """A pair's similarity, taken apart: similarity = baseline + image + text.
+
+    Attributes:
+        similarity: cosine of the two items.
+        baseline: mean cosine of each with an item of which nothing is known.
+        image, text: what photo and metadata add to it, below zero where they set the items apart.
+        image_only, text_only: the mean cosine where one item shows this part alone.
+    """
+
+    similarity: float
+    baseline: float
+    image: float
+    text: float
+    image_only: float
+    text_only: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def without_photo(item: Item) -> Item:
+    """The item with its metadata alone."""
+    return replace(item, images=())
+
+
+def without_metadata(item: Item) -> Item:
+    """The item with its photos alone."""
+    return Item(item.item_id, images=item.images)
+
+
+def contributions(embedder: Embedder, item: Item, other: Item) -> Contributions:
+    """Take a pair's similarity apart; eight embeddings."""
+    views = [
+        view
+        for one in (item, other)
+        for view in (one, without_metadata(one), without_photo(one), Item(one.item_id))
+    ]
+    vectors = embedder.encode(views).astype(np.float64)
+    a, b = vectors[:4], vectors[4:]  # both, image, text, nothing
+    values = (a @ b[0] + b @ a[0]) / 2
+    both, image, text, nothing = (float(value) for value in values)
+    return Contributions(
+        similarity=both,
+        baseline=nothing,
+        image=(image - nothing + both - text) / 2,
+        text=(text - nothing + both - image) / 2,
+        image_only=image,
+        text_only=text,
+    )
+
+
+# -- words -----------------------------------------------------------------------------------------
+# Which words of the metadata the anchored queries are made of.
+
+SEPARATORS = ";:,"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of an item's text.
+
+    Attributes:
+        text: as it stands there, without what separates the fields behind it.
+        start: its first character.
+        weight: its share of the attention to all words, in [0, 1].
+    """
+
+    text: str
+    start: int
+    weight: float
+
+
+def read_words(
+    text: str, spans: Sequence[tuple[int, int]], attention: npt.NDArray[Any]
+) -> tuple[Word, ...]:
+    """Sum the attention to tokens over the words that they are part of, in the text's order.
+
+    Special tokens, the null token and what the text tower cut off count for no word.
+
+    Args:
+        text: the metadata.
+        spans: of its tokens, see `TextTower.spans`; none where the tower cannot tell.
+        attention: [Q, T] over the tokens.
+
+    Returns:
+        Words whose weights sum to 1; empty where no token belongs to one.
+    """
+    words = word_spans(text)
+    if not words or not spans:
+        return ()
+    starts = np.array([start for start, _ in words])
+    sums = np.zeros(len(words))
+    for (start, stop), weight in zip(spans, attention.mean(axis=0)):
+        if start < stop:
+            # a tokenizer may count the space before a word to it
+            sums[np.searchsorted(starts, stop - 1, side="right") - 1] += weight
+    total = sums.sum()
+    if not total > 0:
+        return ()
+    return tuple(
+        Word(text[start:stop].rstrip(SEPARATORS) or text[start:stop], start, float(weight))
+        for (start, stop), weight in zip(words, sums / total)
+    )

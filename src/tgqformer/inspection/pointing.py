@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.progress import track
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.errors import CatalogError
 from tgqformer.evaluation.intervals import Interval, mean_intervals, paired_difference
 from tgqformer.inspection.explain import connector_output, heatmaps_of, photo_of

@@ -7,8 +7,8 @@ from tgqformer.lazy import lazily
 if TYPE_CHECKING:
     from tgqformer.language.backbone import Backbone, load_backbone
     from tgqformer.language.config import NOTELLM2_PROMPT, LanguageConfig, PromptConfig
+    from tgqformer.language.pretrained import load_tokenizer
     from tgqformer.language.prompt import PromptBatch, PromptBuilder
-    from tgqformer.language.tokenizer import load_tokenizer
 
 __all__ = [
     "NOTELLM2_PROMPT",
@@ -31,6 +31,6 @@ __getattr__, __dir__ = lazily(
         "PromptBuilder": "tgqformer.language.prompt",
         "PromptConfig": "tgqformer.language.config",
         "load_backbone": "tgqformer.language.backbone",
-        "load_tokenizer": "tgqformer.language.tokenizer",
+        "load_tokenizer": "tgqformer.language.pretrained",
     },
 )

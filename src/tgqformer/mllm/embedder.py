@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import tgqformer
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
-from tgqformer.catalog.items import Item
+from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.progress import track
-from tgqformer.catalog.protocols import Vectors
 from tgqformer.catalog.text import item_text
-from tgqformer.config_values import whole_number
+from tgqformer.config import from_dict, to_dict, whole_number
 from tgqformer.embedder.item_embedder import similarity
-from tgqformer.errors import ConfigError, ImageError
+from tgqformer.embedder.saving import load_trained, trained_weights, write_weights
+from tgqformer.errors import ConfigError, ImageError, ModelError
+from tgqformer.files import write_text
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.network import MLLMModel, load_mllm_settings
 from tgqformer.mllm.processing import ChatProcessor
@@ -68,13 +71,13 @@ class MLLMEmbedder:
         Raises:
             ModelError: where the folder is none of ours or does not fit its network.
         """
-        from tgqformer.mllm.saving import load_mllm
+        from tgqformer.mllm.embedder import load_mllm
 
         return load_mllm(cls, Path(path), device=device)
 
     def save_pretrained(self, path: Path | str) -> None:
         """Write config and trained weights (safetensors); frozen ones are named, not written."""
-        from tgqformer.mllm.saving import save_mllm
+        from tgqformer.mllm.embedder import save_mllm
 
         save_mllm(self, Path(path))
 
@@ -156,3 +159,60 @@ class MLLMEmbedder:
                 if unread is not None:
                     unread.append((row, place, str(error)))
         return None
+
+
+# -- saving ----------------------------------------------------------------------------------------
+# A saved MLLM embedder: what was trained, and the name of what was not.
+#
+# config.json         the configuration, provenance, facts
+# model.safetensors   LoRA, head, temperature
+
+FORMAT = 1
+KIND = "tgqformer-mllm"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def save_mllm(embedder: MLLMEmbedder, path: Path) -> None:
+    """Write the folder, weights before config, each file whole or not at all.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    config = {
+        "format": FORMAT,
+        "model_type": KIND,
+        "tgqformer_version": tgqformer.__version__,
+        "mllm": to_dict(embedder.config),
+        "facts": embedder.facts,
+    }
+    write_weights(trained_weights(embedder.model), path / WEIGHTS)
+    write_text(path / CONFIG, json.dumps(config, indent=2))
+
+
+def load_mllm(cls: type[MLLMEmbedder], path: Path, *, device: str | None) -> MLLMEmbedder:
+    """See `MLLMEmbedder.from_pretrained`."""
+    folder = path if (path / CONFIG).is_file() else path / "model"
+    try:
+        saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind, version, config = saved["model_type"], saved["format"], saved["mllm"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} is no saved MLLM embedder: its {CONFIG} is missing or of another kind; give "
+            "the folder that MLLMEmbedder.save_pretrained or train_mllm wrote."
+        ) from error
+    if (kind, version) != (KIND, FORMAT):
+        raise ModelError(
+            f"{path} is a {kind!r} of format {version}, and this version reads {KIND!r} of format "
+            f"{FORMAT}; upgrade tgqformer."
+        )
+    try:
+        parsed = from_dict(MLLMConfig, config)
+    except ConfigError as error:
+        raise ModelError(
+            f"The configuration of {path} is not one of this version of tgqformer ({error}); "
+            f"it was saved by version {saved.get('tgqformer_version', 'unknown')}."
+        ) from error
+    embedder = cls.from_config(parsed, device=device)
+    load_trained(embedder.model, folder / WEIGHTS)
+    embedder.facts = dict(saved.get("facts", {}))
+    return embedder

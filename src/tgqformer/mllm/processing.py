@@ -19,7 +19,7 @@ from tgqformer.errors import ModelError
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.packaged import quiet_loading
 from tgqformer.towers.hub import load
-from tgqformer.towers.pixels import bound_aspect
+from tgqformer.towers.processors import bound_aspect
 
 
 class ChatProcessor:

@@ -21,15 +21,14 @@ from torch import Tensor, nn
 from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
-from tgqformer.config import to_dict
-from tgqformer.config_values import whole_number
+from tgqformer.config import to_dict, whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.files import write_text
 from tgqformer.mllm.config import MLLMConfig, MLLMTraining
 from tgqformer.mllm.embedder import MLLMEmbedder
 from tgqformer.mllm.network import MLLMModel
 from tgqformer.objectives import info_nce
-from tgqformer.training.batches import KnownPositives, PairBatches
+from tgqformer.training.data import KnownPositives, PairBatches
 from tgqformer.training.gradient_cache import GradientCache
 
 HEAD_ITEMS = 64

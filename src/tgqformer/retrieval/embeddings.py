@@ -22,8 +22,7 @@ import numpy as np
 
 from tgqformer.errors import StorageError
 from tgqformer.files import atomic_path
-from tgqformer.retrieval.quantize import Precision, Stored, dequantize
-from tgqformer.retrieval.scores import Vectors
+from tgqformer.retrieval.scores import Precision, Stored, Vectors, dequantize
 
 _PREFIX = "tgqformer."
 _FORMAT = "1"

@@ -26,9 +26,16 @@ from tgqformer.retrieval.protocols import (
     Filter,
     MirrorPrecision,
 )
-from tgqformer.retrieval.quantize import from_int8, to_int8
-from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, blocks, inner_products
-from tgqformer.retrieval.selection import top
+from tgqformer.retrieval.scores import (
+    Rows,
+    Vectors,
+    as_vectors,
+    blocks,
+    from_int8,
+    inner_products,
+    to_int8,
+    top,
+)
 from tgqformer.retrieval.store import Columns
 
 _TILE = 2**18  # values in one product for a single query: no BLAS starts threads for so few

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from tgqformer.cores import product_threads
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval.dense import QUERIES, DenseScores
-from tgqformer.retrieval.diversity import diversify
+from tgqformer.retrieval.exact import diversify
 from tgqformer.retrieval.scores import (
     Rows,
     Vectors,
@@ -28,7 +27,7 @@ from tgqformer.retrieval.scores import (
     inner_products,
     queries_at_once,
 )
-from tgqformer.retrieval.sweep import Sweep
+from tgqformer.retrieval.sweep import QUERIES, DenseScores, Sweep
 
 _GATHER_BYTES = 2 * 2**20  # stays in the cache
 _LARGEST = 128  # members of a group that a list has room for, to be left out in the end

@@ -25,7 +25,7 @@ from tgqformer.towers.hashing import hashed_words
 
 if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder
-    from tgqformer.scale.photos import ItemPhotos, Pixels
+    from tgqformer.scale.pipeline import ItemPhotos, Pixels
 
 Compute = Literal["auto", "float32", "bfloat16"]
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.embeddings import EmbeddingWriter
-from tgqformer.retrieval.quantize import Precision, quantize
+from tgqformer.retrieval.scores import Precision, quantize
 from tgqformer.scale.changes import address_from, changed, known_stamps, read_broken, since_folder
 from tgqformer.scale.folder import Folder
 from tgqformer.scale.forward import Compute, resolve_compute

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.security import HTTPBearer
@@ -18,16 +19,13 @@ from starlette.routing import Match
 
 from tgqformer import __version__
 from tgqformer.errors import CatalogError, ConfigError, ImageError, StorageError
-from tgqformer.service.answers import ErrorBody
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.context import Service
-from tgqformer.service.documentation import add_documentation
 from tgqformer.service.failures import STATUSES, ApiError, encoded, failure, invalid
-from tgqformer.service.gate import Gate
-from tgqformer.service.keys import Keys
+from tgqformer.service.keys import Gate, Keys
 from tgqformer.service.observing import Observe
 from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
-from tgqformer.service.schemas import ItemFields
+from tgqformer.service.schemas import ErrorBody, ItemFields
 from tgqformer.service.served import Served
 
 ROUTES = (similar, embeddings, items, explain, explore, operations)
@@ -170,3 +168,52 @@ async def _failed(request: Request, error: Exception) -> Response:
         message = "a stored photo of the item cannot be read; send its images again."
         return _said(422, failure("bad_image", message))
     return _said(422, failure("invalid", str(error)))
+
+
+# -- documentation ---------------------------------------------------------------------------------
+# /docs from files of a pip package: FastAPI's own page loads its parts from another host.
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/docs/assets/favicon.png">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
+</body></html>
+"""
+_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis]});
+"""
+_BARE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title></head>
+<body><p>The API is described in <a href="/openapi.json">/openapi.json</a>; for a page to try it,
+<code>pip install fastapi-offline</code> on the server.</p></body></html>
+"""
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Serve /docs; without the package that holds Swagger UI, a page that says so."""
+    assets = _assets()
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_BARE if assets is None else _PAGE)
+
+    @router.get("/docs/start.js")
+    async def start() -> Response:
+        return Response(_START, media_type="text/javascript")
+
+    app.include_router(router)
+    if assets is not None:
+        app.mount("/docs/assets", StaticFiles(directory=assets))
+
+
+def _assets() -> Path | None:
+    # Found, not imported: only its files are used.
+    spec = importlib.util.find_spec("fastapi_offline")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "static"
+    return folder if (folder / "swagger-ui-bundle.js").is_file() else None

@@ -16,11 +16,10 @@ from tgqformer.catalog.items import Item
 from tgqformer.retrieval.scores import Vectors
 from tgqformer.service.batching import Worker
 from tgqformer.service.config import ServiceConfig
-from tgqformer.service.explanation import Explanation
+from tgqformer.service.explanation import Explanation, MapMaker
 from tgqformer.service.failures import ApiError, OverloadedError
+from tgqformer.service.incoming import Pictures
 from tgqformer.service.observing import Metrics
-from tgqformer.service.pictures import Pictures
-from tgqformer.service.projection import MapMaker
 from tgqformer.service.served import Change, Found, Query, Served
 
 _P = ParamSpec("_P")

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from tgqformer.service.answers import ErrorDetail
+from tgqformer.service.schemas import ErrorDetail
 
 STATUSES: dict[int, tuple[str, str]] = {
     400: ("bad_request", "The request cannot be read."),

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.items import ImageRef, Item
-from tgqformer.catalog.protocols import Embedder, Vectors
+from tgqformer.catalog.items import Embedder, ImageRef, Item, Vectors
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.exact import Neighbour
 from tgqformer.retrieval.protocols import Details, Filter, Record, VectorStore
-from tgqformer.retrieval.quantize import truncate
+from tgqformer.retrieval.scores import truncate
 from tgqformer.service.explanation import Explainer, Explanation
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from tgqformer.catalog.items import Item
-from tgqformer.storefront.darkroom import photo_name
 from tgqformer.storefront.metadata import Metadata, spoil_metadata
 from tgqformer.storefront.pairs import pool_of
+from tgqformer.storefront.photo import photo_name
 from tgqformer.storefront.regimes import Drawing, Regime
 from tgqformer.storefront.shop import Product
 from tgqformer.storefront.streams import stream

@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 
 from tgqformer.corruption.canvas import chance, pick
+from tgqformer.storefront.product import COLOURWAYS
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
 from tgqformer.storefront.shop import Cell, Product
 from tgqformer.storefront.streams import stream
-from tgqformer.storefront.style import COLOURWAYS
 from tgqformer.storefront.taxonomy import BRANDS
 
 IN_CELL, DRIFT = 0.74, 0.16  # the rest, 0.1, is a click on anything

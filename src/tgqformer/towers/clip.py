@@ -17,10 +17,10 @@ from torch import nn
 from tgqformer.errors import ModelError
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput, Window
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+from tgqformer.towers.hashing import count_special, count_tokens, token_spans
 from tgqformer.towers.hub import build_random, load, load_network, load_settings, tokenizer_digest
-from tgqformer.towers.layers import hidden_layer, probe
 from tgqformer.towers.processors import Preprocessor
-from tgqformer.towers.spans import count_special, count_tokens, token_spans
+from tgqformer.towers.vision import hidden_layer, probe
 
 
 class ClipImageTower(ImageTower):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,20 +13,19 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from tgqformer.catalog.items import ImageRef, Item
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import TEXT_FIELDS, item_text, only_fields
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.files import only_writer
 from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.cache import Row, Single, TokenCache
-from tgqformer.towers.encoding import PhotoEncoder, TextEncoder
+from tgqformer.towers.encoding import BrokenImage, PhotoBook, PhotoEncoder, TextEncoder
 from tgqformer.towers.filling import FillReport, store
 from tgqformer.towers.hashing import hashed_words
-from tgqformer.towers.photos import BrokenImage, PhotoBook
-from tgqformer.towers.rows import pad, pool, presence, text_key
 
 T = TypeVar("T")
 
@@ -353,3 +353,60 @@ def _open_cache(cache_dir: Path | None, tower: ImageTower | TextTower) -> TokenC
     if cache_dir is None:
         return None
     return TokenCache(cache_dir, tower.key, tower.dim, tower.global_dim, about=tower.spec())
+
+
+# -- rows ------------------------------------------------------------------------------------------
+# From cached rows to padded tensors.
+
+
+def text_key(text: str) -> bytes:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def pad(rows: Sequence[Sequence[Row]], dim: int, at_least: int = 1) -> tuple[Tensor, Tensor]:
+    """Stack the token arrays of B items.
+
+    Args:
+        rows: for each item its rows, whose tokens are laid one after another.
+        at_least: the least P, so that a batch without any tokens still has a token axis.
+
+    Returns:
+        float16 [B, P, D], zero where there is no token, and the mask [B, P].
+    """
+    lengths = [sum(len(row.tokens) for row in several) for several in rows]
+    longest = max([at_least, *lengths])
+    out = torch.empty(len(rows), longest, dim, dtype=torch.float16)
+    view = out.numpy()
+    for i, several in enumerate(rows):
+        stop = 0
+        for row in several:
+            start, stop = stop, stop + len(row.tokens)
+            view[i, start:stop] = row.tokens
+        view[i, stop:] = 0
+    mask = torch.arange(longest) < torch.tensor(lengths, dtype=torch.long).unsqueeze(1)
+    return out, mask
+
+
+def pool(rows: Sequence[Sequence[Row]], dim: int) -> Single:
+    """Each item's pooled vectors as one, [B, Dg]; zero for an item without any.
+
+    Of several the mean direction, each counting alike, at their mean length: so that of an item
+    with several photos is shorter the less they agree.
+    """
+    out = np.zeros((len(rows), dim), dtype=np.float32)
+    for i, several in enumerate(rows):
+        if len(several) == 1:
+            out[i] = several[0].pooled
+        elif several:
+            vectors = np.stack([row.pooled for row in several])
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+            out[i] = units.mean(axis=0) * lengths.mean()
+    return out
+
+
+def presence(photo_rows: Sequence[Sequence[Row]], text_rows: Sequence[Sequence[Row]]) -> Tensor:
+    """[B, 2] bool: has an image, has text."""
+    flags = [[bool(p), bool(t)] for p, t in zip(photo_rows, text_rows, strict=True)]
+    return torch.tensor(flags, dtype=torch.bool).reshape(-1, 2)

@@ -11,8 +11,7 @@ import numpy as np
 from tgqformer.catalog.progress import track
 from tgqformer.errors import CacheError
 from tgqformer.towers.cache import Row, TokenCache
-from tgqformer.towers.encoding import Encoded
-from tgqformer.towers.photos import BrokenImage
+from tgqformer.towers.encoding import BrokenImage, Encoded
 
 SHARD_BYTES = 64 << 20  # a shard is written when it has this many bytes,
 SHARD_SECONDS = 60.0  # or when this long has passed: what a kill can cost

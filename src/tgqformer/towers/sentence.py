@@ -9,9 +9,9 @@ import torch
 
 from tgqformer.towers.base import TextTower, TowerOutput
 from tgqformer.towers.config import TextTowerConfig
+from tgqformer.towers.hashing import count_special, count_tokens, token_spans
 from tgqformer.towers.hub import load, load_network, tokenizer_digest
-from tgqformer.towers.layers import hidden_layer, probe
-from tgqformer.towers.spans import count_special, count_tokens, token_spans
+from tgqformer.towers.vision import hidden_layer, probe
 
 
 class SentenceTower(TextTower):

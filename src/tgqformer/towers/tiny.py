@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tgqformer.errors import ConfigError
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
-from tgqformer.towers.spans import word_spans
+from tgqformer.towers.hashing import word_spans
 
 PATCH = 8
 IMAGE_WIDTH, TEXT_WIDTH, SHARED_WIDTH = 32, 24, 16

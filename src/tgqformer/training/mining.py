@@ -8,9 +8,8 @@ import numpy as np
 
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.retrieval.exact import ExactIndex
-from tgqformer.training.batches import Index
 from tgqformer.training.config import TrainingConfig
-from tgqformer.training.data import StepDataset
+from tgqformer.training.data import Index, StepDataset
 from tgqformer.training.distributed import from_first
 
 NEIGHBOURS = 50

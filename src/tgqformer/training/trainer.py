@@ -16,22 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerState
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.training_args import ParallelMode
 
 from tgqformer.cores import cores
 from tgqformer.embedder.item_embedder import ItemEmbedder
-from tgqformer.embedder.model import ItemBatch
+from tgqformer.embedder.model import EmbedderModel, ItemBatch
 from tgqformer.embedder.saving import load_trained
 from tgqformer.precision import has_bfloat16
 from tgqformer.training import checkpoints
-from tgqformer.training.arguments import training_arguments
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
 from tgqformer.training.distributed import from_first, gather, world
 from tgqformer.training.gradient_cache import GradientCache
 from tgqformer.training.losses import PerItem, PerItemModel, batch_loss
 from tgqformer.training.mining import HardNegatives
-from tgqformer.training.optimizer import make_optimizer
 from tgqformer.training.start import start_head
 from tgqformer.training.validation import Validation, score
 
@@ -299,3 +298,172 @@ def seconds_of_a_step(
 def _as_inputs(batch: list[StepBatch]) -> dict[str, StepBatch]:
     """transformers wants a mapping."""
     return {"step": batch[0]}
+
+
+# -- arguments -------------------------------------------------------------------------------------
+# Our options of a run in the words of transformers' `Trainer`.
+
+
+def training_arguments(
+    config: TrainingConfig, out: Path, *, evaluates: bool, device: torch.device
+) -> TrainingArguments:
+    """What `Trainer` is told of a run.
+
+    Args:
+        out: where checkpoints go.
+        evaluates: there are validation pairs.
+        device: what a run in one process trains on; each of several has a GPU of its own.
+    """
+    on_cpu = device.type == "cpu"
+    evaluates = evaluates and config.eval_every > 0
+    save_every = config.save_every or (config.eval_every if evaluates else config.steps)
+    args = TrainingArguments(
+        output_dir=str(out),
+        max_steps=config.steps,
+        per_device_train_batch_size=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=max(1, round(config.warmup * config.steps)),
+        max_grad_norm=config.max_grad_norm,
+        logging_steps=min(10, config.steps),
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=config.eval_every if evaluates else None,
+        save_strategy="steps",
+        save_steps=save_every,
+        seed=config.seed,
+        bf16=config.precision == "auto" and has_bfloat16(device),
+        report_to=config.report_to.split(","),
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=True,
+        dataloader_num_workers=config.workers,
+        use_cpu=on_cpu,
+    )
+    # transformers takes the first GPU and spreads batches over all, which it cannot do with ours
+    args._n_gpu = min(args.n_gpu, 1)
+    if device.type == "cuda" and args.parallel_mode == ParallelMode.NOT_PARALLEL:
+        torch.cuda.set_device(device)
+        args._setup_devices = device
+    return args
+
+
+# -- optimizer -------------------------------------------------------------------------------------
+# The optimiser of a run: which weights learn how fast, and which decay.
+
+
+def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW over what is trained: the backbone at its own rate, decay on linear layers alone.
+
+    Learned queries, null tokens, strengths, norms and biases do not decay. After each step the
+    temperatures are brought back to their limit.
+    """
+    matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = (name.startswith("backbone."), id(parameter) in matrices)
+            groups.setdefault(kind, []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": config.language_learning_rate if language else config.learning_rate,
+                "weight_decay": config.weight_decay if matrix else 0.0,
+            }
+            for (language, matrix), parameters in groups.items()
+        ],
+        betas=(0.9, 0.98),
+    )
+    optimizer.register_step_post_hook(lambda *_: model.clamp_scales())
+    return optimizer
+
+
+# -- progress --------------------------------------------------------------------------------------
+# The progress bar of a run: loss, H@K, items a second, time left.
+
+
+class ProgressBar(TrainerCallback):  # type: ignore[misc]
+    """A bar on a terminal; a line for each evaluation elsewhere. Both on standard error."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        from rich.console import Console
+
+        self.config = config
+        self.console = Console(stderr=True)
+        self.bar: Any = None
+        self.loss, self.hit = "–", "–"
+        self.started, self.first = 0.0, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.started, self.first = time.monotonic(), state.global_step
+        if not (state.is_world_process_zero and self.console.is_terminal):
+            return
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[name]} {task.fields[hit]}"),
+            TextColumn("{task.fields[speed]} items/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        name = self.config.metric.upper().replace("HIT", "H")
+        self.task = self.bar.add_task(
+            "", total=state.max_steps, loss="–", hit="–", speed="–", name=name
+        )
+        self.bar.start()
+        self.bar.update(self.task, completed=state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(
+                self.task,
+                completed=state.global_step,
+                loss=self.loss,
+                hit=self.hit,
+                speed=f"{self._speed(state.global_step):,.0f}",
+            )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self.loss = f"{logs['loss']:.3f}"
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
+    ) -> None:
+        value = (metrics or {}).get(f"eval_{self.config.metric}")
+        if value is None:
+            return
+        self.hit = f"{100 * value:.1f} %"
+        if self.bar is None and state.is_world_process_zero:
+            others = [
+                f"{name} {100 * metrics[f'eval_{key}_{self.config.metric}']:.1f} %"
+                for key, name in (("noisy", "under noise"), ("visual", "streams alone"))
+                if f"eval_{key}_{self.config.metric}" in metrics
+            ]
+            told = f"({', '.join(others)})  " if others else ""
+            self.console.print(
+                f"step {state.global_step}/{state.max_steps}  loss {self.loss}  "
+                f"{self.config.metric} {self.hit}  {told}"
+                f"{self._speed(state.global_step):,.0f} items/s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def _speed(self, step: int) -> float:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return (step - self.first) * 2 * self.config.batch_size / seconds
+
+
+def duration(seconds: float) -> str:
+    """ "40 seconds", "9 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

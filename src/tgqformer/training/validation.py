@@ -14,16 +14,15 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.items import Item
-from tgqformer.catalog.protocols import Vectors
+from tgqformer.catalog.items import Item, Vectors
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError
+from tgqformer.evaluation.evaluate import concat_normalised
 from tgqformer.evaluation.intervals import Difference, paired_difference
 from tgqformer.evaluation.metrics import Values, per_query
 from tgqformer.evaluation.ranks import rank_targets
-from tgqformer.evaluation.reference import concat_normalised
-from tgqformer.training.batches import Index
 from tgqformer.training.config import TrainingConfig
+from tgqformer.training.data import Index
 from tgqformer.training.noise import NoiseViews
 
 KS = (1, 10, 50, 100)

@@ -13,7 +13,7 @@ import pytest
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.downloads.catalog_photos import download_catalog_images
 from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.importers.amazon2018 import import_amazon2018
+from tgqformer.catalog.importers.amazon import import_amazon2018
 from tgqformer.cli import main as cli
 from tgqformer.errors import CatalogError
 

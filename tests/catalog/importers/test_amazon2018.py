@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.amazon2018 import import_amazon2018
+from tgqformer.catalog.importers.amazon import import_amazon2018
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.catalog.leaks import check_leaks
 from tgqformer.errors import CatalogError, ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.amazon2023 import import_amazon2023
+from tgqformer.catalog.importers.amazon import import_amazon2023
 from tgqformer.catalog.items import Item, Pair
 
 Put = Callable[..., Path]

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from tgqformer.catalog.downloads.config import DownloadConfig
 from tgqformer.catalog.downloads.faults import UNANSWERED, FetchError
-from tgqformer.catalog.downloads.fetch import MAX_WAIT, Fetcher
+from tgqformer.catalog.downloads.fetch import MAX_WAIT, Fetcher, checked_photo
 from tgqformer.catalog.downloads.pace import Pace
-from tgqformer.catalog.downloads.photo import checked_photo
 from tgqformer.catalog.downloads.store import Failure, PhotoStore, options_of
 from tgqformer.catalog.progress import track
 from tgqformer.errors import CatalogError

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import http.client
+import io
+import ipaddress
+import socket
 import time
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError, InvalidHeader, ReadTimeoutError, SSLError
-from urllib3.util import Retry, Timeout, make_headers, parse_url
+from PIL import Image
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    HTTPError,
+    InvalidHeader,
+    LocationParseError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.util import Retry, Timeout, Url, make_headers, parse_url
 
 from tgqformer import __version__
-from tgqformer.catalog.downloads.addresses import (
-    Target,
-    is_literal,
-    is_public,
-    parse,
-    private,
-    resolve,
-)
 from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.downloads.deadline import POOLS
-from tgqformer.catalog.downloads.faults import NO_ANSWER, FetchError
+from tgqformer.catalog.downloads.faults import NO_ANSWER, NO_HOST, FetchError
 from tgqformer.catalog.downloads.pace import Pace
+from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.quarantine import shown
+from tgqformer.errors import ImageError
 
 MAX_REDIRECTS = 5
 MAX_WAIT = 300.0
@@ -188,3 +198,195 @@ def _told(error: Exception) -> str:
     text = " ".join(str(getattr(error, "reason", None) or error).split())
     # urllib3 begins with the connection's own name: HTTPConnection(host=..., port=...): ...
     return text.rpartition("): ")[2][:200].rstrip(".") or type(error).__name__
+
+
+# -- addresses -------------------------------------------------------------------------------------
+# Which addresses a photo may come from: http and https, and no host of an inner network.
+#
+# A catalog's URLs are data of strangers, and so is every redirect. A name is resolved once, here,
+# and the connection goes to the address that was checked, so that a name cannot point elsewhere
+# later.
+
+PORTS = {"http": 80, "https": 443}
+
+# IPv4-compatible (RFC 4291) and NAT64 (RFC 6052): the last 32 bits are where a packet ends up.
+_WITH_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes.
+
+    Attributes:
+        scheme: "http" or "https".
+        host: as the URL names it, without brackets.
+        port: the URL's, or the scheme's.
+        path: with the query.
+        netloc: host and port as the request's Host header says them.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    netloc: str
+
+
+def parse(url: str) -> Target:
+    """Return the parts of a URL.
+
+    Raises:
+        FetchError: it is no URL, or of another scheme than http and https.
+    """
+    try:
+        parts: Url = parse_url(url)
+    except (LocationParseError, ValueError) as error:
+        raise FetchError(url, "no URL", "it cannot be read as a URL") from error
+    scheme = (parts.scheme or "").lower()
+    if scheme not in PORTS or not parts.host or "://" not in url:
+        raise FetchError(url, "no http URL", "only http:// and https:// URLs are fetched")
+    host = parts.host.strip("[]")
+    netloc = parts.host if parts.port is None else f"{parts.host}:{parts.port}"
+    return Target(scheme, host, parts.port or PORTS[scheme], parts.request_uri, netloc)
+
+
+def resolve(url: str, target: Target, *, allow_private: bool) -> str:
+    """Return the address to connect to.
+
+    Raises:
+        FetchError: the name is not known, or all its addresses are private.
+    """
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = f"the host {shown(target.host)} is not known ({error})"
+        # "Try again" of the resolver, against "there is no such name".
+        passing = getattr(error, "errno", None) == socket.EAI_AGAIN
+        raise FetchError(url, NO_HOST, reason, passing=passing) from error
+    addresses = [str(entry[4][0]) for entry in found]
+    usable = [a for a in addresses if allow_private or is_public(a)]
+    if not usable:
+        raise private(url, target)
+    return usable[0]
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address belongs to the open internet."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if any(ip in network for network in _WITH_IPV4):
+            inner = ipaddress.IPv4Address(ip.packed[-4:])
+        if inner is not None:
+            return is_public(str(inner))
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def is_literal(host: str) -> bool:
+    """Tell whether a host is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def private(url: str, target: Target) -> FetchError:
+    """Return the error for a host of an inner network."""
+    reason = (
+        f"the host {shown(target.host)} is a private or local address, which is fetched from only "
+        "with --allow-private"
+    )
+    return FetchError(url, "private address", reason)
+
+
+# -- deadline --------------------------------------------------------------------------------------
+# One time for the whole of an answer, where a socket's own timeout starts anew with every byte.
+
+
+class _Bounded(io.RawIOBase):
+    """What a socket receives, until the timeout that it has now is over."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        timeout = sock.gettimeout()
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._sock, self._raw = sock, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._end is not None:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach()))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+POOLS = {"http": _Pool, "https": _SecurePool}
+"""Pools by scheme, for a urllib3 manager, whose total timeout then holds from connection to end."""
+
+
+# -- photo -----------------------------------------------------------------------------------------
+# Whether what came is a photo, and how it is kept.
+
+_QUALITY = 90
+
+
+def checked_photo(url: str, data: bytes, config: DownloadConfig) -> bytes:
+    """Return the bytes to keep of a photo that decodes, scaled down where `config` asks for it.
+
+    Raises:
+        FetchError: the bytes are no picture, damaged, or of too many pixels.
+    """
+    try:
+        image = decode_image(data, max_pixels=config.max_pixels, size_hint=config.max_side)
+    except ImageError as error:
+        reason = str(error).rstrip(".")
+        raise FetchError(url, "no readable photo", reason) from error
+    if config.max_side is None:
+        return data
+    return _scaled(data, image, config.max_side)
+
+
+def _scaled(data: bytes, image: Image.Image, side: int) -> bytes:
+    with Image.open(BytesIO(data)) as header:
+        if max(header.size) <= side:
+            return data
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.abo import import_abo
-from tgqformer.catalog.importers.amazon2018 import import_amazon2018
-from tgqformer.catalog.importers.amazon2023 import import_amazon2023
+from tgqformer.catalog.importers.amazon import import_amazon2018, import_amazon2023
 from tgqformer.catalog.importers.google_merchant import import_google_merchant
 from tgqformer.catalog.importers.grocery import import_grocery
 from tgqformer.catalog.importers.huggingface import import_huggingface

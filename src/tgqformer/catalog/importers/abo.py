@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.groups import Groups
-from tgqformer.catalog.importers.parts import Split, finish, plain, read_entry
+from tgqformer.catalog.importers.parts import Groups, Split, finish, plain, read_entry
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.tables import json_lines, rows_table
 from tgqformer.catalog.text_files import byte_lines

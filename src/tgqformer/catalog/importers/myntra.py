@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.groups import Groups
-from tgqformer.catalog.importers.parts import Split, finish, photos_by_stem, plain
+from tgqformer.catalog.importers.parts import Groups, Split, finish, photos_by_stem, plain
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tgqformer.comparison.results import Results
-from tgqformer.evaluation.report.drawing import MARKERS, SERIES, plain
+from tgqformer.comparison.report.standing import chosen_cells, figure_of, gain_over, names, ranked
+from tgqformer.comparison.report.words import relative_percent
+from tgqformer.comparison.results import CellResult, GateFigure, Results
+from tgqformer.evaluation.compare import metric_label
+from tgqformer.evaluation.intervals import Interval
+from tgqformer.evaluation.report.figures import (
+    FAINT,
+    INK,
+    MARKERS,
+    SERIES,
+    drawing,
+    legend_above,
+    plain,
+    svg_text,
+)
 
 LONGEST = 22
 """Letters of a method's name in a figure, which a phone must still show."""
@@ -124,3 +138,307 @@ def _bottom(block: Sequence[int], wanted: Sequence[float], gap: float) -> float:
 
 def _top(block: Sequence[int], wanted: Sequence[float], gap: float) -> float:
     return _bottom(block, wanted, gap) + gap * (len(block) - 1)
+
+
+# -- dots ------------------------------------------------------------------------------------------
+# Dots with whiskers: what each method reaches, and how far ours is ahead of it.
+
+_ROW = 0.24  # inches
+
+
+def hits_figure(results: Results, catalog: str, metrics: Sequence[str], headline: str) -> str:
+    """Every method's figures on one catalog, a row for each, best first; "" where there are none.
+
+    The K of a row differ in marker and colour; a row's name is bold where it is ours.
+    """
+    order = ranked(results, catalog, headline)
+    if not order:
+        return ""
+    with drawing(height=0.75 + _ROW * len(order)) as figure:
+        axes = figure.subplots()
+        for number, metric in enumerate(metrics):
+            found = {
+                row: one
+                for row, name in enumerate(order)
+                if (one := figure_of(results, name, catalog, metric)) is not None
+            }
+            colour = SERIES[number % len(SERIES)]
+            for row, one in found.items():
+                _whisker(axes, row, Interval(one.value, one.low, one.high), colour)
+            axes.plot(
+                [100 * one.value for one in found.values()],
+                list(found),
+                color=colour,
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=4.5,
+                linestyle="",
+                label=metric_label(metric),
+            )
+        axes.set_xlim(0, 100)
+        _name_rows(axes, results, order)
+        legend_above(axes, columns=len(metrics))
+        axes.set_xlabel("percent")
+        text = "; ".join(
+            f"{results.methods[name].label}: "
+            + ", ".join(
+                f"{metric_label(m)} {100 * one.value:.1f}"
+                for m in metrics
+                if (one := figure_of(results, name, catalog, m)) is not None
+            )
+            for name in order
+        )
+        return svg_text(
+            figure, f"Figures on {catalog}, percent. {text}.", f"hits-{_number(results, catalog)}"
+        )
+
+
+def gains_figure(results: Results, catalog: str, metric: str) -> str:
+    """How far ours is ahead of each other method, in points, with the relative gain in words."""
+    gains = {
+        name: gain
+        for name in ranked(results, catalog, metric)
+        if (gain := gain_over(results, name, catalog, metric)) is not None
+    }
+    if not gains:
+        return ""
+    with drawing(height=0.75 + _ROW * len(gains)) as figure:
+        axes = figure.subplots()
+        axes.axvline(0, color=INK, linewidth=1)
+        for row, gain in enumerate(gains.values()):
+            colour = SERIES[0] if gain.apart and gain.absolute.value > 0 else SERIES[-1]
+            if gain.apart and gain.absolute.value < 0:
+                colour = SERIES[1]
+            _whisker(axes, row, gain.absolute, colour)
+            axes.plot(
+                [100 * gain.absolute.value],
+                [row],
+                color=colour,
+                marker="o",
+                markersize=5,
+                markerfacecolor=colour if gain.apart else "none",
+                linestyle="",
+            )
+            told = f"{100 * gain.absolute.value:+.1f}{gain.mark}"
+            if gain.relative is not None:
+                told += f" ({relative_percent(gain.relative.value)})"
+            axes.annotate(
+                told,
+                xy=(1.02, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=8,
+                annotation_clip=False,
+            )
+        _name_rows(axes, results, list(gains))
+        axes.set_xlabel(f"{metric_label(metric)}, points ahead")
+        ours = results.methods[results.ours].label if results.ours in results.methods else "ours"
+        text = "; ".join(
+            f"{results.methods[name].label} {100 * gain.absolute.value:+.1f}"
+            for name, gain in gains.items()
+        )
+        description = f"How far {ours} is ahead on {catalog}, points. {text}."
+        return svg_text(figure, description, f"gains-{_number(results, catalog)}")
+
+
+def _whisker(axes: Any, row: float, one: Interval, colour: str) -> None:
+    if one.low is not None and one.high is not None:
+        axes.hlines(row, 100 * one.low, 100 * one.high, colour, linewidth=2, alpha=0.5)
+
+
+def _name_rows(axes: Any, results: Results, order: Sequence[str]) -> None:
+    labels = [plain(results.methods[name].label, LONGEST) for name in order]
+    axes.set_yticks(range(len(order)), labels)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    for name, tick in zip(order, axes.get_yticklabels()):
+        if name == results.ours:
+            tick.set_fontweight("bold")
+            axes.axhspan(
+                order.index(name) - 0.5, order.index(name) + 0.5, color=FAINT, alpha=0.3, lw=0
+            )
+
+
+def _number(results: Results, catalog: str) -> int:
+    return list(results.catalogs).index(catalog)
+
+
+# -- curves ----------------------------------------------------------------------------------------
+# Lines: learning curves, figures against severity, gates against severity.
+
+GATE_PARTS = {
+    "anchored": "anchored gate, mean",
+    "exploratory": "exploratory gate, mean",
+    "agreement": "image–title agreement, cosine",
+}
+CORRUPTIONS = {
+    "overlays": "overlays only",
+    "clutter": "clutter only",
+    "overlays+clutter": "overlays and clutter",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line with a band: x ascending, as many of each; the band is None where there is none."""
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    band: tuple[tuple[float, ...], tuple[float, ...]] | None
+    look: Look
+
+
+def learning_curves(results: Results, method: str, metric: str) -> dict[float, list[float]]:
+    """Step -> the validation figure of each seed of a method, at the chosen rate.
+
+    Steps that only some seeds reached (early stopping) are left out, or the mean would jump.
+    """
+    cells = chosen_cells(results, method)
+    found: dict[float, list[float]] = {}
+    for cell in cells:
+        for step, value in _points(cell, metric):
+            found.setdefault(step, []).append(value)
+    return {step: found[step] for step in sorted(found) if len(found[step]) == len(cells)}
+
+
+def learning_figure(results: Results, methods: Sequence[str], metric: str) -> str:
+    """Validation figures by step, mean over seeds; the band spans the seeds."""
+    style, lines = looks(results), []
+    for name in methods:
+        curve = learning_curves(results, name, metric)
+        if len(curve) > 1:
+            lines.append(_line(curve, style[name]))
+    label = f"{metric_label(metric)}, validation, %"
+    return _panel(lines, "learning", "step", label, bottom=0)
+
+
+def robustness_figure(results: Results, kind: str, metric: str) -> str:
+    """`metric` against severity for one kind of corruption; intervals of ours as a band."""
+    style, lines = looks(results), []
+    for name in names(results):
+        found = (
+            sorted(
+                (point.severity, point.metrics[metric])
+                for point in results.methods[name].robustness
+                if point.kind == kind and metric in point.metrics
+            )
+            if results.methods[name].robustness
+            else []
+        )
+        if len(found) < 2:
+            continue
+        figures = [one for _, one in found]
+        bounds = [(one.low, one.high) for one in figures]
+        band = None
+        if style[name].ours and all(low is not None and high is not None for low, high in bounds):
+            band = (
+                tuple(100 * low for low, _ in bounds if low is not None),
+                tuple(100 * high for _, high in bounds if high is not None),
+            )
+        lines.append(
+            Line(
+                tuple(severity for severity, _ in found),
+                tuple(100 * one.value for one in figures),
+                band,
+                style[name],
+            )
+        )
+    title = f"{metric_label(metric)}, %"
+    return _panel(lines, f"robustness-{_kind_number(results, kind)}", "severity", title, bottom=0)
+
+
+def gate_figure(results: Results, part: str) -> str:
+    """A gate of our method, or the agreement, against severity: a line for each corruption."""
+    gates = results.methods[results.ours].gates if results.ours in results.methods else ()
+    clean = next((getattr(g, part) for g in gates if g.condition == "clean"), None)
+    lines = []
+    for number, (kind, label) in enumerate(CORRUPTIONS.items()):
+        found: dict[float, GateFigure] = {0.0: clean} if clean is not None else {}
+        found |= {
+            g.severity: one
+            for g in gates
+            if g.condition == kind and (one := getattr(g, part)) is not None
+        }
+        if len(found) > 1:
+            look = Look(label, SERIES[number], "-", MARKERS[number], ours=False)
+            severities = sorted(found)
+            means = tuple(found[s].mean for s in severities)
+            lines.append(Line(tuple(severities), means, None, look))
+    return _panel(lines, f"gate-{part}", "severity", GATE_PARTS[part], zero=part != "agreement")
+
+
+def corruption_kinds(results: Results) -> list[str]:
+    """The kinds that were measured, the single ones first."""
+    found = {p.kind for n in names(results) for p in results.methods[n].robustness}
+    return [k for k in CORRUPTIONS if k in found] + sorted(found - set(CORRUPTIONS))
+
+
+def _points(cell: CellResult, metric: str) -> list[tuple[float, float]]:
+    found = {}
+    for row in cell.curve:
+        value = row.get(metric, row.get(f"eval_{metric}"))
+        if value is not None and "step" in row and math.isfinite(value):
+            found[float(row["step"])] = float(value)
+    return sorted(found.items())
+
+
+def _line(curve: Mapping[float, Sequence[float]], look: Look) -> Line:
+    seeds = list(curve.values())
+    band = None
+    if len(seeds[0]) > 1:
+        band = (
+            tuple(100 * min(values) for values in seeds),
+            tuple(100 * max(values) for values in seeds),
+        )
+    means = tuple(100 * sum(values) / len(values) for values in seeds)
+    return Line(tuple(curve), means, band, look)
+
+
+def _panel(
+    lines: Sequence[Line],
+    name: str,
+    x: str,
+    y: str,
+    *,
+    bottom: float | None = None,
+    zero: bool = False,
+) -> str:
+    if not lines:
+        return ""
+    height = panel_height(len(lines))
+    with drawing(height=height) as figure:
+        axes = figure.subplots()
+        if zero:
+            axes.axhline(0, color=FAINT, linewidth=1)
+        for line in _ours_last(lines):
+            look = line.look
+            if line.band is not None:
+                axes.fill_between(line.xs, *line.band, color=look.colour, alpha=0.16, linewidth=0)
+            few = len(line.xs) <= 8
+            axes.plot(
+                line.xs,
+                line.ys,
+                color=look.colour,
+                linestyle=look.dash,
+                linewidth=look.width,
+                marker=look.marker if few else "",
+                markersize=5 if look.ours else 3.5,
+            )
+        if bottom is not None:
+            axes.set_ylim(bottom=bottom)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        name_lines(axes, [(line.xs[-1], line.ys[-1], line.look) for line in lines], height)
+        text = "; ".join(
+            f"{line.look.label}: {line.ys[0]:.3g} at {line.xs[0]:g}, {line.ys[-1]:.3g} at "
+            f"{line.xs[-1]:g}"
+            for line in lines
+        )
+        return svg_text(figure, f"{y} by {x}. {text}.", name)
+
+
+def _ours_last(lines: Iterable[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: line.look.ours)
+
+
+def _kind_number(results: Results, kind: str) -> int:
+    return corruption_kinds(results).index(kind)

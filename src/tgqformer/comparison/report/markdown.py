@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tgqformer.comparison.report.curves import CORRUPTIONS, corruption_kinds
+from tgqformer.comparison.report.drawing import CORRUPTIONS, corruption_kinds
 from tgqformer.comparison.report.groups import ablation_rows, breakdown_table
 from tgqformer.comparison.report.readings import ablation_reading, headline_reading
 from tgqformer.comparison.report.standing import headline, metric_columns, strongest

@@ -6,19 +6,19 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tgqformer.comparison.report.cost import cost_figure
-from tgqformer.comparison.report.curves import (
+from tgqformer.comparison.report.drawing import (
     CORRUPTIONS,
     GATE_PARTS,
     corruption_kinds,
+    gains_figure,
     gate_figure,
+    hits_figure,
     learning_figure,
     robustness_figure,
 )
-from tgqformer.comparison.report.disagreements import Disagreements
-from tgqformer.comparison.report.dots import gains_figure, hits_figure
 from tgqformer.comparison.report.groups import ablation_rows, breakdown_table
 from tgqformer.comparison.report.readings import (
+    Disagreements,
     ablation_reading,
     breakdown_reading,
     cost_reading,
@@ -40,6 +40,7 @@ from tgqformer.comparison.report.standing import (
 )
 from tgqformer.comparison.report.tables import (
     SEVERITY,
+    cost_figure,
     gain_rows,
     gate_rows,
     headline_rows,
@@ -57,7 +58,7 @@ from tgqformer.comparison.report.words import (
 from tgqformer.comparison.results import MARKS, Results
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.compare import metric_label
-from tgqformer.evaluation.report.template import write_page
+from tgqformer.evaluation.report.figures import write_page
 
 _PACKAGE = "tgqformer.comparison.report"
 _DIMENSIONS = {

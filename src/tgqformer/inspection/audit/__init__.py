@@ -1,8 +1,9 @@
 """What in a catalog looks wrong, ranked, and as a page for whoever keeps it."""
 
-from tgqformer.inspection.audit.audit import Audit, audit
-from tgqformer.inspection.audit.corrections import (
+from tgqformer.inspection.audit.audit import (
+    Audit,
     Correction,
+    audit,
     check_folder,
     correct_catalog,
     corrections,

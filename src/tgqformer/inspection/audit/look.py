@@ -12,7 +12,7 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
-from tgqformer.config_values import whole_number
+from tgqformer.config import whole_number
 from tgqformer.retrieval.neighbours import text_codes
 
 if TYPE_CHECKING:

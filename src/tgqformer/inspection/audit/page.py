@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tgqformer.evaluation.report.gallery import GalleryCell, gallery_cell
-from tgqformer.evaluation.report.template import write_page
+from tgqformer.evaluation.report.figures import write_page
+from tgqformer.evaluation.report.page import GalleryCell, gallery_cell
 from tgqformer.inspection.audit.audit import Audit
 from tgqformer.inspection.audit.disagreement import Disagreement
 

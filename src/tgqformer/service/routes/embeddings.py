@@ -9,13 +9,11 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from tgqformer.catalog.items import Item
-from tgqformer.retrieval.quantize import truncate
-from tgqformer.retrieval.scores import Vectors
-from tgqformer.service.answers import EmbeddingObject, EmbeddingsAnswer
+from tgqformer.retrieval.scores import Vectors, truncate
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import input_item
-from tgqformer.service.schemas import EmbeddingsRequest
+from tgqformer.service.schemas import EmbeddingObject, EmbeddingsAnswer, EmbeddingsRequest
 
 router = APIRouter(tags=["embeddings"])
 

@@ -8,13 +8,12 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from tgqformer.catalog.items import Item
-from tgqformer.service.answers import ExplainAnswer, Gate, Heatmap, Word
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.explanation import Explanation
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import item_of
 from tgqformer.service.routes.items import stored
-from tgqformer.service.schemas import ExplainRequest, ItemFields
+from tgqformer.service.schemas import ExplainAnswer, ExplainRequest, Gate, Heatmap, ItemFields, Word
 from tgqformer.service.served import Served
 
 router = APIRouter(tags=["explanations"])

@@ -21,12 +21,17 @@ from tgqformer.corruption import (
     corrupt,
 )
 from tgqformer.errors import ImageError
-from tgqformer.service.answers import CorruptAnswer, Corruptions, MapAnswer, MapPoint
 from tgqformer.service.context import service_of
 from tgqformer.service.failures import ApiError
-from tgqformer.service.pictures import jpeg, thumbnail
+from tgqformer.service.incoming import jpeg, thumbnail
 from tgqformer.service.routes.items import stored
-from tgqformer.service.schemas import CorruptRequest
+from tgqformer.service.schemas import (
+    CorruptAnswer,
+    Corruptions,
+    CorruptRequest,
+    MapAnswer,
+    MapPoint,
+)
 
 router = APIRouter(tags=["page"])
 

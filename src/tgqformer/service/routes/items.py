@@ -11,20 +11,30 @@ from fastapi.responses import Response
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
 from tgqformer.retrieval.protocols import Filter, Record, stock_of
-from tgqformer.service.answers import (
+from tgqformer.service.context import Service, service_of
+from tgqformer.service.failures import ApiError
+from tgqformer.service.incoming import (
+    STORED,
+    check_id,
+    checked,
+    item_of,
+    merged,
+    metadata_of,
+    thumbnail,
+)
+from tgqformer.service.routes.embeddings import check_batch, each_alone, refuse_if_all_failed
+from tgqformer.service.schemas import (
+    MAX_ID,
     Deleted,
     ItemAnswer,
     ItemList,
+    ItemPatch,
     ItemsAnswer,
+    ItemsRequest,
     ItemStatus,
     Listed,
+    StoredItem,
 )
-from tgqformer.service.context import Service, service_of
-from tgqformer.service.failures import ApiError
-from tgqformer.service.incoming import STORED, check_id, checked, item_of, merged, metadata_of
-from tgqformer.service.pictures import thumbnail
-from tgqformer.service.routes.embeddings import check_batch, each_alone, refuse_if_all_failed
-from tgqformer.service.schemas import MAX_ID, ItemPatch, ItemsRequest, StoredItem
 from tgqformer.service.served import Change, Served, details_of
 
 router = APIRouter(tags=["items"])

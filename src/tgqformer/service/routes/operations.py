@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tgqformer.service.answers import Health, ModelCard, ModelList
 from tgqformer.service.context import service_of
 from tgqformer.service.failures import ApiError
+from tgqformer.service.schemas import Health, ModelCard, ModelList
 
 router = APIRouter(tags=["operations"])
 

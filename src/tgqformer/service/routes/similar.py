@@ -6,11 +6,10 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from tgqformer.retrieval.protocols import Metadata
-from tgqformer.service.answers import Hit, Known, SimilarAnswer
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import filter_of, item_of
-from tgqformer.service.schemas import SimilarRequest
+from tgqformer.service.schemas import Hit, Known, SimilarAnswer, SimilarRequest
 from tgqformer.service.served import Query, Served
 
 router = APIRouter(tags=["search"])

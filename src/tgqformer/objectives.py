@@ -5,6 +5,8 @@ InfoNCE with in-batch negatives (arXiv 1807.03748), symmetric as in CLIP (arXiv 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -105,3 +107,45 @@ def image_text_contrast(
         logits = logits.masked_fill(hidden, float("-inf"))
     labels = torch.arange(len(image), device=image.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+# -- matryoshka ------------------------------------------------------------------------------------
+# Matryoshka representation learning (arXiv 2205.13147): a loss on nested prefixes.
+
+
+def matryoshka(
+    loss: Callable[[Sequence[Tensor]], Tensor], vectors: Sequence[Tensor], dims: Sequence[int]
+) -> Tensor:
+    """Mean of `loss` over the first d dimensions, renormalised, for each d in `dims`.
+
+    Args:
+        loss: takes the shortened vectors in the order of `vectors`.
+        vectors: tensors [*, D], D at least every d.
+    """
+    terms = [loss([F.normalize(v[..., :d], dim=-1) for v in vectors]) for d in dims]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total / len(terms)
+
+
+# -- redundancy ------------------------------------------------------------------------------------
+# The redundancy-reduction regulariser (public summary of the paper).
+#
+# a, e: [B, D] standardised over B;   c_j = mean_b a_bj e_bj;   R3 = mean_j c_j^2
+
+
+def redundancy(anchored: Tensor, exploratory: Tensor, eps: float = 1e-5) -> Tensor:
+    """Mean squared same-dimension correlation of two stream summaries [B, D]; in [0, 1].
+
+    Zero for a batch of one, where no correlation is defined.
+    """
+    if len(anchored) < 2:
+        return (anchored.sum() + exploratory.sum()) * 0.0
+    correlation = (_standardise(anchored, eps) * _standardise(exploratory, eps)).mean(dim=0)
+    return correlation.square().mean()
+
+
+def _standardise(x: Tensor, eps: float) -> Tensor:
+    centred = x - x.mean(dim=0)
+    return centred / (centred.square().mean(dim=0) + eps).sqrt()
