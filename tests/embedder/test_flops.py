@@ -301,6 +301,8 @@ def test_training_memory_is_what_autograd_keeps(kind):
     assert told.fixed == 12 * cost.trained
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["paper", "english"])
 def test_the_presets_of_a_gpu_fit_24_gigabytes(name):
     run = load_preset(name)
