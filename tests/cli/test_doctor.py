@@ -13,10 +13,10 @@ def test_doctor_tells_what_runs_here(tgqformer, tgqformer_json) -> None:
 
 
 def test_doctor_names_the_package_that_is_absent(monkeypatch, tgqformer_json) -> None:
-    from tgqformer.cli import readiness
+    from tgqformer.cli import doctor as command
 
-    monkeypatch.setattr(readiness, "TOWER_PACKAGES", ("no_such_package",))
-    monkeypatch.setattr(readiness, "is_installed", lambda name: False)
+    monkeypatch.setattr(command, "TOWER_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(command, "is_installed", lambda name: False)
     lacks = tgqformer_json("doctor", "--no-network")["presets"]["offline"]["lacks"]
     assert [lack["what"].split(":")[0] for lack in lacks] == [
         "image tower",

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.comparison import prepare as preparation
-from tgqformer.comparison import run, schedule
+from tgqformer.comparison import run
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.gates import faulty
 from tgqformer.comparison.gather import _correct, _curve, gather
@@ -491,7 +491,7 @@ def test_with_nothing_left_to_do_it_only_gathers(
         raise AssertionError("a worker was started")
 
     pages: list[object] = []
-    monkeypatch.setattr(schedule, "_start", start)
+    monkeypatch.setattr(run, "_start", start)
     monkeypatch.setattr(run, "write_comparison_report", lambda *a, **k: pages.append(a[0]))
     found = run.compare(copied)
     assert found.methods == results.methods

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval import dense, neighbours, sweep
+from tgqformer.retrieval import neighbours, sweep
 from tgqformer.retrieval.candidates import Candidates, likely_bounds
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
@@ -75,7 +75,7 @@ def test_neither_blocks_nor_stretches_of_the_pool_change_it(monkeypatch):
     whole = table(NeighbourSearch(stored, 7))
     monkeypatch.setattr(neighbours, "_LARGEST", 0)
     monkeypatch.setattr(neighbours, "QUERIES", 33)
-    monkeypatch.setattr(dense, "_POOL", 400)
+    monkeypatch.setattr(sweep, "_POOL", 400)
     same(table(NeighbourSearch(stored, 7, block=100)), whole)
 
 

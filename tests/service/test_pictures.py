@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tgqformer.catalog.downloads import addresses
+from tgqformer.catalog.downloads import fetch
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import Pictures
@@ -113,7 +113,7 @@ def test_urls_are_fetched_from_listed_public_hosts_without_redirects(
         assert "is not one that" in refused("http://localhost/photo")
         assert "is not one that" in refused(f"http://{host}@other.example/photo")
         # as if the host were a public one
-        monkeypatch.setattr(addresses, "is_public", lambda address: True)
+        monkeypatch.setattr(fetch, "is_public", lambda address: True)
         assert pictures.read(f"http://{host}/photo", "x") == Shop.data
         assert "redirects" in refused(f"http://{host}/moved")
         small = Pictures(ServiceConfig(image_hosts=(host,), max_image_bytes=10))

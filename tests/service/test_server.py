@@ -110,7 +110,7 @@ def test_what_is_under_way_when_the_service_stops_is_finished(make_app, embedder
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_lines_of_the_readme(make_app) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^curl .*$", readme, re.MULTILINE)
+    lines = re.findall(r"^curl (?:.*\\\n)*.*$", readme, re.MULTILINE)
     assert len(lines) >= 5
     with listening(make_app()) as (port, _):
         for line in lines:

@@ -250,7 +250,7 @@ def test_a_text_of_a_million_signs_and_lone_surrogates_pass(tmp_path: Path) -> N
 def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tgqformer.towers import photos as photos_module
+    from tgqformer.towers import encoding as photos_module
 
     path = tmp_path / "photo.png"
     path.write_bytes(photo(1))

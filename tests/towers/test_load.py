@@ -141,7 +141,6 @@ def test_a_tower_is_no_module_that_an_optimizer_could_find() -> None:
     ("module", "absent"),
     [
         ("tgqformer.towers.config", ("torch", "numpy")),
-        ("tgqformer.towers.cache", ("torch", "numpy")),
         ("tgqformer.towers.cache", ("torch", "transformers")),
         ("tgqformer.towers.load", ("transformers",)),
     ],
