@@ -136,7 +136,7 @@ def test_outputs_tell_gates_and_attention(embedder, items, vectors):
     out = embedder.outputs(items, attention=True)
     np.testing.assert_allclose(out.embedding.numpy(), vectors, atol=TOLERANCE)
     assert set(out.connector.gates) == {"anchored", "exploratory"}
-    assert out.connector.attention["anchored"].shape == (len(items), 2, 16)
+    assert out.connector.attention["anchored"].shape == (len(items), 2, 32)  # of two photos
     absent = [i for i, item in enumerate(items) if not item.images]
     assert not bool(out.connector.attention["anchored"][absent].any())
     whole = [bool(i.images) and bool(i.title) for i in items]
