@@ -144,9 +144,8 @@ def test_presence_flags_reach_the_gates(build, states):
         assert torch.equal(a.gates[name][1:], b.gates[name][1:])
 
 
-@pytest.mark.parametrize("reread", [False, True])
-def test_every_weight_gets_a_gradient(build, states, reread):
-    connector = build(reread=reread, agreement_width=32).train()  # cosines that saturate nothing
+def test_every_weight_gets_a_gradient(build, states):
+    connector = build(agreement_width=32).train()  # cosines that saturate nothing
     out = connector(**states())
     sum(x.square().sum() for x in every_tensor(out)).backward()
     idle = [n for n, w in connector.named_parameters() if w.grad is None or not w.grad.any()]

@@ -6,9 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tgqformer.connectors import ConnectorConfig
-from tgqformer.errors import ConfigError
-
 PAPER = {"grounding": "none"}  # grounding, which is ours, has its laws in test_grounding.py
 GATES_OFF = {"anchored_gate": False, "exploratory_gate": False}
 
@@ -167,46 +164,3 @@ def test_a_guide_steers_what_is_looked_at(build, states):
     a, b = run(connector, given), run(connector, told)
     assert not torch.allclose(a.attention["anchored"], b.attention["anchored"], atol=1e-3)
     assert torch.equal(a.attention["exploratory"], b.attention["exploratory"])
-
-
-def test_to_reread_changes_nothing_at_the_start(build, states):
-    once, again = build(stirred=False), build(stirred=False, reread=True)
-    copy_weights(once, again)
-    assert torch.equal(run(once, states()).tokens, run(again, states()).tokens)
-    assert {n.split(".")[0] for n in names(again) - names(once)} == {"rereads"}
-    assert names(once) <= names(again)
-    again.train()(**states()).tokens.square().sum().backward()
-    learning = {n for n, w in again.named_parameters() if "rereads" in n and w.grad.any()}
-    assert learning == {
-        f"rereads.{i}.attention.out.{x}" for i in (0, 1) for x in ("weight", "bias")
-    }
-
-
-def test_what_is_reread_reaches_the_anchored_stream_alone(build, states):
-    connector = build(reread=True, **PAPER, **GATES_OFF)
-    before = run(connector, states()).tokens
-    for number, layer in enumerate(connector.rereads):  # and each layer reads for itself
-        with torch.no_grad():
-            layer.memory.project.weight.mul_(-2)
-        after = run(connector, states()).tokens
-        assert torch.equal(before[:, 3:], after[:, 3:])
-        assert not torch.allclose(before[:, :3], after[:, :3], atol=1e-4), number
-        before = after
-
-
-def test_rereading_sees_no_padding_and_needs_no_metadata(build, states):
-    connector, given = build(reread=True), states(text=6)
-    given["text_mask"][:, 3:] = False
-    given["text_mask"][0] = False
-    other = dict(given, text=given["text"].clone())
-    other["text"][:, 3:] = 1e4
-    other["text"][0] = -1e4
-    a, b = run(connector, given), run(connector, other)
-    assert torch.equal(a.tokens, b.tokens)
-    assert bool(a.tokens.isfinite().all())
-
-
-def test_rereading_asks_for_anchored_queries_that_may_hold_metadata(build):
-    assert not [n for n in names(build(reread=True, anchored=0)) if n.startswith("rereads")]
-    with pytest.raises(ConfigError, match="switch one of the two off"):
-        ConnectorConfig(reread=True, anchoring="guide")

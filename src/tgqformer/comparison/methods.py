@@ -386,11 +386,6 @@ ABLATIONS: dict[str, Method] = {
         f"{_C}.abstain=false",
         note="it steers as much where photo and metadata do not agree",
     ),
-    "reread": _without(
-        "metadata read again",
-        f"{_C}.reread=true",
-        note="by anchored queries, before each layer",
-    ),
     "with_backbone": _without(
         "with a backbone",
         "embedder.language.kind={backbone}",

@@ -27,7 +27,6 @@ class ConnectorConfig:
             query's first state. "guide" (ours): it is added to the query of every attention,
             while the state that is handed on starts from a learned slot and holds only what was
             attended to, so that metadata cannot pass for visual evidence.
-        reread: let the anchored queries read the metadata again before each layer (ours).
         mixing: let the two streams see each other in self-attention (off: block-diagonal).
         anchored_gate: scale the anchored stream by its reliability gate.
         exploratory_gate: scale the exploratory stream by its gate.
@@ -60,7 +59,6 @@ class ConnectorConfig:
     anchored: int = 4
     exploratory: int = 4
     anchoring: Literal["initial", "guide"] = "initial"
-    reread: bool = False
     mixing: bool = False
     anchored_gate: bool = True
     exploratory_gate: bool = True
@@ -91,11 +89,6 @@ class ConnectorConfig:
         for name in ("cross_every", "notellm2_layers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"connector.{name} ({getattr(self, name)}) must be 1 or more.")
-        if self.reread and self.anchoring == "guide":
-            raise ConfigError(
-                "connector.reread puts metadata into the states, and connector.anchoring 'guide' "
-                "keeps it out of them; switch one of the two off."
-            )
         if self.grounding == "anchored" and self.kind != "tgqformer":
             raise ConfigError(
                 f"connector.grounding 'anchored' asks for anchored queries, and connector.kind "

@@ -4,7 +4,7 @@ From the abstract: two groups of queries, one anchored in the item's metadata an
 attend to the visual tokens, and gates weigh the two by how far photo and title agree. From public
 summaries: the gates' form and inputs (`gates.py`) and the regulariser (`objectives.redundancy`).
 Ours: the compressor (`queries.py`), pre-norm layers, the block-diagonal self-attention, the null
-token (`blocks.Memory`), presence flags, `anchoring="guide"`, `reread`, and the token-level
+token (`blocks.Memory`), presence flags, `anchoring="guide"` and the token-level
 agreement that steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
 """
 
@@ -50,11 +50,6 @@ class TGQFormer(Connector):
         is_anchored = (torch.arange(self.num_tokens) < c.anchored).float()
         self.register_buffer("is_anchored", is_anchored, persistent=False)
         self.register_buffer("self_mask", self._self_mask(), persistent=False)
-        rereads = c.reread and c.anchored > 0
-        self.rereads = nn.ModuleList(
-            Reread(shape.text, width, c.heads, c.anchored, c.dropout) if rereads else ReadOnce()
-            for _ in range(c.layers)
-        )
 
     def forward(
         self,
@@ -73,9 +68,9 @@ class TGQFormer(Connector):
         grounded: Grounded = self.grounding(visual, visual_mask, text_global, presence)
         biases = iter(self._steer(grounded))
         maps: list[Tensor] = []
-        for layer, reread in zip(self.layers, self.rereads, strict=True):
+        for layer in self.layers:
             states, attention = layer(
-                reread(states, text, text_mask),
+                states,
                 memory,
                 memory_mask,
                 self.self_mask,
@@ -241,39 +236,6 @@ class AnchoredQueries(nn.Module):
         _, read = self.attention(asks, memory, mask, weights=True)  # to be asked changes no bit
         assert read is not None
         return slots, content, read[..., :-1]
-
-
-class Reread(nn.Module):
-    """Let the first K states, which are the anchored ones, read the metadata once more (ours).
-
-    The last projection starts at zero, so nothing changes at the start.
-    """
-
-    def __init__(
-        self, text_width: int, width: int, heads: int, count: int, dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.count = count
-        self.memory = Memory(text_width, width)
-        self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.attention.out.weight)
-        nn.init.zeros_(self.attention.out.bias)
-
-    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """States [B, Q, D], text [B, T, Dt], text_mask [B, T] -> [B, Q, D]."""
-        memory, mask = self.memory(text, text_mask)
-        read, _ = self.attention(self.norm(states[:, : self.count]), memory, mask)
-        return states + F.pad(self.dropout(read), (0, 0, 0, states.shape[1] - self.count))
-
-
-class ReadOnce(nn.Module):
-    """In place of `Reread` where the metadata is read at the start alone: states as they are."""
-
-    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """[B, Q, D] -> the same."""
-        return states
 
 
 class ExploratoryQueries(nn.Module):
