@@ -53,7 +53,7 @@ class ItemFeatures:
 
     Args:
         image_tower, text_tower: see `towers.load`; move them to their device before.
-        cache_dir: folder of the token cache (`cache_admin.default_cache_dir()`); None runs the
+        cache_dir: folder of the token cache, which may be deleted at any time; None runs the
             towers at every call, which suits one pass over a catalog too large to keep.
         max_images: photos of an item to look at.
         text_fields: of which fields the text is made.
