@@ -29,12 +29,16 @@ class Comparison:
     Attributes:
         name: of the file. about: what its data are, in a sentence without figures.
         origin: "version", "commit", "machine", "hours", "unfinished" (runs).
+        series: heading of the section that it shares with others of that series; "" for its own.
+        aside: the first screen leaves it out.
     """
 
     name: str
     results: Results
     origin: dict[str, Any]
     about: str = ""
+    series: str = ""
+    aside: bool = False
 
     @property
     def of_rivals(self) -> bool:
@@ -54,7 +58,8 @@ def read(folder: Path) -> list[Comparison]:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             results = Results.from_dict(data["results"])
-            found.append(Comparison(path.stem, results, data["origin"], data["about"]))
+            more = data.get("series", ""), data.get("aside", False)
+            found.append(Comparison(path.stem, results, data["origin"], data["about"], *more))
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
                 f"{path} is no comparison of this version ({type(error).__name__}: {error}); add "
@@ -63,11 +68,21 @@ def read(folder: Path) -> list[Comparison]:
     return sorted(found, key=lambda each: not each.of_rivals)
 
 
-def add(path: Path, name: str, folder: Path, told: dict[str, str], about: str = "") -> None:
+def add(
+    path: Path,
+    name: str,
+    folder: Path,
+    told: dict[str, str],
+    *,
+    about: str = "",
+    series: str = "",
+    aside: bool = False,
+) -> None:
     """Reduce a comparison's results.json into `folder`.
 
     Args:
         told: "version", "commit", "machine" where the runs themselves do not say.
+        about, series, aside: see `Comparison`.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ConfigError(f"name '{name}' must be made of a to z, digits and '-'.")
@@ -79,7 +94,8 @@ def add(path: Path, name: str, folder: Path, told: dict[str, str], about: str = 
         origin[key] = ", ".join(sorted(known)) or value
     origin["hours"] = sum(cell.seconds for cell in results.cells) / 3600
     origin["unfinished"] = sum(cell.state != "done" for cell in results.cells)
-    data = {"about": about, "origin": origin, "results": reduced(results).to_dict()}
+    place = ({"series": series} if series else {}) | ({"aside": True} if aside else {})
+    data = {"about": about, **place, "origin": origin, "results": reduced(results).to_dict()}
     text = json.dumps(_rounded(data), indent=1, ensure_ascii=False, allow_nan=False)
     text = re.sub(r"\{[^][{}]*\}|\[[^][{}]*\]", lambda part: " ".join(part[0].split()), text)
     folder.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ from tgqformer.files import write_text
 ROOT = Path(__file__).resolve().parent.parent
 BESIDE = ("base", "frozen_both", "frozen_text", "qformer_text_full")
 """The methods that the first screen holds ours against, where they were compared."""
+BOTH = {"H@10": "hit@10", "H@100": "hit@100"}
 MOST_LINES, WIDTH = 250, 110
 MADE = "<!-- Made by `make results` out of docs/results/; change those files, not this one. -->"
 
@@ -61,8 +62,8 @@ def page(found: Sequence[Comparison]) -> str:
         none = "No comparison is in yet: this page is made out of `docs/results/`, which is empty."
         return f"# Results\n\n{MADE}\n\n{none}\n"
     blocks = [(0, _opening(found))]
-    for each in found:
-        blocks += _section(each)
+    for series, members in _sections(found):
+        blocks += _series(series, members) if series else _section(members[0])
     blocks.append((0, _about_the_figures()))
     whole = len(blocks)
     size = [text.count("\n") + 2 for _, text in blocks]
@@ -74,8 +75,16 @@ def page(found: Sequence[Comparison]) -> str:
     return "\n\n".join(text for _, text in blocks) + "\n"
 
 
+def _sections(found: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
+    """What makes a section each: ("", [one]), or a series and its members."""
+    series: dict[str, list[Comparison]] = {}
+    for each in found:
+        series.setdefault(each.series or f"\0{each.name}", []).append(each)
+    return [(name if name[0] != "\0" else "", members) for name, members in series.items()]
+
+
 def _opening(found: Sequence[Comparison]) -> str:
-    rivals = [each for each in found if each.of_rivals]
+    rivals = [each for each in found if each.of_rivals and not each.aside]
     columns = [(each, catalog) for each in rivals for catalog in each.results.catalogs]
     parts = ["# Results", MADE, _verdict(columns)]
     beside = [n for n in BESIDE if any(n in each.results.methods for each in rivals)]
@@ -166,6 +175,52 @@ def _section(each: Comparison) -> list[tuple[int, str]]:
         blocks.append((2, weights))
     blocks.append((0, _provenance(each) + "\n\n</details>"))
     return blocks
+
+
+def _series(title: str, members: Sequence[Comparison]) -> list[tuple[int, str]]:
+    """Blocks of the comparisons of a series: one table, a row for each catalog."""
+    opening = [f"## {title}"]
+    opening += [_wrapped(f"**{each.name}**: {each.about} {_setting(each)}") for each in members]
+    alt = f"{metric_label(METRIC)} of every method with its interval"
+    opening.append("\n".join(f"![{alt}, {m.name}](results/{m.name}.svg)" for m in members))
+    shown = [n for n in (members[0].results.ours, *BESIDE) if any(_has(m, n) for m in members)]
+    head = [
+        "trained on",
+        "judged on",
+        *(f"{name}: H@10 / H@100" for name in _heads(members, shown)),
+    ]
+    head += [
+        f"ahead of {name}, {figure}" for name in _heads(members, shown[1:2]) for figure in BOTH
+    ]
+    rows = [
+        [next(iter(each.results.catalogs)), catalog, *_row(each.results, catalog, shown)]
+        for each in members
+        for catalog in each.results.catalogs
+    ]
+    blocks = [(0, "\n\n".join(opening)), (0, _table(head, rows))]
+    about = "\n\n".join(dict.fromkeys(_wrapped(_origin(each)) for each in members))
+    commands = "\n".join(folded(each.results.command, WIDTH - 3) for each in members)
+    details = "<details markdown>\n<summary>The commands</summary>"
+    blocks.append((0, f"{details}\n\n{about}\n\n```bash\n{commands}\n```\n\n</details>"))
+    return blocks
+
+
+def _has(each: Comparison, name: str) -> bool:
+    return name in each.results.methods
+
+
+def _row(results: Results, catalog: str, shown: Sequence[str]) -> list[str]:
+    """H@10 / H@100 of the methods, and how far the first is ahead of the second."""
+    cells = []
+    for name in shown:
+        found = [_value(figure_of(results, name, catalog, metric)) for metric in BOTH.values()]
+        cells.append(" / ".join(found))
+    gains = [
+        gain_over(results, name, catalog, metric) if name in results.methods else None
+        for name in shown[1:2]
+        for metric in BOTH.values()
+    ]
+    return [*cells, *("–" if g is None else gain_points(g).replace("*", "\\*") for g in gains)]
 
 
 def _sentences(results: Results) -> tuple[str, ...]:
@@ -325,16 +380,18 @@ def _weights(results: Results) -> str:
 
 
 def _provenance(each: Comparison) -> str:
+    command = folded(each.results.command, WIDTH - 3)
+    return f"{_wrapped(_origin(each))}\n\n```bash\n{command}\n```"
+
+
+def _origin(each: Comparison) -> str:
     results, origin = each.results, each.origin
     digests = [f"{n} `{facts.digest}`" for n, facts in results.catalogs.items() if facts.digest]
-    lines = [
+    return (
         f"tgqformer {origin['version']}, commit {origin['commit'] or 'unknown'}; "
         f"{origin['machine'] or 'machine unknown'}; {origin['hours']:.1f} hours; "
-        f"gathered {results.created[:10]}.",
-        f"Data: {', '.join(digests)}." if digests else "",
-    ]
-    parts = [_wrapped(line) for line in lines if line]
-    return "\n\n".join([*parts, f"```bash\n{folded(results.command, WIDTH - 8)}\n```"])
+        f"gathered {results.created[:10]}." + f" Data: {', '.join(digests)}." * bool(digests)
+    )
 
 
 def _about_the_figures() -> str:
@@ -424,6 +481,8 @@ def main(arguments: Sequence[str]) -> int:
     adding.add_argument("results", type=Path, metavar="RESULTS.json")
     adding.add_argument("name", metavar="NAME")
     adding.add_argument("--about", default="", help="what the data are, without figures")
+    adding.add_argument("--series", default="", help="heading of a section shared with others")
+    adding.add_argument("--aside", action="store_true", help="leave it out of the first screen")
     adding.add_argument("--commit", help="of the code that ran, where the runs do not say")
     adding.add_argument("--machine", help="that it ran on, where the runs do not say")
     options = parser.parse_args(arguments)
@@ -436,7 +495,8 @@ def main(arguments: Sequence[str]) -> int:
                 "commit": options.commit or commit(),
                 "machine": options.machine or machine(),
             }
-            add(options.results, options.name, options.docs / "results", told, options.about)
+            place = {name: getattr(options, name) for name in ("about", "series", "aside")}
+            add(options.results, options.name, options.docs / "results", told, **place)
         if options.check:
             faults = stale(options.docs)
             print("\n".join(faults), file=sys.stderr, end="\n" * bool(faults))

@@ -272,3 +272,23 @@ def test_a_file_of_another_version_is_told(
     path.write_text(path.read_text().replace(f'"version": {VERSION}', '"version": 0'))
     assert tool.main(["--docs", str(tmp_path / "docs"), "--check"]) == 2
     assert "add it again, or remove it" in capsys.readouterr().err
+
+
+def test_a_series_is_one_section_with_a_row_for_each_catalog(
+    tool: ModuleType, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs"
+    series = ["--series", "Fewer pairs", "--aside", "--about", "Some of the pairs."]
+    put(tool, docs, made({"all": WON}), "all")
+    put(tool, docs, made({"none": LOST, "none-noisy": LEVEL}), "none", *series)
+    put(tool, docs, made({"half": WON}), "half", *series)
+    page = text(docs)
+    assert page.count("## Fewer pairs") == 1
+    rows = [line for line in page.splitlines() if re.match(r"\| (none|half) \|", line)]
+    assert [row.split(" | ")[1] for row in rows] == ["half", "none", "none-noisy"]
+    assert "60.0 / –" in rows[0]
+    assert "50.0 / –" in rows[1]
+    opening = page[: page.index("## all")]
+    assert "| all |" in opening
+    assert "none" not in opening
+    assert tool.main(["--docs", str(docs), "--check"]) == 0
