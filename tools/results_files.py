@@ -54,7 +54,7 @@ class Comparison:
 def read(folder: Path) -> list[Comparison]:
     """All comparisons, those with rivals first; StorageError where one cannot be read."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stem):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             results = Results.from_dict(data["results"])
