@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tgqformer.corruption import BACKGROUNDS, CORRUPTIONS, corruption_sheet, draw_background
+from tgqformer.corruption import BACKGROUNDS, CORRUPTIONS, draw_background
 from tgqformer.corruption.clutter import background_mask, distractor_paste
 from tgqformer.errors import ConfigError
 
@@ -74,12 +74,3 @@ def test_backgrounds_fill_any_size(kind: str, size: tuple[int, int]) -> None:
 def test_an_unknown_background_is_refused() -> None:
     with pytest.raises(ConfigError, match="'beach' is unknown"):
         draw_background((10, 10), generator(0), "beach")
-
-
-def test_the_sheet_has_a_row_for_each_kind_and_a_column_for_each_severity() -> None:
-    narrow = corruption_sheet(product_on((255, 255, 255)), (0.0, 1.0), tile=32)
-    wide = corruption_sheet(product_on((255, 255, 255)), (0.0, 0.5, 1.0), tile=32)
-    assert wide.width - narrow.width == 32
-    assert narrow.height >= 32 * len(CORRUPTIONS)
-    two = corruption_sheet(product_on((255, 255, 255)), (0.0, 1.0), kinds=("crop", "seal"), tile=32)
-    assert narrow.height - two.height == 32 * (len(CORRUPTIONS) - 2)

@@ -17,13 +17,12 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.leaks import check_leaks
 from tgqformer.catalog.logs import read_log
+from tgqformer.corruption.canvas import stream
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.storefront import NOISES, contact_sheet, draw_storefront
+from tgqformer.storefront import NOISES, draw_storefront
 from tgqformer.storefront import photo as darkroom
 from tgqformer.storefront.photo import PHOTOS, take_photo
-from tgqformer.storefront.product import COLOURWAYS, PATTERNS, draw_product, make_look
-from tgqformer.storefront.shapes import SHAPES
-from tgqformer.storefront.streams import stream
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SHAPES, draw_product, make_look
 
 ITEMS, SIZE = 54, 64  # two chunks of photos
 
@@ -299,13 +298,3 @@ def test_bad_options_get_one_sentence(
     with pytest.raises(ConfigError, match=message):
         draw_storefront(tmp_path / "shop", **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_contact_sheet_has_rows_for_the_regimes(
-    shops: dict[str, Catalog], tmp_path: Path
-) -> None:
-    contact_sheet(shops["market"], tmp_path / "market.png", rows=1, cols=3, tile=32)
-    contact_sheet(shops["clean"], tmp_path / "clean.png", rows=1, cols=3, tile=32)
-    with Image.open(tmp_path / "market.png") as market, Image.open(tmp_path / "clean.png") as clean:
-        assert market.width == clean.width
-        assert market.height > 4 * clean.height

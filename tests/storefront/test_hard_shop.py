@@ -12,12 +12,11 @@ import pytest
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.leaks import check_leaks
+from tgqformer.corruption.canvas import stream
 from tgqformer.storefront import DRAWINGS, draw_storefront
-from tgqformer.storefront.pairs import sessions_to_pairs
 from tgqformer.storefront.photo import SLOGAN, take_photo
 from tgqformer.storefront.shop import Product, draw_popularity, make_products
-from tgqformer.storefront.shoppers import shop_sessions
-from tgqformer.storefront.streams import stream
+from tgqformer.storefront.shoppers import sessions_to_pairs, shop_sessions
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES
 
 ITEMS = 1500

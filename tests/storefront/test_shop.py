@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tgqformer.corruption.canvas import shuffled, stream
 from tgqformer.storefront.metadata import (
     ABBREVIATIONS,
     ADJECTIVES,
@@ -19,13 +20,10 @@ from tgqformer.storefront.metadata import (
     STUFFINGS,
     spoil_metadata,
 )
-from tgqformer.storefront.pairs import cold_items, sessions_to_pairs, split_pairs
-from tgqformer.storefront.product import COLOURWAYS, PATTERNS
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SHAPES
 from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, REGIMES, Drawing, draw_regime
-from tgqformer.storefront.shapes import SHAPES
 from tgqformer.storefront.shop import Product, all_cells, make_products
-from tgqformer.storefront.shoppers import shop_sessions
-from tgqformer.storefront.streams import shuffled, stream
+from tgqformer.storefront.shoppers import cold_items, sessions_to_pairs, shop_sessions, split_pairs
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS
 
 TELLING = """

@@ -16,7 +16,7 @@ import pytest
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront import DRAWINGS, draw_storefront
-from tgqformer.storefront.pairs import hold_out
+from tgqformer.storefront.shoppers import hold_out
 
 # Taken from the code before there was a second drawing: 60 items, 64 pixels, seed 0. The tables
 # hold the same under any library; photos and boxes are those of one version of Pillow.

@@ -10,7 +10,6 @@ from tgqformer.corruption.compose import (
     UNSEEN_OVERLAYS,
     corrupt,
 )
-from tgqformer.corruption.sheet import corruption_sheet
 
 __all__ = [
     "BACKGROUNDS",
@@ -21,6 +20,5 @@ __all__ = [
     "UNSEEN_OVERLAYS",
     "Corruption",
     "corrupt",
-    "corruption_sheet",
     "draw_background",
 ]

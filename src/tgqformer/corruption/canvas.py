@@ -1,11 +1,13 @@
 """What every corruption needs: a checked severity, an RGB copy, random draws, text and stickers.
 
-Randomness is drawn only by `Generator.random` and `Generator.integers`, whose streams are stable
-between NumPy versions; the same seed gives the same pixels for a given version of Pillow.
+Randomness is drawn only by `Generator.random` and `Generator.integers` over PCG64, whose streams
+are stable between NumPy versions; the same seed gives the same pixels for a given version of
+Pillow.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
@@ -46,6 +48,27 @@ def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
 def chance(rng: np.random.Generator, probability: float) -> bool:
     """Return True with the given probability."""
     return float(rng.random()) < probability
+
+
+def stream(seed: int, purpose: str, *address: int | str) -> np.random.Generator:
+    """Return the generator of one purpose and address, such as an item; it hangs on no other."""
+    text = "/".join(str(part) for part in (seed, purpose, *address))
+    digest = hashlib.sha256(text.encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def shuffled(things: Sequence[T], rng: np.random.Generator) -> list[T]:
+    """Return the things in random order (Fisher-Yates)."""
+    result = list(things)
+    for i in range(len(result) - 1, 0, -1):
+        j = int(rng.integers(i + 1))
+        result[i], result[j] = result[j], result[i]
+    return result
+
+
+def sample(things: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+    """Return `count` different ones of the things, in random order."""
+    return shuffled(things, rng)[:count]
 
 
 def check_severity(severity: float) -> float:

@@ -55,7 +55,7 @@ and there is no price war or season. A figure measured here compares methods; it
 the figure on a real catalog.
 """
 
-from tgqformer.storefront.draw import contact_sheet, draw_storefront
+from tgqformer.storefront.draw import draw_storefront
 from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, NOISES, REGIMES
 
-__all__ = ["DRAWINGS", "MARKET_SHARES", "NOISES", "REGIMES", "contact_sheet", "draw_storefront"]
+__all__ = ["DRAWINGS", "MARKET_SHARES", "NOISES", "REGIMES", "draw_storefront"]

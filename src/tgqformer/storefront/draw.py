@@ -1,11 +1,12 @@
-"""The one call that draws a shop to a folder."""
+"""The one call that draws a shop to a folder: photos, what sellers list, and the labels."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,41 +14,44 @@ from typing import Any
 import numpy as np
 import PIL
 import polars as pl
-from PIL import Image, ImageDraw
 
 from tgqformer import __version__
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.files import write_table
-from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.cores import cores
-from tgqformer.corruption.canvas import font
+from tgqformer.corruption.canvas import stream
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.files import atomic_path, write_bytes
-from tgqformer.storefront.listing import describe_product, make_item, make_labels
-from tgqformer.storefront.pairs import hold_out, sessions_to_pairs, split_pairs, split_products
+from tgqformer.files import write_bytes
+from tgqformer.storefront.metadata import Metadata, spoil_metadata
 from tgqformer.storefront.photo import CHUNK, Job, draw_photos, photo_name
 from tgqformer.storefront.regimes import (
     DRAWINGS,
     LATEST,
     NOISES,
-    REGIMES,
     Drawing,
+    Regime,
     draw_kinds,
     draw_regime,
 )
-from tgqformer.storefront.shop import make_products
-from tgqformer.storefront.shoppers import shop_sessions
+from tgqformer.storefront.shop import Product, make_products
+from tgqformer.storefront.shoppers import (
+    hold_out,
+    pool_of,
+    sessions_to_pairs,
+    shop_sessions,
+    split_pairs,
+    split_products,
+)
+from tgqformer.storefront.taxonomy import CATEGORIES
 
 MIN_ITEMS = 20
 MIN_SIZE, MAX_SIZE = 32, 2048
 MAX_HELD_OUT = 10
 MAX_PHOTOS = 12
-_UNTOLD = {
-    "drawing": 1,
-    "held_out": 0,
-    "photos": "1-1",
-}  # what a manifest that does not say so means
+_UNTOLD = {"drawing": 1, "held_out": 0, "photos": "1-1"}
+"""What a manifest means that does not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,6 @@ class Options:
             raise ConfigError(
                 f"size is {self.size}, but must lie in {MIN_SIZE}..{MAX_SIZE} pixels; 224 is usual."
             )
-
         if self.version not in DRAWINGS:
             raise ConfigError(
                 f"drawing {self.version} is unknown; choose one of {', '.join(map(str, DRAWINGS))}."
@@ -234,14 +237,14 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
     sessions = shop_sessions(products, options.seed, drawing)
     write_table(sessions, folder / "sessions.parquet")
     split = split_products(products, held_out, options.seed)
-    described = [describe_product(p, r, options.seed) for p, r in zip(products, regimes)]
+    described = [_describe(p, r, options.seed) for p, r in zip(products, regimes)]
     catalog = Catalog(
         [
-            make_item(product, metadata, folder, len(own))
+            _item(product, metadata, folder, len(own))
             for product, own, (metadata, _) in zip(products, kinds, described)
         ],
         split_pairs(sessions_to_pairs(sessions), split),
-        make_labels(
+        _labels(
             products,
             regimes,
             [faults for _, faults in described],
@@ -254,6 +257,105 @@ def _draw(options: Options, folder: Path, workers: int, progress: bool) -> dict[
     )
     catalog.save(folder)
     return {f"images/{name}": record["sha256"] for name, record in records.items()}
+
+
+def _describe(product: Product, regime: Regime, seed: int) -> tuple[Metadata, list[str]]:
+    """Return what the seller writes, and the names of its faults."""
+    if not regime.spoiled:
+        return product.metadata, []
+    rng = stream(seed, "faults", product.number)
+    return spoil_metadata(product.metadata, product.category, product.cell.tier, rng)
+
+
+def _item(product: Product, metadata: Metadata, folder: Path, photos: int) -> Item:
+    """Return the item with so many photos; `folder` is the catalog's."""
+    names = [photo_name(product.item_id, place) for place in range(photos)]
+    return Item(
+        item_id=product.item_id,
+        title=metadata.title,
+        brand=metadata.brand,
+        category=metadata.category,
+        attributes=metadata.attributes,
+        price=metadata.price,
+        images=tuple(folder / "images" / name for name in names),
+    )
+
+
+def _labels(
+    products: Sequence[Product],
+    regimes: Sequence[Regime],
+    faults: Sequence[list[str]],
+    records: Mapping[str, Mapping[str, Any]],
+    split: Mapping[str, str],
+    *,
+    held_out: Set[str],
+    drawing: Drawing,
+    kinds: Sequence[Sequence[str]] | None = None,
+) -> pl.DataFrame:
+    """Return what is known of the products and never shown to a model, a row for each.
+
+    Columns: item_id; noise (the regime), photo (its kind, "none" where there is none), faults of
+    the metadata, overlays; pool and split; group, category, brand, tier (0..3), the true ones;
+    pattern, colourway and silhouette (0..2), the hidden style; product_box (x0, y0, x1, y1 in
+    pixels, null without a photo) and distractor_boxes.
+
+    From the second drawing on also: family (the item_id of the first of its sisters, null without
+    sisters) and popularity; stuffing (the things of other categories in the title, before any
+    fault); distractors (their categories, in the order of their boxes) and slogan (the words of
+    the overlay of this name, null without); held_out (whether its category has no training pairs).
+
+    Where items have several photos all of this is of the first, and photos has the `kinds` of all.
+    """
+    known = [records.get(product.item_id, {}) for product in products]
+    texts = {
+        "item_id": [p.item_id for p in products],
+        "noise": [r.name for r in regimes],
+        "photo": [r.photo or "none" for r in regimes],
+        "pool": [pool_of(split[p.item_id]) for p in products],
+        "split": [split[p.item_id] for p in products],
+        "group": [p.cell.group for p in products],
+        "category": [p.category.path for p in products],
+        "brand": [p.brand for p in products],
+        "pattern": [p.cell.pattern for p in products],
+        "colourway": [p.cell.colourway for p in products],
+    }
+    labels = pl.DataFrame(
+        {
+            **{name: pl.Series(name, values, pl.String) for name, values in texts.items()},
+            "tier": pl.Series("tier", [p.cell.tier for p in products], pl.Int64),
+            "silhouette": pl.Series("silhouette", [p.look.silhouette for p in products], pl.Int64),
+            "faults": pl.Series("faults", list(faults), pl.List(pl.String)),
+            "overlays": pl.Series(
+                "overlays", [k.get("overlays", []) for k in known], pl.List(pl.String)
+            ),
+            "product_box": pl.Series(
+                "product_box", [k.get("product_box") for k in known], pl.List(pl.Int64)
+            ),
+            "distractor_boxes": pl.Series(
+                "distractor_boxes",
+                [k.get("distractor_boxes", []) for k in known],
+                pl.List(pl.List(pl.Int64)),
+            ),
+        }
+    )
+    if kinds is not None:
+        every = pl.Series("photos", [list(own) for own in kinds], pl.List(pl.String))
+        labels = labels.with_columns(every)
+    if drawing.version == 1:
+        return labels
+    sizes = Counter(p.family for p in products)
+    heads = [products[p.family].item_id if sizes[p.family] > 1 else None for p in products]
+    paths = {category.name: category.path for category in CATEGORIES}
+    beside = [[paths[name] for name in k.get("distractors", [])] for k in known]
+    slogans = [k.get("slogan") or None for k in known]
+    return labels.with_columns(
+        pl.Series("family", heads, pl.String),
+        pl.Series("popularity", [p.popularity for p in products], pl.Float64),
+        pl.Series("stuffing", [list(p.stuffing) for p in products], pl.List(pl.String)),
+        pl.Series("distractors", beside, pl.List(pl.String)),
+        pl.Series("slogan", slogans, pl.String),
+        pl.Series("held_out", [p.category.name in held_out for p in products], pl.Boolean),
+    )
 
 
 def _holds(out: Path, manifest: Mapping[str, Any]) -> bool:
@@ -302,64 +404,3 @@ def _digest_folder(folder: Path, photos: Mapping[str, str]) -> str:
         digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-# -- sheet -----------------------------------------------------------------------------------------
-# A contact sheet of a catalog's photos, a labelled row for each noise regime.
-
-
-def contact_sheet(
-    catalog: Catalog, out_png: str | Path, rows: int = 1, cols: int = 8, *, tile: int = 128
-) -> None:
-    """Write a PNG of the catalog's first photos.
-
-    Args:
-        catalog: any; where its labels have a column `noise`, each regime gets rows of its own.
-        out_png: the file, written atomically.
-        rows: rows for each regime.
-        cols: photos in a row.
-        tile: side of a photo on the sheet in pixels.
-
-    Raises:
-        ImageError: a photo cannot be read.
-        StorageError: the file cannot be written.
-    """
-    shown = _rows(catalog, rows, cols)
-    margin, caption = 96, 15
-    size = (margin + cols * (tile + 4), len(shown) * (tile + caption + 4) + 4)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (name, positions) in enumerate(shown):
-        y = 4 + row * (tile + caption + 4)
-        draw.text((6, y + tile // 2 - 8), name, fill="black", font=font(14))
-        for column, position in enumerate(positions):
-            item = catalog[position]
-            x = margin + column * (tile + 4)
-            photo = decode_image(item.images[0]).resize((tile, tile), Image.Resampling.LANCZOS)
-            sheet.paste(photo, (x, y))
-            draw.rectangle((x - 1, y - 1, x + tile, y + tile), outline=(225, 225, 225))
-            draw.text((x, y + tile + 2), _fit(item.title or "-", tile), (90, 90, 90), font(9))
-    out = Path(out_png)
-    with atomic_path(out) as temporary:
-        sheet.quantize(256, Image.Quantize.MEDIANCUT).save(temporary, "PNG", optimize=True)
-
-
-def _rows(catalog: Catalog, rows: int, cols: int) -> list[tuple[str, list[int]]]:
-    with_photo = [i for i, item in enumerate(catalog.items) if item.images]
-    if catalog.labels is None or "noise" not in catalog.labels.columns:
-        groups = {"": with_photo}
-    else:
-        noise = catalog.labels["noise"].cast(pl.String).to_list()
-        names = [*REGIMES, *sorted({n for n in noise if n is not None} - set(REGIMES))]
-        groups = {name: [i for i in with_photo if noise[i] == name] for name in names}
-    return [
-        (name if row == 0 else "", group[row * cols : (row + 1) * cols])
-        for name, group in groups.items()
-        for row in range(min(rows, -(-len(group) // cols)))
-    ]
-
-
-def _fit(text: str, width: int) -> str:
-    while len(text) > 1 and font(9).getlength(text) > width:
-        text = text[:-2].rstrip() + "…"
-    return text

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tgqformer.corruption.canvas import chance, pick, uniform
-from tgqformer.storefront.streams import sample
+from tgqformer.corruption.canvas import chance, pick, sample, uniform
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, PRICE_FACTORS, Category
 
 PACKS = ("1 piece", "1 piece", "1 piece", "2-pack", "set of 2", "set of 4")

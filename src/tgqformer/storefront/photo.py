@@ -1,4 +1,9 @@
-"""How a product is photographed: a packshot, or a scene in which other things stand around."""
+"""How a product is photographed: a packshot, or a scene in which other things stand around.
+
+Many photos are drawn on several processes, and a kill loses no more than a chunk of them: a chunk
+ends with a small JSON file of what is known of its photos, and chunks that have one are not drawn
+again. Which process draws a chunk makes no difference to its bytes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,9 @@ from tgqformer.corruption.canvas import (
     ink_on,
     paste,
     pick,
+    sample,
     sticker,
+    stream,
     uniform,
 )
 from tgqformer.errors import ConfigError
@@ -35,17 +42,18 @@ from tgqformer.storefront.metadata import write_slogan
 from tgqformer.storefront.product import (
     COLOURWAYS,
     PATTERNS,
+    SHAPES,
+    SILHOUETTES,
     Look,
     draw_product,
     drop_shadow,
     make_look,
 )
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
-from tgqformer.storefront.shapes import SHAPES, SILHOUETTES
-from tgqformer.storefront.streams import sample, stream
 
 PHOTOS = ("clean", "overlay", "clutter", "heavy", "siblings", "detail")
 SLOGAN = "slogan"
+CHUNK = 50
 _LAID_ON = (
     "corner_badge",
     "price_sticker",
@@ -56,7 +64,6 @@ _LAID_ON = (
     "collage_inset",
 )
 """The overlays of a shop, by name, so that a kind added to OVERLAYS changes no shop."""
-_SCALE = 2  # photos are drawn at twice their size and reduced, for smooth edges
 _PASTELS: tuple[Colour, ...] = (
     (244, 236, 226),
     (228, 236, 242),
@@ -64,6 +71,9 @@ _PASTELS: tuple[Colour, ...] = (
     (242, 230, 234),
     (230, 230, 232),
 )
+_SCALE = 2  # photos are drawn at twice their size and reduced, for smooth edges
+_QUALITY = 90
+_SUBSAMPLING = 0  # 4:4:4; thin stripes would lose their colours otherwise
 
 
 class Box(NamedTuple):
@@ -104,6 +114,22 @@ class Photo:
     distractors: list[str]
     overlays: list[str]
     slogan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One photo to draw: `kind` is one of PHOTOS, `version` a key of DRAWINGS.
+
+    `place` is its place among the item's photos, from 0.
+    """
+
+    number: int
+    item_id: str
+    look: Look
+    kind: str
+    brand: str
+    version: int
+    place: int = 0
 
 
 def take_photo(
@@ -288,33 +314,6 @@ def _put(canvas: Image.Image, product: Image.Image, x: int, y: int) -> Box:
     canvas.paste((30, 26, 30), (x - margin + drop // 2, y - margin + drop), shadow)
     canvas.paste(product, (x, y), product)
     return Box(x, y, x + product.width, y + product.height)
-
-
-# -- darkroom --------------------------------------------------------------------------------------
-# Drawing many photos, on several processes, so that a kill loses no more than a chunk.
-#
-# A chunk of photos ends with a small JSON file of what is known of them; chunks that have one are
-# not drawn again. Which process draws a chunk makes no difference to its bytes.
-
-CHUNK = 50
-_QUALITY = 90
-_SUBSAMPLING = 0  # 4:4:4; thin stripes would lose their colours otherwise
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One photo to draw: `kind` is one of PHOTOS, `version` a key of DRAWINGS.
-
-    `place` is its place among the item's photos, from 0.
-    """
-
-    number: int
-    item_id: str
-    look: Look
-    kind: str
-    brand: str
-    version: int
-    place: int = 0
 
 
 def photo_name(item_id: str, place: int = 0) -> str:

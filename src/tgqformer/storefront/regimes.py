@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tgqformer.corruption.canvas import chance
-from tgqformer.storefront.streams import stream
+from tgqformer.corruption.canvas import chance, stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tgqformer.corruption.canvas import chance, pick
+from tgqformer.corruption.canvas import chance, pick, shuffled, stream
 from tgqformer.storefront.metadata import Metadata, stuff_title, write_metadata
-from tgqformer.storefront.product import COLOURWAYS, PATTERNS, Look, make_look
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SILHOUETTES, Look, make_look
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
-from tgqformer.storefront.shapes import SILHOUETTES
-from tgqformer.storefront.streams import shuffled, stream
 from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS, Category
 
 FAVOURITE_SHARE = 0.35

@@ -1,4 +1,4 @@
-"""Shoppers: sessions of clicks that follow group, brand tier and hidden style, with some noise.
+"""Shoppers: sessions of clicks that follow group, brand tier and style, and the pairs they make.
 
 A session has an intent, the cell of some product. A click goes, most of the time, to a product of
 that cell (of the same category about half the time); sometimes to the same style in a neighbouring
@@ -9,6 +9,9 @@ sessions, of the products that a click may go to each has its chance in proporti
 meets the bestsellers of all tiers, or of all colourways. Such shoppers look at fewer products each,
 so that what few look at has fewer positives, or none. Sisters get no clicks for being sisters: who
 drifts to another colourway may meet one like any other product there.
+
+What is clicked on in one session becomes pairs; the evaluation asks for the neighbours of items
+that no training pair has.
 """
 
 from __future__ import annotations
@@ -20,16 +23,21 @@ from itertools import accumulate
 import numpy as np
 import polars as pl
 
-from tgqformer.corruption.canvas import chance, pick
+from tgqformer.catalog.items import Pair
+from tgqformer.catalog.sessions import pairs_from_log
+from tgqformer.corruption.canvas import chance, pick, sample, shuffled, stream
 from tgqformer.storefront.product import COLOURWAYS
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
 from tgqformer.storefront.shop import Cell, Product
-from tgqformer.storefront.streams import stream
-from tgqformer.storefront.taxonomy import BRANDS
+from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES
 
-IN_CELL, DRIFT = 0.74, 0.16  # the rest, 0.1, is a click on anything
 _OPENING = 1_735_689_600  # 1 January 2025, UTC
 _YEAR = 365 * 24 * 3600
+_MIN_COUNT = 2  # two sessions: what random clicks share stays below
+_TARGETS = 10
+_VAL_SHARE, _TEST_SHARE = 0.05, 0.2
+_ORDER = {"train": 0, "val": 1, "test": 2}
+_IN_CELL, _DRIFT = 0.74, 0.16  # the rest, 0.1, is a click on anything
 
 
 def shop_sessions(
@@ -72,12 +80,12 @@ class Shoppers:
         seen = [start.number]
         for _ in range(int(rng.integers(*self.clicks))):
             u = float(rng.random())
-            if u < IN_CELL:
+            if u < _IN_CELL:
                 candidates = self.cells[start.cell]
                 if chance(rng, 0.5):
                     alike = [n for n in candidates if self.products[n].category == start.category]
                     candidates = alike if set(alike) - set(seen) else candidates
-            elif u < IN_CELL + DRIFT:
+            elif u < _IN_CELL + _DRIFT:
                 candidates = self.drifted(start.cell, rng)
             else:
                 candidates = [self.anything(rng)]
@@ -148,3 +156,58 @@ def _lines(cell: Cell) -> tuple[Hashable, Hashable]:
 def _find(sums: Sequence[float], rng: np.random.Generator) -> int:
     """Return a place, each as likely as what it adds to the running sums."""
     return min(bisect(sums, sums[-1] * float(rng.random())), len(sums) - 1)
+
+
+def cold_items(item_ids: list[str], seed: int) -> dict[str, str]:
+    """Return the split of every item: 5 % "val", 20 % "test", the others "train"."""
+    order = shuffled(item_ids, stream(seed, "split"))
+    val = max(1, round(_VAL_SHARE * len(order)))
+    test = max(1, round(_TEST_SHARE * len(order)))
+    split = dict.fromkeys(order, "train")
+    split.update(dict.fromkeys(order[:val], "val"))
+    split.update(dict.fromkeys(order[val : val + test], "test"))
+    return split
+
+
+def hold_out(count: int, seed: int) -> frozenset[str]:
+    """Return the names of so many categories, drawn from all."""
+    return frozenset(sample([c.name for c in CATEGORIES], count, stream(seed, "held-out")))
+
+
+def split_products(
+    products: Sequence[Product], held_out: frozenset[str], seed: int
+) -> dict[str, str]:
+    """Return the split of every item: `cold_items`, and "test" in the categories held out."""
+    split = cold_items([p.item_id for p in products], seed)
+    split.update({p.item_id: "test" for p in products if p.category.name in held_out})
+    return split
+
+
+def sessions_to_pairs(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Return item-to-item cosine over sessions: columns query_id, target_id, weight.
+
+    Pairs of fewer than _MIN_COUNT common sessions are left out, and _TARGETS targets kept for each
+    query.
+    """
+    return pairs_from_log(sessions, method="cosine", top_k=_TARGETS, min_users=_MIN_COUNT)
+
+
+def split_pairs(pairs: pl.DataFrame, split: dict[str, str]) -> list[Pair]:
+    """Return the pairs with their splits, each pair in one split alone.
+
+    A test pair has a test query and any target; a val pair has a val query and a target that is no
+    test item; a train pair has both ends outside the cold items. The others are left out.
+    """
+    return [
+        Pair(query, target, float(weight), split[query])
+        for query, target, weight in pairs.iter_rows()
+        if _ORDER[split[target]] <= _ORDER[split[query]]
+    ]
+
+
+def pool_of(split: str) -> str:
+    """Return the label `pool` of an item: test items are unknown before the test.
+
+    So a val query searches among the items that its targets come from, and a test query among all.
+    """
+    return "test" if split == "test" else "train,val,test"
