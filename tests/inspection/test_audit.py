@@ -24,15 +24,16 @@ from tgqformer.inspection.audit import (
     corrections,
     write_audit,
 )
-from tgqformer.inspection.audit.disagreement import combined, doubtful, proposed, within_category
-from tgqformer.inspection.audit.look import look_at
-from tgqformer.inspection.audit.metadata import (
+from tgqformer.inspection.disagreement import (
     Votes,
-    odd_characters,
+    combined,
+    doubtful,
+    look_at,
     photo_neighbours,
-    suspicions,
     vote,
+    within_category,
 )
+from tgqformer.inspection.faults import odd_characters, proposed, suspicions
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(2)>"
 COLOURS = {"Fruit > Lemons": (240, 220, 30), "Fruit > Plums": (90, 30, 120), "Shop": (30, 150, 60)}

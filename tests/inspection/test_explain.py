@@ -12,7 +12,6 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.cli.output import plain
-from tgqformer.inspection.draw import draw
 from tgqformer.inspection.explain import (
     contributions,
     explain,
@@ -20,6 +19,7 @@ from tgqformer.inspection.explain import (
     without_metadata,
     without_photo,
 )
+from tgqformer.inspection.heatmap import draw
 
 HOSTILE = "</b>$\\frac{1}{2}$ _x 衣服 \x00\u202e & <script>"
 

@@ -52,14 +52,15 @@ def audit(
     """
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.cli.runs import load_item_embedder, model_digest, model_folder, run_cache
-    from tgqformer.inspection.audit import audit as look
     from tgqformer.inspection.audit import (
+        LIST,
+        NEAR,
         check_folder,
         correct_catalog,
         corrections,
         write_audit,
     )
-    from tgqformer.inspection.audit.audit import LIST, NEAR
+    from tgqformer.inspection.audit import audit as look
 
     model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)

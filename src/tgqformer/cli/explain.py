@@ -54,7 +54,7 @@ def explain(
     explanation = ask(embedder, item, other)
     if out is not None:
         from tgqformer.files import atomic_path
-        from tgqformer.inspection.draw import draw
+        from tgqformer.inspection.heatmap import draw
 
         picture = draw(explanation)
         with atomic_path(out) as temporary:
@@ -69,7 +69,7 @@ def explain(
 
 def tell(explanation: Explanation) -> None:
     """Print an explanation in a few lines."""
-    from tgqformer.inspection.explain import gate_range
+    from tgqformer.inspection.heatmap import gate_range
 
     rows: list[tuple[str, object]] = [("metadata", explanation.text or "(none)")]
     rows += [

@@ -1,4 +1,19 @@
-"""Why an item is embedded as it is, and why two are found alike, as plain data."""
+"""Why an item is embedded as it is, and why two are found alike, as plain data.
+
+How much of two items' similarity comes from their photos, and how much from their metadata: hide a
+part of one item, embed it again, and see how far it moves away from the other item. The two parts
+interact, so hiding them one after the other gives another answer in each order; the mean of both
+orders is the Shapley value (Shapley, 1953; Lundberg & Lee, arXiv 1705.07874), the only division
+that adds up and treats both alike. With v(S) the cosine where only S is shown of one item, averaged
+over which of the two items that is:
+
+    image = (v(image) - v() + v(both) - v(text)) / 2,   text likewise
+    v(both) = v() + image + text
+
+It is a statement about this model and these two items. It is no cause in the world; an item with a
+part hidden is one the model has seldom seen, if ever; and a part may count against the pair (below
+zero). v() is the cosine with an item of which nothing is known.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +28,7 @@ import torch
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ImageError
-from tgqformer.inspection.heatmap import Heatmap, heatmap, layout_of
+from tgqformer.inspection.heatmap import Heatmap, gate_range, heatmap, layout_of
 from tgqformer.towers.hashing import word_spans
 
 if TYPE_CHECKING:
@@ -22,6 +37,8 @@ if TYPE_CHECKING:
     from tgqformer.catalog.items import Embedder
     from tgqformer.connectors.base import ConnectorOutput
     from tgqformer.embedder import ItemEmbedder
+
+_SEPARATORS = ";:,"
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,43 @@ class Explanation:
         }
 
 
+@dataclass(frozen=True)
+class Word:
+    """A word of an item's text.
+
+    Attributes:
+        text: as it stands there, without what separates the fields behind it.
+        start: its first character.
+        weight: its share of the attention to all words, in [0, 1].
+    """
+
+    text: str
+    start: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """A pair's similarity, taken apart: similarity = baseline + image + text.
+
+    Attributes:
+        similarity: cosine of the two items.
+        baseline: mean cosine of each with an item of which nothing is known.
+        image, text: what photo and metadata add to it, below zero where they set the items apart.
+        image_only, text_only: the mean cosine where one item shows this part alone.
+    """
+
+    similarity: float
+    baseline: float
+    image: float
+    text: float
+    image_only: float
+    text_only: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
 def explain(embedder: ItemEmbedder, item: Item, other: Item | None = None) -> Explanation:
     """Ask a model about an item.
 
@@ -83,6 +137,44 @@ def explain(embedder: ItemEmbedder, item: Item, other: Item | None = None) -> Ex
     if other is None:
         return first
     return replace(first, contributions=contributions(embedder, item, other), other=rest[0])
+
+
+def _explain_one(
+    embedder: ItemEmbedder, item: Item, output: ConnectorOutput, row: int
+) -> Explanation:
+    photo, text = photo_of(item), embedder.features.text_of(item)
+    heatmaps = heatmaps_of(embedder, item, photo, output, row) if photo else {}
+    words: tuple[Word, ...] = ()
+    if text and "anchored" in output.text_attention:
+        spans = embedder.features.text_tower.spans(text)
+        words = read_words(
+            text, spans, output.text_attention["anchored"][row].float().cpu().numpy()
+        )
+    gates = {name: 1 + gate[row].float().cpu().numpy() for name, gate in output.gates.items()}
+    agreement = None
+    if output.agreement is not None and photo and text:
+        agreement = float(output.agreement[row])
+    kind = embedder.config.connector.kind
+    read = len(embedder.features.photo_spans(item)) if len(item.images) > 1 else 1
+    missing = {
+        "this item has no photo that can be read, so nothing looks at one": photo is None,
+        "this item has no metadata": not text,
+        f"the connector {kind!r} has no attention over the photo, so it has no heatmap": (
+            photo is not None and not output.attention
+        ),
+        "the tower's tokens are no grid, so they cannot be laid over the photo": (
+            photo is not None and bool(output.attention) and not heatmaps
+        ),
+        f"the connector {kind!r} has no anchored queries, so no words are shown": (
+            bool(text) and "anchored" not in output.text_attention
+        ),
+        "this model has no gates": not gates,
+        f"{read} photos are read together, and the heatmap is of the first": (
+            read > 1 and bool(heatmaps)
+        ),
+    }
+    notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
+    return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)
 
 
 def connector_output(embedder: ItemEmbedder, items: Sequence[Item]) -> ConnectorOutput:
@@ -129,141 +221,6 @@ def heatmaps_of(
     return found
 
 
-def gate_range(gate: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Mean of a gate's channels, and the bounds of the middle 80 % of them."""
-    low, high = np.quantile(gate, [0.1, 0.9])
-    return {"mean": float(gate.mean()), "low": float(low), "high": float(high)}
-
-
-def _explain_one(
-    embedder: ItemEmbedder, item: Item, output: ConnectorOutput, row: int
-) -> Explanation:
-    photo, text = photo_of(item), embedder.features.text_of(item)
-    heatmaps = heatmaps_of(embedder, item, photo, output, row) if photo else {}
-    words: tuple[Word, ...] = ()
-    if text and "anchored" in output.text_attention:
-        spans = embedder.features.text_tower.spans(text)
-        words = read_words(
-            text, spans, output.text_attention["anchored"][row].float().cpu().numpy()
-        )
-    gates = {name: 1 + gate[row].float().cpu().numpy() for name, gate in output.gates.items()}
-    agreement = None
-    if output.agreement is not None and photo and text:
-        agreement = float(output.agreement[row])
-    kind = embedder.config.connector.kind
-    read = len(embedder.features.photo_spans(item)) if len(item.images) > 1 else 1
-    missing = {
-        "this item has no photo that can be read, so nothing looks at one": photo is None,
-        "this item has no metadata": not text,
-        f"the connector {kind!r} has no attention over the photo, so it has no heatmap": (
-            photo is not None and not output.attention
-        ),
-        "the tower's tokens are no grid, so they cannot be laid over the photo": (
-            photo is not None and bool(output.attention) and not heatmaps
-        ),
-        f"the connector {kind!r} has no anchored queries, so no words are shown": (
-            bool(text) and "anchored" not in output.text_attention
-        ),
-        "this model has no gates": not gates,
-        f"{read} photos are read together, and the heatmap is of the first": (
-            read > 1 and bool(heatmaps)
-        ),
-    }
-    notes = [f"{note[0].upper()}{note[1:]}." for note, there in missing.items() if there]
-    return Explanation(item, text, photo, heatmaps, words, gates, agreement, notes)
-
-
-# -- contributions ---------------------------------------------------------------------------------
-# How much of two items' similarity comes from their photos, and how much from their metadata.
-#
-# Hide a part of one item, embed it again, and see how far it moves away from the other item. The
-# two parts interact, so hiding them one after the other gives another answer in each order; the
-# mean of both orders is the Shapley value (Shapley, 1953; Lundberg & Lee, arXiv 1705.07874), the
-# only division that adds up and treats both alike. With v(S) the cosine where only S is shown of
-# one item, averaged over which of the two items that is:
-#
-#     image = (v(image) - v() + v(both) - v(text)) / 2,   text likewise
-#     v(both) = v() + image + text
-#
-# It is a statement about this model and these two items. It is no cause in the world; an item with
-# a part hidden is one the model has seldom seen, if ever; and a part may count against the pair
-# (below zero). v() is the cosine with an item of which nothing is known.
-
-
-@dataclass(frozen=True)
-class Contributions:
-    """A pair's similarity, taken apart: similarity = baseline + image + text.
-
-    Attributes:
-        similarity: cosine of the two items.
-        baseline: mean cosine of each with an item of which nothing is known.
-        image, text: what photo and metadata add to it, below zero where they set the items apart.
-        image_only, text_only: the mean cosine where one item shows this part alone.
-    """
-
-    similarity: float
-    baseline: float
-    image: float
-    text: float
-    image_only: float
-    text_only: float
-
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
-
-
-def without_photo(item: Item) -> Item:
-    """The item with its metadata alone."""
-    return replace(item, images=())
-
-
-def without_metadata(item: Item) -> Item:
-    """The item with its photos alone."""
-    return Item(item.item_id, images=item.images)
-
-
-def contributions(embedder: Embedder, item: Item, other: Item) -> Contributions:
-    """Take a pair's similarity apart; eight embeddings."""
-    views = [
-        view
-        for one in (item, other)
-        for view in (one, without_metadata(one), without_photo(one), Item(one.item_id))
-    ]
-    vectors = embedder.encode(views).astype(np.float64)
-    a, b = vectors[:4], vectors[4:]  # both, image, text, nothing
-    values = (a @ b[0] + b @ a[0]) / 2
-    both, image, text, nothing = (float(value) for value in values)
-    return Contributions(
-        similarity=both,
-        baseline=nothing,
-        image=(image - nothing + both - text) / 2,
-        text=(text - nothing + both - image) / 2,
-        image_only=image,
-        text_only=text,
-    )
-
-
-# -- words -----------------------------------------------------------------------------------------
-# Which words of the metadata the anchored queries are made of.
-
-SEPARATORS = ";:,"
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of an item's text.
-
-    Attributes:
-        text: as it stands there, without what separates the fields behind it.
-        start: its first character.
-        weight: its share of the attention to all words, in [0, 1].
-    """
-
-    text: str
-    start: int
-    weight: float
-
-
 def read_words(
     text: str, spans: Sequence[tuple[int, int]], attention: npt.NDArray[Any]
 ) -> tuple[Word, ...]:
@@ -292,6 +249,37 @@ def read_words(
     if not total > 0:
         return ()
     return tuple(
-        Word(text[start:stop].rstrip(SEPARATORS) or text[start:stop], start, float(weight))
+        Word(text[start:stop].rstrip(_SEPARATORS) or text[start:stop], start, float(weight))
         for (start, stop), weight in zip(words, sums / total)
     )
+
+
+def contributions(embedder: Embedder, item: Item, other: Item) -> Contributions:
+    """Take a pair's similarity apart; eight embeddings."""
+    views = [
+        view
+        for one in (item, other)
+        for view in (one, without_metadata(one), without_photo(one), Item(one.item_id))
+    ]
+    vectors = embedder.encode(views).astype(np.float64)
+    a, b = vectors[:4], vectors[4:]  # both, image, text, nothing
+    values = (a @ b[0] + b @ a[0]) / 2
+    both, image, text, nothing = (float(value) for value in values)
+    return Contributions(
+        similarity=both,
+        baseline=nothing,
+        image=(image - nothing + both - text) / 2,
+        text=(text - nothing + both - image) / 2,
+        image_only=image,
+        text_only=text,
+    )
+
+
+def without_photo(item: Item) -> Item:
+    """The item with its metadata alone."""
+    return replace(item, images=())
+
+
+def without_metadata(item: Item) -> Item:
+    """The item with its photos alone."""
+    return Item(item.item_id, images=item.images)

@@ -1,4 +1,9 @@
-"""Metadata that looks wrong by itself: empty, too short, priced oddly, or of odd characters."""
+"""What looks wrong by itself: metadata that is empty, short or odd, and photos that stand twice.
+
+Frozen vectors alone do not tell a copy from a photo of a similar thing: saved again, a photo of the
+storefront keeps a cosine of 0.95 with itself (median), and one photo in ten has that much with a
+photo of another product. So they only propose, and a small picture decides.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +13,42 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from tgqformer.catalog.items import Item
+from tgqformer.catalog.photos import photo_groups
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import category_path, item_text
-from tgqformer.retrieval.neighbours import NeighbourSearch, text_codes
+from tgqformer.inspection.explain import photo_of
 
-SHORT_TITLE = 2
+if TYPE_CHECKING:
+    pass
+
+_SHORT_TITLE = 2
 """A title of fewer words than this says little; one in a script without spaces is never short."""
-
-FEWEST_PRICES = 20
+_FEWEST_PRICES = 20
 """Prices that a category needs before one of them can stand out; with fewer, the one above it is
 asked."""
-
-FAR_PRICE = 4.0
+_FAR_PRICE = 4.0
 """Robust standard deviations (1.4826 times the median deviation, of log prices) to an outlier; a
 normal distribution has one beyond it in 16,000."""
-
-LEAST_SPREAD = math.log(1.15)
+_LEAST_SPREAD = math.log(1.15)
 """Where nearly all cost the same, a price within 80 % of theirs is no outlier."""
-
 _JOINERS = {"\u200c", "\u200d", "\ufe0f"}
 _SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_PROPOSED = 5
+"""Nearest photos of each photo that are looked at."""
+_LEAST_COSINE = 0.85
+"""Of two frozen vectors; below it nothing is a copy."""
+_KEPT = 16_384
+"""Small pictures kept at a time: 110 MB."""
+_SIDE = 24
+"""Of the small picture, in pixels: enough to tell stripes from dots, and 7 kB."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ def _of_item(item: Item) -> Iterator[tuple[str, str]]:
         yield "no metadata", "Neither title nor brand, category or attributes."
     elif not title:
         yield "no title", "The title is empty."
-    elif len(title.split()) < SHORT_TITLE and not _spaceless(title):
+    elif len(title.split()) < _SHORT_TITLE and not _spaceless(title):
         yield "short title", f"The title is a single word: {title[:60]}."
     if item.price is not None and item.price <= 0:
         yield "price", f"The price is {item.price:g}."
@@ -105,18 +121,18 @@ def _prices(items: Sequence[Item]) -> Iterator[Suspicion]:
             groups[path[:depth]].append(i)
     spread = {}
     for path, members in groups.items():
-        if len(members) >= FEWEST_PRICES:
+        if len(members) >= _FEWEST_PRICES:
             logs = np.log([items[i].price or 1.0 for i in members])
             middle = float(np.median(logs))
             deviation = 1.4826 * float(np.median(np.abs(logs - middle)))
-            spread[path] = middle, max(deviation, LEAST_SPREAD)
+            spread[path] = middle, max(deviation, _LEAST_SPREAD)
     for i, path in paths.items():
         known = next((path[:d] for d in range(len(path), 0, -1) if path[:d] in spread), None)
         if known is None:
             continue
         middle, deviation = spread[known]
         price = items[i].price or 1.0
-        if abs(math.log(price) - middle) > FAR_PRICE * deviation:
+        if abs(math.log(price) - middle) > _FAR_PRICE * deviation:
             yield Suspicion(
                 i,
                 "price",
@@ -145,70 +161,77 @@ def _spaceless(text: str) -> bool:
     return any(_name(letter).startswith(_SPACELESS) for letter in text[:20])
 
 
-# -- neighbours ------------------------------------------------------------------------------------
-# The nearest photos of every photo, and what their categories say of an item's own.
-
-
 @dataclass(frozen=True)
-class Votes:
-    """What the nearest photos say of N items' categories.
+class NearPair:
+    """Two items whose photos are nearly the same, and how alike, as a correlation or a cosine."""
 
-    Attributes:
-        own: [N] the share of neighbours in the item's own category; NaN where there is none to
-            ask or to compare.
-        best: [N] the largest share of another category; NaN likewise.
-        category: [N] that category, "" where there is none.
-    """
-
-    own: npt.NDArray[np.float64]
-    best: npt.NDArray[np.float64]
-    category: Sequence[str]
+    first: int
+    second: int
+    score: float
 
 
-def photo_neighbours(
-    photos: npt.NDArray[np.float32], there: npt.NDArray[np.bool_], k: int, *, progress: bool = False
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The k nearest photos of every photo, exactly, in blocks of bounded memory.
+def same_photos(items: Sequence[Item], *, progress: bool = False) -> list[list[int]]:
+    """Groups of items joined by byte-identical photos, the largest first."""
+    groups = photo_groups(items, placeholder_after=max(1, len(items)), progress=progress)
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(items) else []
+    found = [part.tolist() for part in parts if len(part) > 1]
+    return sorted(found, key=lambda group: (-len(group), group[0]))
+
+
+def near_pairs(
+    items: Sequence[Item],
+    scores: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    same: Sequence[Sequence[int]],
+    *,
+    least: float,
+    progress: bool = False,
+) -> list[NearPair]:
+    """Pairs of items whose photos are nearly the same picture, the most alike first.
 
     Args:
-        photos: [N, D] unit rows.
-        there: [N] which items have a photo.
-
-    Returns:
-        Cosines [N, k] and positions [N, k]; -inf and -1 where there is none.
+        scores, rows: [N, K] of the nearest photos, see `disagreement.photo_neighbours`.
+        same: groups of byte-identical photos, which are no news here.
+        least: correlation of the small pictures from which on they count as the same.
     """
-    known = np.flatnonzero(there)
-    scores = np.full((len(photos), k), -np.inf, dtype=np.float32)
-    rows = np.full((len(photos), k), -1, dtype=np.int64)
-    if len(known) > 1:
-        search = NeighbourSearch(photos[known], min(k, len(known) - 1))
-        parts = search.blocks()
-        for number, found_scores, found in track(
-            search.search(), total=len(parts), text="neighbours", show=progress
-        ):
-            block = parts[number]
-            width = found.shape[1]
-            scores[known[block], :width] = found_scores
-            rows[known[block], :width] = np.where(found >= 0, known[found], -1)
-    return scores, rows
+    pairs = proposed(scores[:, :_PROPOSED], rows[:, :_PROPOSED], same)
+    picture = lru_cache(maxsize=_KEPT)(lambda row: small_picture(items[row]))
+    found = []
+    for one in track(pairs, total=len(pairs), text="near copies", show=progress):
+        score = float(picture(one.first) @ picture(one.second))
+        if score >= least:
+            found.append(NearPair(one.first, one.second, score))
+    return sorted(found, key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def vote(rows: npt.NDArray[np.int64], categories: Sequence[str]) -> Votes:
-    """Let neighbours [N, K] vote for their own categories; those without one have no vote."""
-    names, codes = text_codes(categories)
-    own = np.full(len(rows), np.nan)
-    best = np.full(len(rows), np.nan)
-    winners = [""] * len(rows)
-    for position, neighbours in enumerate(rows):
-        voters = codes[neighbours[neighbours >= 0]]
-        counts = np.bincount(voters[voters >= 0], minlength=len(names)).astype(np.float64)
-        mine = codes[position]
-        if not counts.sum() or not categories[position]:
-            continue
-        shares = counts / counts.sum()
-        own[position] = shares[mine]
-        shares[mine] = -1
-        winner = int(shares.argmax())
-        best[position] = max(0.0, float(shares[winner]))
-        winners[position] = names[winner] if best[position] > 0 else ""
-    return Votes(own, best, winners)
+def proposed(
+    scores: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    same: Sequence[Sequence[int]],
+) -> list[NearPair]:
+    """Neighbours with near vectors, each pair once; those of the same bytes left out."""
+    group = np.arange(len(rows))
+    for members in same:
+        group[list(members)] = members[0]
+    query, place = np.nonzero((scores >= _LEAST_COSINE) & (rows >= 0))
+    other, score = rows[query, place], scores[query, place]
+    apart = group[query] != group[other]
+    first, second = np.minimum(query, other)[apart], np.maximum(query, other)[apart]
+    pairs = {(int(a), int(b)): float(s) for a, b, s in zip(first, second, score[apart])}
+    return [NearPair(a, b, s) for (a, b), s in sorted(pairs.items())]
+
+
+def small_picture(item: Item) -> npt.NDArray[np.float32]:
+    """The first readable photo, small, brightness and contrast taken out: a unit row [3 _SIDE^2].
+
+    All zero where there is none, or where it shows one even colour.
+    """
+    photo = photo_of(item, size_hint=_SIDE)
+    if photo is None:
+        return np.zeros(_SIDE * _SIDE * 3, dtype=np.float32)
+    small = photo.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    values = np.asarray(small, dtype=np.float32).ravel()
+    values = values - values.mean()
+    length = float(np.linalg.norm(values))
+    return values / np.float32(length) if length > 1 else np.zeros_like(values)

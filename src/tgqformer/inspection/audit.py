@@ -1,10 +1,15 @@
-"""What in a catalog looks wrong: one pass with a model, and what its parts say together."""
+"""What in a catalog looks wrong: one pass with a model, as data, as a page and as a corrected copy.
+
+The catalog that was audited stays as it is; the copy holds a list of what was changed. What it is
+worth to a model that trusts the metadata is measured in docs/results.md.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +19,31 @@ import numpy.typing as npt
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.writing import check_target, save_copy
-from tgqformer.inspection.audit.disagreement import (
+from tgqformer.evaluation.report.figures import write_page
+from tgqformer.evaluation.report.page import GalleryCell, gallery_cell
+from tgqformer.inspection.disagreement import (
     Disagreement,
-    NearPair,
+    Looked,
+    Votes,
     disagreements,
     doubtful,
-    near_pairs,
-    same_photos,
+    look_at,
+    margins,
+    photo_neighbours,
+    vote,
 )
-from tgqformer.inspection.audit.look import Looked, look_at, margins
-from tgqformer.inspection.audit.metadata import Suspicion, Votes, photo_neighbours, suspicions, vote
+from tgqformer.inspection.faults import NearPair, Suspicion, near_pairs, same_photos, suspicions
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.embedder import ItemEmbedder
 
-NEIGHBOURS = 30
 NEAR = 0.98
 """Correlation of two small pictures from which on the photos count as nearly the same."""
+LIST = "corrections.jsonl"
+_NEIGHBOURS = 30
+_MOST_OF_A_GROUP = 6
+_PACKAGE = "tgqformer.inspection"
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ def audit(
     catalog: Catalog,
     *,
     near: float = NEAR,
-    neighbours: int = NEIGHBOURS,
+    neighbours: int = _NEIGHBOURS,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Audit:
@@ -149,15 +161,6 @@ def _without_copies(rows: npt.NDArray[np.int64], same: list[list[int]]) -> npt.N
         group[members] = members[0]
     copies = (rows >= 0) & (group[rows] == group[:, None])
     return np.where(copies, -1, rows)
-
-
-# -- corrections -----------------------------------------------------------------------------------
-# A catalog whose likely wrong categories are replaced by those of the photos that look alike.
-#
-# The catalog that was audited stays as it is; the copy holds a list of what was changed. What it is
-# worth to a model that trusts the metadata is measured in docs/results.md.
-
-LIST = "corrections.jsonl"
 
 
 @dataclass(frozen=True)
@@ -217,3 +220,117 @@ def correct_catalog(catalog: Catalog, changes: Sequence[Correction], folder: Pat
     ]
     lines = [json.dumps(asdict(change)) for change in changes]
     return save_copy(catalog, items, folder, LIST, "".join(f"{line}\n" for line in lines))
+
+
+def write_audit(
+    path: str | os.PathLike[str],
+    audit: Audit,
+    *,
+    title: str,
+    most: int = 48,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: the .html file to make.
+        most: entries of each part; the page says how many more there are.
+        facts: name -> value, shown at the end.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    items = audit.catalog.items
+    cells = _Cells(audit)
+    write_page(
+        path,
+        "audit.html",
+        packages=(_PACKAGE,),
+        title=title,
+        counts=_cards(audit),
+        disagreements=[
+            {"cell": cells[one.position], "lines": _reasons(one)}
+            for one in audit.disagreements[:most]
+        ],
+        likely=sum(one.likely for one in audit.disagreements),
+        same=[
+            {
+                "cells": [cells[row] for row in group[:_MOST_OF_A_GROUP]],
+                "size": len(group),
+                "more": max(0, len(group) - _MOST_OF_A_GROUP),
+            }
+            for group in audit.same[:most]
+        ],
+        more_same=max(0, len(audit.same) - most),
+        near=[
+            {"cells": [cells[pair.first], cells[pair.second]], "score": pair.score}
+            for pair in audit.near[:most]
+        ],
+        more_near=max(0, len(audit.near) - most),
+        missing=[
+            {"name": name, "count": len(rows), "cells": [cells[row] for row in rows[:most]]}
+            for name, rows in (
+                ("No photo", audit.without_photo),
+                ("A photo that cannot be read", audit.unreadable),
+            )
+            if rows
+        ],
+        suspicions=[
+            {
+                "kind": kind,
+                "count": count,
+                "rows": [
+                    {"item": items[one.position], "reason": one.reason}
+                    for one in audit.suspicions
+                    if one.kind == kind
+                ][:most],
+            }
+            for kind, count in Counter(one.kind for one in audit.suspicions).most_common()
+        ],
+        facts=[(name, str(value)) for name, value in (facts or {}).items()],
+        most=most,
+    )
+
+
+class _Cells:
+    """Items as they are shown, each thumbnail made once."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._made: dict[int, tuple[str, GalleryCell]] = {}
+
+    def __getitem__(self, row: int) -> tuple[str, GalleryCell]:
+        if row not in self._made:
+            item = self._audit.catalog.items[row]
+            self._made[row] = item.item_id, gallery_cell(item)
+        return self._made[row]
+
+
+def _cards(audit: Audit) -> list[tuple[str, int]]:
+    counts = audit.counts()
+    suspicious = len({one.position for one in audit.suspicions})
+    return [
+        ("photos that speak against the category", counts["photo speaks against the category"]),
+        ("items that share a photo", counts["items that share a photo"]),
+        ("pairs of nearly the same photo", counts["pairs of nearly the same photo"]),
+        ("items without a readable photo", counts["without photo"] + counts["unreadable photo"]),
+        ("items with suspicious metadata", suspicious),
+    ]
+
+
+def _reasons(one: Disagreement) -> list[str]:
+    lines = []
+    if one.own is not None and one.other:
+        there, here = 100 * (one.other_share or 0), 100 * one.own
+        lines.append(
+            f"{there:.0f} % of the most similar photos stand in {one.other}, {here:.0f} % in its "
+            "own category."
+        )
+    if one.margin is not None:
+        side = "better" if one.margin > 0 else "worse"
+        lines.append(
+            f"To the model the photo agrees {side} with that category ({one.margin:+.2f})."
+        )
+    if one.agreement is not None and one.deviation is not None and one.deviation < -2:
+        lines.append("Photo and metadata agree far less than is usual in its category.")
+    return lines
