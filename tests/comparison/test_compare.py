@@ -19,7 +19,6 @@ from tgqformer.comparison import run
 from tgqformer.comparison.cell import run_cell
 from tgqformer.comparison.gates import faulty
 from tgqformer.comparison.gather import _correct, _curve, gather
-from tgqformer.comparison.metadata import KINDS, SEVERITIES, corrupted_items
 from tgqformer.comparison.methods import ABLATIONS, EXTRA, METHODS, find_methods
 from tgqformer.comparison.plan import PLAN, Cell, Plan
 from tgqformer.comparison.prepare import prepare, query_items
@@ -42,6 +41,7 @@ from tgqformer.errors import ConfigError, ModelError, StorageError
 from tgqformer.evaluation.collaborative import Engagement, ItemCosine
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
+from tgqformer.evaluation.robustness import KINDS, SEVERITIES, corrupted_items
 from tgqformer.presets import load_preset
 from tgqformer.training.run import steps_for
 from tgqformer.training.validation import score

@@ -18,7 +18,8 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.writing import save_catalog
 from tgqformer.cli.corrupt import corrupt
-from tgqformer.comparison.metadata import (
+from tgqformer.errors import ConfigError
+from tgqformer.evaluation.robustness import (
     FAMILIES,
     KINDS,
     MARK,
@@ -27,7 +28,6 @@ from tgqformer.comparison.metadata import (
     corrupt_catalog,
     corrupted_items,
 )
-from tgqformer.errors import ConfigError
 
 DRAWN = {
     "overlays": "646900821a266fa7",

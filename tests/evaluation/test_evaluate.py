@@ -17,7 +17,7 @@ from tgqformer.catalog.items import Item, Pair
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.evaluation.compare import compare
 from tgqformer.evaluation.evaluate import evaluate, known_partners
-from tgqformer.evaluation.report.page import nearest
+from tgqformer.evaluation.report import nearest
 from tgqformer.evaluation.result import Evaluation
 from tgqformer.retrieval.scores import unit
 

@@ -10,8 +10,14 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tgqformer.evaluation.metrics import TieGroups, average_precision_at_r, hit_rate, per_query
-from tgqformer.evaluation.ranks import Ranks, rank_targets
+from tgqformer.evaluation.metrics import (
+    Ranks,
+    TieGroups,
+    average_precision_at_r,
+    hit_rate,
+    per_query,
+    rank_targets,
+)
 from tgqformer.retrieval.scores import unit
 
 

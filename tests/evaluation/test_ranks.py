@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError
-from tgqformer.evaluation.ranks import rank_targets
+from tgqformer.evaluation.metrics import rank_targets
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.scores import unit
 

@@ -9,8 +9,7 @@ import torch
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.config import override
-from tgqformer.evaluation.metrics import per_query
-from tgqformer.evaluation.ranks import rank_targets
+from tgqformer.evaluation.metrics import per_query, rank_targets
 from tgqformer.training import train
 from tgqformer.training.data import StepDataset
 from tgqformer.training.noise import NoiseViews

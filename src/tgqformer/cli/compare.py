@@ -14,9 +14,9 @@ from tgqformer.cli.options import preset_option, set_option
 from tgqformer.cli.output import json_option, print_json, quiet_option, show
 
 if TYPE_CHECKING:
-    from tgqformer.comparison.metadata import Family
     from tgqformer.comparison.plan import Plan
     from tgqformer.comparison.results import Results
+    from tgqformer.evaluation.robustness import Family
 
 N = TypeVar("N", int, float)
 V = TypeVar("V", int, str)

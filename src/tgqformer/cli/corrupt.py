@@ -40,7 +40,7 @@ def corrupt(
     copy that was stopped goes on where it was.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.comparison.metadata import Family, corrupt_catalog
+    from tgqformer.evaluation.robustness import Family, corrupt_catalog
 
     family: Family = "unseen" if unseen else "seen"
     found = corrupt_catalog(

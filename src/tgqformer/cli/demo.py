@@ -291,7 +291,7 @@ class Demo:
 
         from tgqformer.catalog.catalog import Catalog
         from tgqformer.cli.runs import reference_points
-        from tgqformer.comparison.metadata import corrupted_items
+        from tgqformer.evaluation.robustness import corrupted_items
 
         rows = np.unique(self.catalog.pair_indices("test")[0])
         items = corrupted_items(

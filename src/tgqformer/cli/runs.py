@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.evaluate import Precomputed
-    from tgqformer.evaluation.ranks import Scorer
+    from tgqformer.evaluation.metrics import Scorer
     from tgqformer.mllm import MLLMEmbedder
     from tgqformer.retrieval.scores import Rows
 

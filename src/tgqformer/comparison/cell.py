@@ -17,7 +17,7 @@ import polars as pl
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Embedder, Item, Vectors
 from tgqformer.comparison.gates import measure_gates
-from tgqformer.comparison.metadata import builder, draw_queries, with_metadata
+from tgqformer.comparison.metadata import builder, with_metadata
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.prepare import (
     BaseEmbedder,
@@ -40,6 +40,7 @@ from tgqformer.comparison.state import (
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.evaluation.collaborative import REFERENCES, Engagement
 from tgqformer.evaluation.evaluate import evaluate
+from tgqformer.evaluation.robustness import draw_queries
 from tgqformer.files import atomic_path, write_text
 from tgqformer.training.run import train
 

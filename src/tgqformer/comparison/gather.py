@@ -11,7 +11,6 @@ import polars as pl
 
 from tgqformer.comparison import results as r
 from tgqformer.comparison import statistics
-from tgqformer.comparison.metadata import KINDS
 from tgqformer.comparison.methods import OURS
 from tgqformer.comparison.plan import Cell, Plan
 from tgqformer.comparison.state import (
@@ -32,6 +31,7 @@ from tgqformer.comparison.state import (
 )
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.result import DIMENSIONS, in_order
+from tgqformer.evaluation.robustness import KINDS
 
 FIGURES = ("hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r")
 PARTS = ("anchored", "exploratory", "agreement")

@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tgqformer.comparison.metadata import FAMILIES, Family, Metadata
+from tgqformer.comparison.metadata import Metadata
 from tgqformer.comparison.methods import CONDITIONS, OURS, Method, find_methods
 from tgqformer.config import override
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.evaluation.robustness import FAMILIES, Family
 from tgqformer.files import write_text
 from tgqformer.presets import load_preset
 from tgqformer.training.config import RunConfig

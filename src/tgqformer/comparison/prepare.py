@@ -15,13 +15,13 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.text import item_text
-from tgqformer.comparison.metadata import KINDS, SEVERITIES, corrupted_items, draw_queries
 from tgqformer.comparison.plan import Plan
 from tgqformer.comparison.state import COSTS, FACTS, read_json
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
 from tgqformer.evaluation.evaluate import concat_normalised
+from tgqformer.evaluation.robustness import KINDS, SEVERITIES, corrupted_items, draw_queries
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import keep_large_buffers, load_image_tower, load_text_tower

@@ -113,7 +113,7 @@ class CatalogResult:
 
     Attributes:
         metrics: "hit@1", "hit@10", "hit@50", "hit@100", "mrr", "map@r" -> figure.
-        breakdown: dimension (`evaluation.breakdown.DIMENSIONS`) -> group -> its queries.
+        breakdown: dimension (`evaluation.result.DIMENSIONS`) -> group -> its queries.
         gain: metric -> our gain over this method; empty for ours.
     """
 

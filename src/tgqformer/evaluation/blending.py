@@ -21,8 +21,7 @@ from tgqformer.errors import CatalogError
 from tgqformer.evaluation.collaborative import Engagement, co_engaged
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.evaluate import evaluate
-from tgqformer.evaluation.intervals import Interval
-from tgqformer.evaluation.report.figures import (
+from tgqformer.evaluation.figures import (
     DASHES,
     INK,
     MARKERS,
@@ -31,6 +30,7 @@ from tgqformer.evaluation.report.figures import (
     legend_above,
     svg_file,
 )
+from tgqformer.evaluation.intervals import Interval
 from tgqformer.retrieval.blend import Blend, weight
 from tgqformer.retrieval.scores import Rows, Vectors, unit
 

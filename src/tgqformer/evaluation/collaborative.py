@@ -30,7 +30,7 @@ import polars as pl
 from tgqformer.catalog.sessions import user_items
 from tgqformer.errors import CatalogError, ConfigError
 from tgqformer.evaluation.evaluate import training_partners
-from tgqformer.evaluation.ranks import Scorer
+from tgqformer.evaluation.metrics import Scorer
 from tgqformer.retrieval.scores import Rows, Vectors, blocks
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""The judge: every query of a split against the full pool, itself excluded."""
+"""The judge: every query of a split against the full pool, itself excluded.
+
+Whatever encodes items is judged alike; `Precomputed` does so of vectors that were made elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,9 @@ import polars as pl
 from tgqformer.catalog.items import Embedder, Item
 from tgqformer.errors import CatalogError, ConfigError
 from tgqformer.evaluation.intervals import CONFIDENCE, mean_intervals
-from tgqformer.evaluation.metrics import Values, per_query
-from tgqformer.evaluation.ranks import Ranks, Scorer, rank_scores
+from tgqformer.evaluation.metrics import Ranks, Scorer, Values, per_query, rank_scores
 from tgqformer.evaluation.result import (
     Evaluation,
-    Group,
     break_down,
     describe_history,
     describe_queries,
@@ -108,7 +109,6 @@ def evaluate(
     items = [catalog.items[row] for row in rows]
     described = describe_queries(items, catalog.labels).hstack(describe_history(seen[rows]))
     table = _table(ranks, figures, described)
-    parts = break_down(table, list(figures), samples=bootstrap, seed=seed)
     worst, best = (per_query(ranks, ks, ties) for ties in ("pessimistic", "optimistic"))
     return Evaluation(
         name=name or str(getattr(vectors, "name", "model")),
@@ -126,10 +126,7 @@ def evaluate(
             "largest": int(ranks.ties.max()),
         },
         dropped=dropped,
-        breakdown={
-            dimension: {value: Group(*group) for value, group in groups.items()}
-            for dimension, groups in parts.items()
-        },
+        breakdown=break_down(table, list(figures), samples=bootstrap, seed=seed),
         settings={"bootstrap": bootstrap, "seed": seed, "confidence": CONFIDENCE},
         per_query=table,
     )
@@ -245,10 +242,6 @@ def _table(ranks: Ranks, figures: dict[str, Values], described: pl.DataFrame) ->
         }
     )
     return pl.concat([described, counts, pl.DataFrame(figures)], how="horizontal")
-
-
-# -- reference -------------------------------------------------------------------------------------
-# Reference points: models that are only arrays, judged as any other.
 
 
 class Precomputed:

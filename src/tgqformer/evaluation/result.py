@@ -1,4 +1,7 @@
-"""The outcome of one evaluation: figures with intervals, and the table they are means of."""
+"""The outcome of one evaluation: figures with intervals, and the table they are means of.
+
+Figures are broken down by what is known of a query: category, noise, faults, missing, history.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,14 @@ from tgqformer.retrieval.scores import Rows
 
 _SUMMARY = "evaluation.json"
 _QUERIES = "queries.parquet"
+DIMENSIONS = ("category", "noise", "faults", "missing", "history", "interactions")
+_LABELLED = ("noise", "faults")
+"""Which of them only the labels tell: a word each, or a list of words."""
+_NONE = "(none)"
+_COLD, _WARM = "cold", "warm"
+"""Of a query that was never seen with another item in training, and of one that was."""
+_SEEN = {0: "0", 1: "1-2", 3: "3-5", 6: "6-10", 11: "11-20", 21: "21-50", 51: "51-100", 101: ">100"}
+"""How often an item was seen: from so many times on, the group's name."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Evaluation:
         ties: "share" of targets that score the same as something else, "mean" number of others a
             target ties with, "largest" such number.
         dropped: pairs that could not be ranked, by reason.
-        breakdown: dimension (`breakdown.DIMENSIONS`) -> value -> Group.
+        breakdown: dimension (DIMENSIONS) -> value -> Group.
         settings: bootstrap samples, seed, confidence.
         per_query: a row for each query: query_id, targets, rank (of the best target), ties, the
             breakdown's columns and every figure. Paired tests need it.
@@ -156,22 +167,9 @@ def _intervals(metrics: dict[str, Any]) -> dict[str, Interval]:
     return {name: Interval(**interval) for name, interval in metrics.items()}
 
 
-# -- breakdown -------------------------------------------------------------------------------------
-# Figures broken down by what is known of a query: category, noise, faults, missing, history.
-
-NONE = "(none)"
-DIMENSIONS = ("category", "noise", "faults", "missing", "history", "interactions")
-LABELLED = ("noise", "faults")
-"""Which of them only the labels tell: a word each, or a list of words."""
-COLD, WARM = "cold", "warm"
-"""Of a query that was never seen with another item in training, and of one that was."""
-_SEEN = {0: "0", 1: "1-2", 3: "3-5", 6: "6-10", 11: "11-20", 21: "21-50", 51: "51-100", 101: ">100"}
-"""How often an item was seen: from so many times on, the group's name."""
-
-
 def top_category(category: str) -> str:
     """``"Home > Lighting > Lamp"`` -> ``"Home"``; "(none)" where unknown."""
-    return category.split(">")[0].strip() or NONE
+    return category.split(">")[0].strip() or _NONE
 
 
 def missing_part(item: Item) -> str:
@@ -182,7 +180,7 @@ def missing_part(item: Item) -> str:
 
 
 def describe_queries(items: Sequence[Item], labels: pl.DataFrame | None) -> pl.DataFrame:
-    """One row for each item: query_id, category, missing, and of LABELLED what the labels tell."""
+    """One row for each item: query_id, category, missing, and of _LABELLED what the labels tell."""
     table = pl.DataFrame(
         {
             "query_id": [item.item_id for item in items],
@@ -191,21 +189,21 @@ def describe_queries(items: Sequence[Item], labels: pl.DataFrame | None) -> pl.D
         },
         schema={"query_id": pl.String, "category": pl.String, "missing": pl.String},
     )
-    told = [] if labels is None else [name for name in LABELLED if name in labels.columns]
+    told = [] if labels is None else [name for name in _LABELLED if name in labels.columns]
     if labels is None or not told:
         return table
     words = labels.select(
         pl.col("item_id").alias("query_id"), *(_words(labels[name]) for name in told)
     ).unique("query_id", keep="first")
     joined = table.join(words, on="query_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col(told).fill_null(NONE))
+    return joined.with_columns(pl.col(told).fill_null(_NONE))
 
 
 def describe_history(seen: Rows) -> pl.DataFrame:
     """One row for each query that was `seen` [M] so often in training: history, interactions."""
     names = pl.Series(list(_SEEN.values()), dtype=pl.String)
     groups = np.searchsorted(list(_SEEN), seen, side="right") - 1
-    warm = pl.Series("history", [WARM if count else COLD for count in seen], dtype=pl.String)
+    warm = pl.Series("history", [_WARM if count else _COLD for count in seen], dtype=pl.String)
     return pl.DataFrame([warm, names.gather(pl.Series(groups)).alias("interactions")])
 
 
@@ -229,18 +227,18 @@ def _words(column: pl.Series) -> pl.Series:
 
 def break_down(
     table: pl.DataFrame, metrics: Sequence[str], *, samples: int, seed: int
-) -> dict[str, dict[str, tuple[int, dict[str, Interval]]]]:
-    """Dimension -> value -> (queries, figures), values as `in_order`.
+) -> dict[str, dict[str, Group]]:
+    """Dimension -> value -> its queries and figures, values as `in_order`.
 
     A dimension with a single value says nothing that the whole does not, and is left out.
     """
-    found: dict[str, dict[str, tuple[int, dict[str, Interval]]]] = {}
+    found: dict[str, dict[str, Group]] = {}
     for dimension in DIMENSIONS:
         if dimension not in table.columns or table[dimension].n_unique() < 2:
             continue
         parts = {str(v): part for (v,), part in table.partition_by(dimension, as_dict=True).items()}
         found[dimension] = {
-            value: (
+            value: Group(
                 len(parts[value]),
                 mean_intervals(
                     {name: parts[value][name].to_numpy() for name in metrics},

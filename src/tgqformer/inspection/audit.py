@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.writing import check_target, save_copy
-from tgqformer.evaluation.report.figures import write_page
-from tgqformer.evaluation.report.page import GalleryCell, gallery_cell
+from tgqformer.evaluation.figures import write_page
+from tgqformer.evaluation.report import GalleryCell, gallery_cell
 from tgqformer.inspection.disagreement import (
     Disagreement,
     Looked,
@@ -35,7 +35,6 @@ from tgqformer.inspection.disagreement import (
 from tgqformer.inspection.faults import NearPair, Suspicion, near_pairs, same_photos, suspicions
 
 if TYPE_CHECKING:
-    from tgqformer.catalog.catalog import Catalog
     from tgqformer.embedder import ItemEmbedder
 
 NEAR = 0.98

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.evaluation.report.figures import plain
+from tgqformer.evaluation.figures import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

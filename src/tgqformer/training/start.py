@@ -9,8 +9,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import initialise_head
 from tgqformer.evaluation.evaluate import concat_normalised
-from tgqformer.evaluation.metrics import per_query
-from tgqformer.evaluation.ranks import rank_targets
+from tgqformer.evaluation.metrics import per_query, rank_targets
 
 HEAD_ITEMS = 256
 BASE_ITEMS = 50_000

@@ -19,8 +19,7 @@ from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.evaluate import concat_normalised
 from tgqformer.evaluation.intervals import Difference, paired_difference
-from tgqformer.evaluation.metrics import Values, per_query
-from tgqformer.evaluation.ranks import rank_targets
+from tgqformer.evaluation.metrics import Values, per_query, rank_targets
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import Index
 from tgqformer.training.noise import NoiseViews

@@ -11,8 +11,7 @@ from tgqformer.comparison.report.standing import chosen_cells, figure_of, gain_o
 from tgqformer.comparison.report.words import relative_percent
 from tgqformer.comparison.results import CellResult, GateFigure, Results
 from tgqformer.evaluation.compare import metric_label
-from tgqformer.evaluation.intervals import Interval
-from tgqformer.evaluation.report.figures import (
+from tgqformer.evaluation.figures import (
     FAINT,
     INK,
     MARKERS,
@@ -22,6 +21,7 @@ from tgqformer.evaluation.report.figures import (
     plain,
     svg_text,
 )
+from tgqformer.evaluation.intervals import Interval
 
 LONGEST = 22
 """Letters of a method's name in a figure, which a phone must still show."""

@@ -58,7 +58,7 @@ from tgqformer.comparison.report.words import (
 from tgqformer.comparison.results import MARKS, Results
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.compare import metric_label
-from tgqformer.evaluation.report.figures import write_page
+from tgqformer.evaluation.figures import write_page
 
 _PACKAGE = "tgqformer.comparison.report"
 _DIMENSIONS = {

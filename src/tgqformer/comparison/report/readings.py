@@ -34,7 +34,7 @@ from tgqformer.comparison.results import VARIANTS, GateFigure, Results
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.evaluate import evaluate
-from tgqformer.evaluation.report.page import GalleryCell, gallery_cell, nearest, noise_notes
+from tgqformer.evaluation.report import GalleryCell, gallery_cell, nearest, noise_notes
 from tgqformer.retrieval.scores import as_vectors
 
 if TYPE_CHECKING:

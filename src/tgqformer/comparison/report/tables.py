@@ -26,7 +26,7 @@ from tgqformer.comparison.report.words import (
 )
 from tgqformer.comparison.results import VARIANTS, Figure, GateResult, Results
 from tgqformer.evaluation.compare import metric_label
-from tgqformer.evaluation.report.figures import drawing, svg_text
+from tgqformer.evaluation.figures import drawing, svg_text
 
 SEVERITY = 0.75
 """Where the share of the clean figure that is kept is told."""

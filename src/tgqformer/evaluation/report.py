@@ -1,4 +1,4 @@
-"""From evaluations to one HTML file that needs nothing else: no script, no request, no font."""
+"""One self-contained HTML page of evaluations: table, curve, breakdown, a gallery of neighbours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.compare import compare, hangs_on_ties, metric_label, percent, points
 from tgqformer.evaluation.evaluate import known_partners
+from tgqformer.evaluation.figures import curve_figure, interval_figure, write_page
 from tgqformer.evaluation.intervals import Interval
-from tgqformer.evaluation.report.figures import curve_figure, interval_figure, write_page
 from tgqformer.evaluation.result import Evaluation, describe_queries
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.scores import Vectors, as_vectors
@@ -25,6 +26,8 @@ from tgqformer.retrieval.scores import Vectors, as_vectors
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
 
+_THUMBNAIL = 192
+"""Longest side of a thumbnail, in pixels: twice its size on the page, for sharp screens."""
 _MOST_ROWS = 24
 _TITLES = {
     "category": "By category of the query",
@@ -34,6 +37,41 @@ _TITLES = {
     "history": "By whether the query was seen in training",
     "interactions": "By how often the query was seen in training",
 }
+
+
+@dataclass(frozen=True)
+class GalleryCell:
+    """One item.
+
+    Attributes:
+        image: a JPEG, or None where there is no photo that can be read.
+        title: "" where unknown.
+        subtitle: its category, say.
+        score: of a neighbour; None for a query.
+        right: whether a neighbour is a target of the query; None for a query.
+    """
+
+    image: bytes | None
+    title: str
+    subtitle: str = ""
+    score: float | None = None
+    right: bool | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The image as a data URI."""
+        if self.image is None:
+            return None
+        return "data:image/jpeg;base64," + base64.b64encode(self.image).decode("ascii")
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """A query, its neighbours, best first, and a note such as its noise regime."""
+
+    query: GalleryCell
+    neighbours: tuple[GalleryCell, ...]
+    note: str = ""
 
 
 def write_report(
@@ -189,48 +227,6 @@ def _range(interval: Interval) -> str:
     return _cell(interval)[1].strip("[]").replace(", ", " – ")
 
 
-# -- gallery ---------------------------------------------------------------------------------------
-# Queries with the neighbours a model finds for them, as thumbnails.
-
-THUMBNAIL = 192
-"""Longest side of a thumbnail, in pixels: twice its size on the page, for sharp screens."""
-
-
-@dataclass(frozen=True)
-class GalleryCell:
-    """One item.
-
-    Attributes:
-        image: a JPEG, or None where there is no photo that can be read.
-        title: "" where unknown.
-        subtitle: its category, say.
-        score: of a neighbour; None for a query.
-        right: whether a neighbour is a target of the query; None for a query.
-    """
-
-    image: bytes | None
-    title: str
-    subtitle: str = ""
-    score: float | None = None
-    right: bool | None = None
-
-    @property
-    def source(self) -> str | None:
-        """The image as a data URI."""
-        if self.image is None:
-            return None
-        return "data:image/jpeg;base64," + base64.b64encode(self.image).decode("ascii")
-
-
-@dataclass(frozen=True)
-class GalleryRow:
-    """A query, its neighbours, best first, and a note such as its noise regime."""
-
-    query: GalleryCell
-    neighbours: tuple[GalleryCell, ...]
-    note: str = ""
-
-
 def gallery_rows(
     catalog: Catalog,
     vectors: npt.NDArray[Any],
@@ -295,14 +291,12 @@ def nearest(
 
 def thumbnail(item: Item) -> bytes | None:
     """The item's first readable photo as a small JPEG; None where there is none."""
-    from tgqformer.catalog.images import decode_image
-
     for photo in item.images:
         try:
-            image = decode_image(photo, size_hint=THUMBNAIL)
+            image = decode_image(photo, size_hint=_THUMBNAIL)
         except ImageError:
             continue
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=82, optimize=True)
         return buffer.getvalue()
