@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from tgqformer.comparison.report.standing import figure_of, label, ranked
 from tgqformer.comparison.results import Results
+from tgqformer.comparison.standing import figure_of, label, ranked
 
 METRIC = "hit@10"
 STYLE: dict[Any, Any] = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tgqformer.comparison.report.standing import COMPARED, names
 from tgqformer.comparison.results import VARIANTS, CatalogResult, Results
+from tgqformer.comparison.standing import COMPARED, names
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_text
 

@@ -19,28 +19,26 @@ from textwrap import fill
 from results_figure import draw, same_figure
 from results_files import METRIC, Comparison, add, folded, read
 
-from tgqformer.comparison.report.drawing import CORRUPTIONS
-from tgqformer.comparison.report.standing import (
+from tgqformer.comparison.plan import commit, machine
+from tgqformer.comparison.results import MARKS, VARIANTS, Figure, Gain, Results
+from tgqformer.comparison.standing import (
     COMPARED,
+    CORRUPTIONS,
+    enumerate_names,
     figure_of,
     gain_over,
+    gain_points,
     interval,
     label,
     names,
     ranked,
-    strongest,
-)
-from tgqformer.comparison.report.tables import weight_table
-from tgqformer.comparison.report.words import (
-    enumerate_names,
-    gain_points,
     rate,
     short_count,
     signed,
+    strongest,
     value_and_bounds,
 )
-from tgqformer.comparison.results import MARKS, VARIANTS, Figure, Gain, Results
-from tgqformer.comparison.state import commit, machine
+from tgqformer.comparison.tables import weight_table
 from tgqformer.errors import TGQFormerError
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.files import write_text

@@ -14,9 +14,8 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
 from tgqformer.comparison.cell import run_cell
-from tgqformer.comparison.plan import Plan
+from tgqformer.comparison.plan import Plan, jobs
 from tgqformer.comparison.prepare import prepare
-from tgqformer.comparison.state import jobs
 
 torch.set_num_threads(1)
 

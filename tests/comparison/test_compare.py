@@ -14,19 +14,18 @@ import pytest
 from rich.console import Console
 
 from tgqformer.catalog.catalog import Catalog
+from tgqformer.cli.compare import rich_table
 from tgqformer.comparison import prepare as preparation
 from tgqformer.comparison import run
-from tgqformer.comparison.cell import run_cell
-from tgqformer.comparison.gates import faulty
+from tgqformer.comparison.cell import faulty, run_cell
 from tgqformer.comparison.gather import _correct, _curve, gather
 from tgqformer.comparison.methods import ABLATIONS, EXTRA, METHODS, find_methods
-from tgqformer.comparison.plan import PLAN, Cell, Plan
-from tgqformer.comparison.prepare import prepare, query_items
-from tgqformer.comparison.results import FILE, CatalogResult, Gain, MethodResult, Results
-from tgqformer.comparison.show import gain, rich_table
-from tgqformer.comparison.state import (
+from tgqformer.comparison.plan import (
     CELL,
     COSTS,
+    PLAN,
+    Cell,
+    Plan,
     cells,
     chosen_rate,
     jobs,
@@ -34,6 +33,8 @@ from tgqformer.comparison.state import (
     steps,
     validation,
 )
+from tgqformer.comparison.prepare import prepare, query_items
+from tgqformer.comparison.results import FILE, CatalogResult, Gain, MethodResult, Results
 from tgqformer.config import override
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.flops import Cost, count_cost
@@ -372,7 +373,7 @@ def test_the_table_names_every_method_with_its_figure_and_our_lead(results: Resu
     frozen = results.methods["frozen_both"].catalogs["small"]
     assert len(lines) == 1
     assert f"{100 * frozen.metrics['hit@10'].value:.1f}" in lines[0]
-    assert gain(frozen.gain["hit@10"]) in lines[0]
+    assert f"{100 * frozen.gain['hit@10'].absolute.value:+.1f}" in lines[0]
 
 
 def test_a_catalog_that_changed_under_the_comparison_is_refused(

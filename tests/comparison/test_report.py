@@ -12,17 +12,9 @@ import pytest
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.comparison.report import (
-    Disagreement,
-    Disagreements,
-    disagreements,
-    write_comparison_report,
-    write_markdown,
-)
-from tgqformer.comparison.report.drawing import spread
-from tgqformer.comparison.report.readings import gains_reading, headline_reading
-from tgqformer.comparison.report.standing import strongest
-from tgqformer.comparison.report.words import duration, rate, short_count
+from tgqformer.comparison.figures import spread
+from tgqformer.comparison.readings import gains_reading, headline_reading
+from tgqformer.comparison.report import write_comparison_report
 from tgqformer.comparison.results import (
     VERSION,
     CatalogFacts,
@@ -37,10 +29,11 @@ from tgqformer.comparison.results import (
     Results,
     RobustnessResult,
 )
+from tgqformer.comparison.standing import duration, rate, short_count, strongest
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.intervals import Interval
-from tgqformer.evaluation.report import GalleryCell
+from tgqformer.evaluation.report import Disagreement, Disagreements, GalleryCell, disagreements
 from tgqformer.retrieval.scores import unit
 
 HOSTILE = "</style><script>alert('x')</script><img src=x onerror=alert(1)> \"$ 衣服 |"
@@ -292,9 +285,6 @@ def test_partial_results_give_a_page_and_tables(tmp_path, results):
     words = Page(path.read_text(encoding="utf-8")).words
     for absent in ("None", "nan", "What the gates do", "Where they disagree"):
         assert absent not in words
-    markdown = write_markdown(results)
-    assert "None" not in markdown
-    assert "### shop" in markdown
 
 
 def test_a_pending_method_is_named_as_such(tmp_path):
@@ -316,7 +306,7 @@ def test_a_reading_says_no_more_than_its_interval():
         assert said in headline_reading(replace(results, methods=methods), "shop", "hit@10")
 
 
-def test_a_gain_that_only_looks_clear_alone_is_no_gain_beyond_chance():
+def test_a_gain_that_only_looks_clear_alone_is_no_gain_beyond_chance(tmp_path):
     """Its interval leaves zero out, but not among so many methods, or it is of one seed."""
     results = whole()
     rival, lead = results.methods["rival"], gain(OURS, 0.7934)
@@ -328,23 +318,9 @@ def test_a_gain_that_only_looks_clear_alone_is_no_gain_beyond_chance():
         methods = results.methods | {"rival": replace(rival, catalogs={"shop": shop})}
         told = replace(results, methods=methods)
         assert headline_reading(told, "shop", "hit@10").endswith(said)
-        markdown = write_markdown(told)
-        assert f"+5.8 [+2.8, +8.8] {mark}".strip() + " |" in markdown
-        assert "† = of one training seed" in markdown
-
-
-def test_markdown_tables_are_rectangular_and_escaped():
-    markdown = write_markdown(whole())
-    assert markdown.endswith("\n")
-    width = None
-    for line in markdown.splitlines():
-        cells = len(re.findall(r"(?<!\\)\|", line))
-        if line.startswith("|"):
-            assert width in (None, cells), line
-        width = cells if line.startswith("|") else None
-    assert not re.search(r"(?<!\\)<script", markdown)
-    assert "| **TGQ-Former** | **42.6** [40.6, 44.6] | **85.1** [83.1, 87.1]" in markdown
-    assert "+5.8 [+2.8, +8.8] *" in markdown
+        write_comparison_report(told, tmp_path / "r.html")
+        words = Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
+        assert f"+5.8 [+2.8, +8.8] {mark}".strip() in words
 
 
 @pytest.mark.parametrize("kinds", ["seen", "unseen"])
@@ -354,7 +330,6 @@ def test_the_report_says_where_the_corruptions_are_unseen(tmp_path, kinds):
     write_comparison_report(results, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert ("kinds that training never uses" in page) == (kinds == "unseen")
-    assert (", unseen kinds" in write_markdown(results)) == (kinds == "unseen")
 
 
 def test_nothing_to_report_and_nowhere_to_write(tmp_path):

@@ -33,7 +33,7 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 def palette() -> dict[str, np.ndarray]:
     """Name -> linear RGB."""
-    css = (files("tgqformer.comparison.report") / "templates" / "comparison.css").read_text()
+    css = (files("tgqformer.comparison") / "templates" / "comparison.css").read_text()
     found = {}
     for name, code in re.findall(r"--(series-\d): #([0-9a-f]{6});", css):
         share = np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255

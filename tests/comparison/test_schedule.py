@@ -12,9 +12,8 @@ import pytest
 
 from tgqformer.comparison import run as running
 from tgqformer.comparison.gather import gather
-from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.plan import Cell, Plan, error, forget_errors, jobs, parts
 from tgqformer.comparison.run import alone, run_cells
-from tgqformer.comparison.state import error, forget_errors, jobs, parts
 from tgqformer.errors import ConfigError
 
 WORKER = """
@@ -122,7 +121,7 @@ def test_a_cell_that_fails_is_told_with_its_reason_and_the_rest_goes_on(
 def _cells_of(plan: Plan) -> list:
     """The cells of the results, without their test figures, which these workers do not leave."""
     from tgqformer.comparison.gather import _cell
-    from tgqformer.comparison.state import cells
+    from tgqformer.comparison.plan import cells
 
     return [_cell(plan, cell) for method in plan.chosen for cell in cells(plan, method)]
 

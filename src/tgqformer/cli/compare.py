@@ -14,8 +14,10 @@ from tgqformer.cli.options import preset_option, set_option
 from tgqformer.cli.output import json_option, print_json, quiet_option, show
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tgqformer.comparison.plan import Plan
-    from tgqformer.comparison.results import Results
+    from tgqformer.comparison.results import CatalogResult, Results
     from tgqformer.evaluation.robustness import Family
 
 N = TypeVar("N", int, float)
@@ -108,7 +110,6 @@ def compare(
     from tgqformer.comparison import run as runner
     from tgqformer.comparison.methods import find_methods
     from tgqformer.comparison.plan import PLAN, Plan, default_sweep
-    from tgqformer.comparison.show import failures
 
     if quick:
         assignments = (*runner.QUICK_STEPS, *assignments)
@@ -156,18 +157,82 @@ def compare(
         print_json(results.to_dict())
     else:
         _print(plan, results)
-    return 1 if failures(results) else 0
+    return 1 if _failures(results) else 0
 
 
 def _print(plan: Plan, results: Results) -> None:
-    from tgqformer.comparison.show import failures, rich_table
-
     show(rich_table(results))
-    for line in failures(results):
+    for line in _failures(results):
         click.echo(line, err=True)
     click.echo(
         f"All of it on a page: {plan.out / 'report.html'}; as data: {plan.out / 'results.json'}"
     )
+
+
+def rich_table(results: Results, metric: str = "hit@10") -> Table:
+    """Methods by catalogs: the figure with its interval, and how far ours is ahead."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tgqformer.evaluation.compare import metric_label
+
+    label = metric_label(metric)
+    table = Table(title=f"{label} by method and catalog", title_justify="left")
+    table.caption = _caption(results)
+    table.add_column("method", no_wrap=True)
+    table.add_column("rate", justify="right")
+    for name in results.catalogs:
+        table.add_column(f"{name}, {label}", justify="right")
+        table.add_column("ours ahead by", justify="right")
+    for name, method in results.methods.items():
+        rate = method.learning_rate
+        row = [method.label, "-" if rate is None else f"{rate:g}"]
+        for catalog in results.catalogs:
+            row += _cells(method.catalogs.get(catalog), metric)
+        table.add_row(*(Text(cell) for cell in row), style="bold" if name == results.ours else None)
+    return table
+
+
+def _caption(results: Results) -> str:
+    from tgqformer.comparison.results import MARKS
+    from tgqformer.evaluation.compare import metric_label
+
+    rates = ", ".join(f"{rate:g}" for rate in results.sweep)
+    facts = [
+        f"{len(results.seeds)} seed{'s' if len(results.seeds) > 1 else ''}",
+        f"{results.steps:,} steps",
+        f"each method tried at rate {rates} of connector and head, chosen by validation "
+        f"{metric_label(results.metric)} of the first seed",
+        f"percent, 95 % intervals over {'seeds and ' if len(results.seeds) > 1 else ''}queries",
+        f"relative gain of ours in brackets; {MARKS}",
+    ]
+    pending = sum(cell.state != "done" for cell in results.cells)
+    return "; ".join(facts) + (f"; {pending} cells are not done" if pending else "")
+
+
+def _cells(found: CatalogResult | None, metric: str) -> list[str]:
+    """The figure, "61.2 [58.1, 64.4]", and our gain, "+5.3 (+9.1 %) *"."""
+    from tgqformer.comparison.standing import interval
+    from tgqformer.evaluation.compare import percent
+
+    if found is None or metric not in found.metrics:
+        return ["-", "-"]
+    gain, ahead = found.gain.get(metric), ""
+    if gain is not None:
+        ahead = f"{100 * gain.absolute.value:+.1f}"
+        if gain.relative is not None:
+            ahead += f" ({100 * gain.relative.value:+.1f} %)"
+        ahead += gain.mark
+    return [percent(interval(found.metrics[metric])), ahead]
+
+
+def _failures(results: Results) -> list[str]:
+    """One line for each cell that failed."""
+    return [
+        f"failed: {cell.method}, rate {cell.learning_rate:g}, seed {cell.seed}: {cell.error}"
+        for cell in results.cells
+        if cell.state == "failed"
+    ]
 
 
 def _numbers(option: str, text: str, kind: type[N]) -> tuple[N, ...]:

@@ -6,19 +6,32 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import torch
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Embedder, Item, Vectors
-from tgqformer.comparison.gates import measure_gates
-from tgqformer.comparison.metadata import builder, with_metadata
-from tgqformer.comparison.plan import Cell, Plan
+from tgqformer.comparison.metadata import SHUFFLED, builder, with_metadata
+from tgqformer.comparison.plan import (
+    CELL,
+    GATES,
+    ROBUSTNESS,
+    RUN,
+    VECTORS,
+    Cell,
+    Job,
+    Plan,
+    missing,
+    origin,
+    read_cell,
+)
 from tgqformer.comparison.prepare import (
     BaseEmbedder,
     FrozenEmbedder,
@@ -26,26 +39,20 @@ from tgqformer.comparison.prepare import (
     load_features,
     query_items,
 )
-from tgqformer.comparison.state import (
-    CELL,
-    GATES,
-    ROBUSTNESS,
-    RUN,
-    VECTORS,
-    Job,
-    missing,
-    origin,
-    read_cell,
-)
+from tgqformer.comparison.results import GateFigure, GateResult
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.evaluation.collaborative import REFERENCES, Engagement
 from tgqformer.evaluation.evaluate import evaluate
 from tgqformer.evaluation.robustness import draw_queries
 from tgqformer.files import atomic_path, write_text
+from tgqformer.training.noise import metadata_faults
 from tgqformer.training.run import train
 
-TOLD = ("hit@10", "hit@1", "hit@50", "mrr", "visual_hit@10")
+_TOLD = ("hit@10", "hit@1", "hit@50", "mrr", "visual_hit@10")
 """Validation figures that curves are made of, beside the one that the run is chosen by."""
+_BATCH, _SEED = 64, 9
+_WEIGHT = "weight of "
+_Values = npt.NDArray[np.float64]
 
 
 def run_cell(plan: Plan, cell: Cell, *, judge: bool) -> None:
@@ -183,10 +190,96 @@ def _gates(plan: Plan, embedder: ItemEmbedder, catalog: Catalog, path: Path) -> 
 
 def _curve(log: Sequence[dict[str, Any]], metric: str) -> list[dict[str, float]]:
     """The log lines that tell a loss or a figure on validation, by plain names."""
-    told = {f"eval_{name}": name for name in (metric, *TOLD)} | {"loss": "loss"}
+    told = {f"eval_{name}": name for name in (metric, *_TOLD)} | {"loss": "loss"}
     lines = []
     for entry in log:
         known = {told[name]: float(value) for name, value in entry.items() if name in told}
         if known:
             lines.append({"step": entry["step"], **known})
     return lines
+
+
+def measure_gates(
+    embedder: ItemEmbedder,
+    items: Sequence[Item],
+    corrupted: dict[tuple[str, float], list[Item]],
+) -> list[GateResult]:
+    """Every condition for the same items; [] where there is no gate, agreement or reliability.
+
+    A fault of metadata is that of the items which can have it.
+
+    Args:
+        items: as they are.
+        corrupted: kind and severity -> the same items with corrupted photos.
+    """
+    clean = _measure(embedder, items, "clean")
+    if clean == GateResult("clean", 0.0):
+        return []
+    shuffled = with_metadata(embedder, SHUFFLED, items)
+    return [
+        clean,
+        *(_measure(embedder, them, kind, level) for (kind, level), them in corrupted.items()),
+        _measure(shuffled, items, "shuffled metadata"),
+        _measure(embedder, [replace(item, images=()) for item in items], "no photo"),
+        _measure(embedder, [_bare(item) for item in items], "no metadata"),
+        *(_measure(embedder, them, name) for name, them in faulty(items).items()),
+    ]
+
+
+def faulty(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Fault of the noise views -> the items that can have it, with it; drawn by a fixed seed.
+
+    What is another's is that of the next item, in a drawn order, of the most unlike ones.
+    """
+    rng = np.random.default_rng(_SEED)
+    order = rng.permutation(len(items)).tolist()
+    found: dict[str, list[Item]] = {}
+    for place, row in enumerate(order):
+        item, others = items[row], [items[i] for i in order[place + 1 :] + order[:place]]
+        other = max(others, key=lambda each: _unlike(each, item), default=item)
+        for name, them in metadata_faults(item, other, rng).items():
+            found.setdefault(name, []).append(them)
+    return found
+
+
+def _unlike(other: Item, item: Item) -> int:
+    return (other.brand != item.brand) + (other.category != item.category)
+
+
+def _bare(item: Item) -> Item:
+    return replace(item, title="", brand="", category="", attributes={})
+
+
+def _measure(
+    embedder: ItemEmbedder, items: Sequence[Item], condition: str, severity: float = 0.0
+) -> GateResult:
+    found: dict[str, list[_Values]] = {}
+    embedder.features.fill(items)
+    for start in range(0, len(items), _BATCH):
+        for name, values in _channels(embedder, items[start : start + _BATCH]).items():
+            found.setdefault(name, []).append(values)
+    figures = {name: _figure(np.concatenate(values)) for name, values in found.items()}
+    weights = {n.removeprefix(_WEIGHT): figures.pop(n) for n in [*figures] if n.startswith(_WEIGHT)}
+    return GateResult(condition, severity, **figures, weights=weights)
+
+
+@torch.inference_mode()
+def _channels(embedder: ItemEmbedder, items: Sequence[Item]) -> dict[str, _Values]:
+    """Name to [B, C]: the gates' channels, and the one of agreement and of each weight."""
+    embedder.model.eval()
+    batch = embedder.batch(items).to(embedder.device)
+    output = embedder.model(batch, connector_only=True)
+    said = output.connector
+    known = {name: said.gates[name] for name in ("anchored", "exploratory") if name in said.gates}
+    if said.agreement is not None:
+        known["agreement"] = said.agreement
+    known |= {_WEIGHT + name: weight for name, weight in output.weights.items()}
+    return {name: x.float().cpu().double().numpy() for name, x in known.items()}
+
+
+def _figure(values: _Values) -> GateFigure:
+    return GateFigure(
+        mean=float(values.mean()),
+        magnitude=float(np.abs(values).mean()),
+        spread=float(values.mean(axis=1).std()),
+    )

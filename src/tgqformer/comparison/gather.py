@@ -12,13 +12,14 @@ import polars as pl
 from tgqformer.comparison import results as r
 from tgqformer.comparison import statistics
 from tgqformer.comparison.methods import OURS
-from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.state import (
+from tgqformer.comparison.plan import (
     COSTS,
     EVALUATION,
     FACTS,
     GATES,
     ROBUSTNESS,
+    Cell,
+    Plan,
     cells,
     chosen_rate,
     error,

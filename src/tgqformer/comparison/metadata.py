@@ -102,3 +102,29 @@ def with_metadata(
     if metadata is None:
         return embedder
     return OtherMetadata(embedder, metadata.texts(items), backbone=metadata.backbone)
+
+
+SHUFFLED = Metadata(
+    "shuffled for the connector",
+    shuffle=True,
+    note="the connector is guided by another item's metadata; the backbone reads the right one",
+)
+SHUFFLED_BOTH = Metadata(
+    "shuffled for both", shuffle=True, backbone=True, note="connector and backbone are misled"
+)
+TITLE_ONLY = Metadata(
+    "title only for the connector", fields=("title",), note="the backbone reads all"
+)
+CATEGORY_ONLY = Metadata(
+    "category only for the connector", fields=("category",), note="the backbone reads all"
+)
+NO_METADATA = Metadata(
+    "no metadata for the connector", fields=(), note="the backbone reads all of it"
+)
+CONDITIONS: dict[str, Metadata] = {
+    "judged_title": TITLE_ONLY,
+    "judged_category": CATEGORY_ONLY,
+    "judged_no_metadata": NO_METADATA,
+    "judged_shuffled": SHUFFLED,
+    "judged_shuffled_both": SHUFFLED_BOTH,
+}

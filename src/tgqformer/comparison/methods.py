@@ -10,6 +10,10 @@ method hands on as many as ours; and `{backbone}`, the preset's kind of backbone
 none. A Q-Former of two layers that looks at the photo in every second one, as in its paper, looks
 once, while ours looks in every layer: the rivals here look in every layer too, the stronger
 reading; the other one is named beside them and not part of "all".
+
+ABLATIONS are what TGQ-Former is without each of its parts, with those that a preset leaves out, and
+trained with other metadata; each has the sweep and the seeds of every other method, and one that a
+preset is already is left out (`plan.Plan.chosen`).
 """
 
 from __future__ import annotations
@@ -18,15 +22,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tgqformer.comparison.metadata import Metadata
+from tgqformer.comparison.metadata import (
+    CATEGORY_ONLY,
+    NO_METADATA,
+    SHUFFLED,
+    SHUFFLED_BOTH,
+    TITLE_ONLY,
+    Metadata,
+)
 from tgqformer.config import override
 from tgqformer.errors import ConfigError
 from tgqformer.language import NOTELLM2_PROMPT
 from tgqformer.training.config import RunConfig
 
 Group: TypeAlias = Literal["ours", "rival", "simple", "frozen", "ablation"]
-
 OURS = "tgqformer"
+_C = "embedder.connector"
+_REGULARISER = "training.loss.redundancy"
+_EXPLORATORY = "training.loss.exploratory"
+_NOISE = "training.noise"
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,28 @@ class Method:
         return override(config, self.assignments(config))
 
 
+def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:
+    """Methods by name; "all" stands for METHODS, and `ablations` adds those of ours.
+
+    Raises:
+        ConfigError: a name is unknown, or there is none.
+    """
+    known = METHODS | EXTRA | COLLABORATIVE | ABLATIONS
+    chosen: dict[str, Method] = {}
+    for name in [name.strip() for name in names if name.strip()]:
+        if name != "all" and name not in known:
+            raise ConfigError(
+                f"method '{name}' is unknown; choose from all, {', '.join(known)}, joined by "
+                "commas."
+            )
+        chosen |= METHODS if name == "all" else {name: known[name]}
+    if ablations:
+        chosen |= {OURS: METHODS[OURS]} | ABLATIONS
+    if not chosen:
+        raise ConfigError('no method is named; give --connectors names, or "all".')
+    return chosen
+
+
 def _kind(name: str, *more: str) -> tuple[str, ...]:
     return (f"embedder.connector.kind={name}", *more)
 
@@ -85,7 +121,7 @@ def _published(kind: str, *more: str, fusion: str = "none") -> tuple[str, ...]:
     """As its paper has it: nothing of ours, and a backbone behind an alignment stage."""
     return _kind(
         kind,
-        *NOTHING_OF_OURS,
+        *_NOTHING_OF_OURS,
         f"embedder.fusion={fusion}",
         "embedder.language.kind={backbone}",
         "training.alignment_steps=-1",
@@ -111,18 +147,41 @@ def _full(
     )
 
 
-_C = "embedder.connector"
-NOTHING_OF_OURS = (
+def _without(label: str, *overrides: str, note: str = "") -> Method:
+    return Method(label, "ablation", overrides, note)
+
+
+def _queries(anchored: int, exploratory: int) -> Method:
+    return _without(
+        f"{anchored} + {exploratory} queries",
+        f"{_C}.anchored={anchored}",
+        f"{_C}.exploratory={exploratory}",
+        note="anchored + exploratory",
+    )
+
+
+def _gates(anchored: bool, exploratory: bool) -> tuple[str, ...]:
+    return (
+        f"{_C}.anchored_gate={str(anchored).lower()}",
+        f"{_C}.exploratory_gate={str(exploratory).lower()}",
+    )
+
+
+def _trained_with(metadata: Metadata) -> Method:
+    return Method(f"{metadata.label}, trained so", "ablation", (), metadata.note, metadata)
+
+
+_TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
+_EVERY_LAYER = f"{_C}.cross_every=1"
+_EVERY_SECOND = f"{_C}.cross_every=2"
+_NOTHING_OF_OURS = (
     "embedder.base=none",
     "embedder.reliability=false",
     "training.noise.views=0",
     "training.popularity=0",
     f"{_C}.grounding=none",
 )
-_TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
-_EVERY_LAYER = f"{_C}.cross_every=1"
-_EVERY_SECOND = f"{_C}.cross_every=2"
-
+_AGREEMENT = f"{_C}.agreement_input"
 METHODS: dict[str, Method] = {
     OURS: Method("TGQ-Former", "ours", _kind("tgqformer"), "anchored and exploratory, gated"),
     "qformer_text": Method(
@@ -158,7 +217,7 @@ METHODS: dict[str, Method] = {
     "clip_sum": Method(
         "CLIP-style sum",
         "simple",
-        _kind("clip_sum", *NOTHING_OF_OURS, "embedder.fusion=none"),
+        _kind("clip_sum", *_NOTHING_OF_OURS, "embedder.fusion=none"),
         "the two frozen vectors, each projected, summed; no backbone",
     ),
     "clip_sum_full": _full("CLIP-style sum", "clip_sum", group="simple", steered=False),
@@ -187,7 +246,6 @@ METHODS: dict[str, Method] = {
     ),
 }
 """What `--connectors all` compares, in the order of the tables."""
-
 EXTRA: dict[str, Method] = {
     "notellm2_connector": Method(
         "NoteLLM-2's connector",
@@ -206,8 +264,6 @@ EXTRA: dict[str, Method] = {
     "cabstractor_full": _full("C-Abstractor", "cabstractor", steered=False),
 }
 """Other readings of a rival than those in METHODS; compared when named."""
-
-
 COLLABORATIVE: dict[str, Method] = {
     name: Method(label, "frozen", note=note, collaborative=name)
     for name, label, note in (
@@ -217,96 +273,6 @@ COLLABORATIVE: dict[str, Method] = {
     )
 }
 """What a shop has without content; compared when named, as a cold query tells nothing of them."""
-
-
-def find_methods(names: Sequence[str], *, ablations: bool = False) -> dict[str, Method]:
-    """Methods by name; "all" stands for METHODS, and `ablations` adds those of ours.
-
-    Raises:
-        ConfigError: a name is unknown, or there is none.
-    """
-    from tgqformer.comparison.methods import ABLATIONS
-
-    known = METHODS | EXTRA | COLLABORATIVE | ABLATIONS
-    chosen: dict[str, Method] = {}
-    for name in [name.strip() for name in names if name.strip()]:
-        if name != "all" and name not in known:
-            raise ConfigError(
-                f"method '{name}' is unknown; choose from all, {', '.join(known)}, joined by "
-                "commas."
-            )
-        chosen |= METHODS if name == "all" else {name: known[name]}
-    if ablations:
-        chosen |= {OURS: METHODS[OURS]} | ABLATIONS
-    if not chosen:
-        raise ConfigError('no method is named; give --connectors names, or "all".')
-    return chosen
-
-
-# -- ablations -------------------------------------------------------------------------------------
-# What TGQ-Former is without each of its parts, with those that a preset leaves out, and with other
-#
-# metadata. An ablation that a preset is already is left out (`plan.Plan.chosen`).
-#
-# ABLATIONS are trained, each with the sweep and the seeds of every other method. CONDITIONS train
-# nothing: the model of ours is judged with other metadata than it was trained with.
-
-_AGREEMENT = f"{_C}.agreement_input"
-_REGULARISER = "training.loss.redundancy"
-_EXPLORATORY = "training.loss.exploratory"
-_NOISE = "training.noise"
-
-
-def _without(label: str, *overrides: str, note: str = "") -> Method:
-    return Method(label, "ablation", overrides, note)
-
-
-def _queries(anchored: int, exploratory: int) -> Method:
-    return _without(
-        f"{anchored} + {exploratory} queries",
-        f"{_C}.anchored={anchored}",
-        f"{_C}.exploratory={exploratory}",
-        note="anchored + exploratory",
-    )
-
-
-def _gates(anchored: bool, exploratory: bool) -> tuple[str, ...]:
-    return (
-        f"{_C}.anchored_gate={str(anchored).lower()}",
-        f"{_C}.exploratory_gate={str(exploratory).lower()}",
-    )
-
-
-def _trained_with(metadata: Metadata) -> Method:
-    return Method(f"{metadata.label}, trained so", "ablation", (), metadata.note, metadata)
-
-
-SHUFFLED = Metadata(
-    "shuffled for the connector",
-    shuffle=True,
-    note="the connector is guided by another item's metadata; the backbone reads the right one",
-)
-SHUFFLED_BOTH = Metadata(
-    "shuffled for both", shuffle=True, backbone=True, note="connector and backbone are misled"
-)
-TITLE_ONLY = Metadata(
-    "title only for the connector", fields=("title",), note="the backbone reads all"
-)
-CATEGORY_ONLY = Metadata(
-    "category only for the connector", fields=("category",), note="the backbone reads all"
-)
-NO_METADATA = Metadata(
-    "no metadata for the connector", fields=(), note="the backbone reads all of it"
-)
-
-CONDITIONS: dict[str, Metadata] = {
-    "judged_title": TITLE_ONLY,
-    "judged_category": CATEGORY_ONLY,
-    "judged_no_metadata": NO_METADATA,
-    "judged_shuffled": SHUFFLED,
-    "judged_shuffled_both": SHUFFLED_BOTH,
-}
-
 ABLATIONS: dict[str, Method] = {
     "no_base": _without(
         "no frozen base",
@@ -395,7 +361,7 @@ ABLATIONS: dict[str, Method] = {
     "no_positions": _without("no positions", f"{_C}.positions=false"),
     "tgqformer_paper": _without(
         "TGQ-Former as the paper has it",
-        *NOTHING_OF_OURS,
+        *_NOTHING_OF_OURS,
         f"{_C}.positions=false",
         f"{_C}.metadata=paper",
         *_gates(True, True),

@@ -1,4 +1,8 @@
-"""What all cells share, made once before them: corrupted photos, tower outputs, costs."""
+"""What all cells share, made once before them, and the embedders that no training reaches.
+
+Made once are the corrupted photos, the towers' outputs and the costs; untrained are the frozen
+towers' vectors and the base that a run of ours starts as.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import image_key
 from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.text import item_text
-from tgqformer.comparison.plan import Plan
-from tgqformer.comparison.state import COSTS, FACTS, read_json
+from tgqformer.comparison.plan import COSTS, FACTS, Plan, read_json
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
@@ -29,20 +32,7 @@ from tgqformer.training.run import plan_run
 from tgqformer.training.start import fit_base
 from tgqformer.training.validation import hold_out
 
-
-def load_features(plan: Plan) -> ItemFeatures:
-    """The frozen towers over the comparison's token cache."""
-    import torch
-
-    keep_large_buffers()
-    config = plan.base.embedder
-    device = plan.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return ItemFeatures(
-        load_image_tower(config.image_tower, device=device),
-        load_text_tower(config.text_tower, device=device),
-        plan.cache_dir,
-        max_images=config.max_images,
-    )
+_BATCH = 256
 
 
 def prepare(plan: Plan) -> None:
@@ -81,23 +71,19 @@ def prepare(plan: Plan) -> None:
             features.fill(them)
 
 
-def query_items(catalog: Catalog, split: str = "test") -> list[Item]:
-    """The items that a split's queries are, in the order of the catalog."""
-    return [catalog.items[row] for row in np.unique(catalog.pair_indices(split)[0])]
+def load_features(plan: Plan) -> ItemFeatures:
+    """The frozen towers over the comparison's token cache."""
+    import torch
 
-
-def corrupted_queries(plan: Plan, items: list[Item]) -> dict[tuple[str, float], list[Item]]:
-    """Kind and severity -> the items with corrupted photos; {} where it is not asked for."""
-    if not plan.robustness:
-        return {}
-    folder, most = plan.out / "corrupted", plan.base.embedder.max_images
-    return {
-        (kind, severity): corrupted_items(
-            items, kind, severity, folder, max_images=most, family=plan.robustness_kinds
-        )
-        for kind in KINDS
-        for severity in SEVERITIES
-    }
+    keep_large_buffers()
+    config = plan.base.embedder
+    device = plan.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return ItemFeatures(
+        load_image_tower(config.image_tower, device=device),
+        load_text_tower(config.text_tower, device=device),
+        plan.cache_dir,
+        max_images=config.max_images,
+    )
 
 
 def _write_facts(plan: Plan, catalogs: dict[str, Catalog]) -> None:
@@ -171,14 +157,23 @@ def _count_costs(plan: Plan) -> None:
     write_text(plan.out / COSTS, json.dumps(costs, indent=1))
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def query_items(catalog: Catalog, split: str = "test") -> list[Item]:
+    """The items that a split's queries are, in the order of the catalog."""
+    return [catalog.items[row] for row in np.unique(catalog.pair_indices(split)[0])]
 
 
-# -- frozen ----------------------------------------------------------------------------------------
-# The frozen towers as embedders, and the base made of them: what no training reaches.
-
-BATCH = 256
+def corrupted_queries(plan: Plan, items: list[Item]) -> dict[tuple[str, float], list[Item]]:
+    """Kind and severity -> the items with corrupted photos; {} where it is not asked for."""
+    if not plan.robustness:
+        return {}
+    folder, most = plan.out / "corrupted", plan.base.embedder.max_images
+    return {
+        (kind, severity): corrupted_items(
+            items, kind, severity, folder, max_images=most, family=plan.robustness_kinds
+        )
+        for kind in KINDS
+        for severity in SEVERITIES
+    }
 
 
 class FrozenEmbedder:
@@ -192,8 +187,8 @@ class FrozenEmbedder:
     def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
         """Float32 [N, D], rows of unit length, or zero where an item has none of the parts."""
         self.features.fill(items, progress=progress)
-        starts = range(0, len(items), BATCH)
-        found = [self.features.globals(items[start : start + BATCH]) for start in starts]
+        starts = range(0, len(items), _BATCH)
+        found = [self.features.globals(items[start : start + _BATCH]) for start in starts]
         return concat_normalised(
             [np.concatenate([getattr(each, part) for each in found]) for part in self.parts]
         )
@@ -210,3 +205,7 @@ class BaseEmbedder:
     def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
         """Float32 [N, D], rows of unit length, or zero where an item has no part."""
         return self.embedder.encode_base(items)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

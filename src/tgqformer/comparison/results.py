@@ -290,21 +290,17 @@ class Results:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Results:
-        """Undo `to_dict`; KeyError, TypeError or ValueError where it is of another make."""
+        """Undo `to_dict`; KeyError or ValueError where it is of another make."""
+        from pydantic import TypeAdapter, ValidationError
+
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']} instead of {VERSION}")
-        tuples = {name: tuple(data[name]) for name in ("overrides", "seeds", "sweep")}
-        return cls(
-            **{
-                **data,
-                **tuples,
-                "catalogs": {k: CatalogFacts(**v) for k, v in data["catalogs"].items()},
-                "methods": {k: _method(v) for k, v in data["methods"].items()},
-                "cells": tuple(
-                    CellResult(**{**c, "curve": tuple(c["curve"])}) for c in data["cells"]
-                ),
-            }
-        )
+        try:
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {first['msg']}") from None
 
     @classmethod
     def load(cls, folder: Path | str) -> Results:
@@ -318,58 +314,3 @@ class Results:
                 f"{path} holds no readable comparison ({type(error).__name__}: {error}); run "
                 "`tgqformer compare` again, which goes on where it stopped."
             ) from error
-
-
-def _method(data: dict[str, Any]) -> MethodResult:
-    return MethodResult(
-        **{
-            **data,
-            "overrides": tuple(data["overrides"]),
-            "steps_to_90": tuple(data["steps_to_90"]),
-            "catalogs": {k: _catalog(v) for k, v in data["catalogs"].items()},
-            "robustness": tuple(
-                RobustnessResult(
-                    p["kind"], p["severity"], _figures(p["metrics"]), _gains(p["gain"])
-                )
-                for p in data["robustness"]
-            ),
-            "gates": tuple(_gate(g) for g in data["gates"]),
-        }
-    )
-
-
-def _catalog(data: dict[str, Any]) -> CatalogResult:
-    breakdown = {
-        dimension: {
-            name: GroupResult(g["queries"], _figures(g["metrics"]), _gains(g["gain"]))
-            for name, g in groups.items()
-        }
-        for dimension, groups in data["breakdown"].items()
-    }
-    return CatalogResult(_figures(data["metrics"]), breakdown, _gains(data["gain"]))
-
-
-def _gate(data: dict[str, Any]) -> GateResult:
-    parts = {
-        name: GateFigure(**data[name]) if data[name] is not None else None
-        for name in ("anchored", "exploratory", "agreement")
-    }
-    weights = {name: GateFigure(**each) for name, each in data.get("weights", {}).items()}
-    return GateResult(data["condition"], data["severity"], **parts, weights=weights)
-
-
-def _figures(data: dict[str, Any]) -> dict[str, Figure]:
-    return {name: Figure(**{**f, "seeds": tuple(f["seeds"])}) for name, f in data.items()}
-
-
-def _gains(data: dict[str, Any]) -> dict[str, Gain]:
-    return {
-        name: Gain(
-            Interval(**g["absolute"]),
-            None if g["relative"] is None else Interval(**g["relative"]),
-            g["apart"],
-            g["p"],
-            g["seeds"],
-        )
-        for name, g in data.items()
-    }

@@ -1,4 +1,8 @@
-"""A whole comparison: prepare, train and judge every cell, gather."""
+"""A whole comparison: prepare, train and judge every cell, gather.
+
+The cells run in processes of their own (`worker.py`), several at a time, until nothing is left to
+do.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,32 +25,39 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Vectors
 from tgqformer.comparison.gather import gather
 from tgqformer.comparison.methods import OURS
-from tgqformer.comparison.plan import Cell, Plan
-from tgqformer.comparison.report import (
-    Disagreements,
-    disagreements,
-    write_comparison_report,
-)
-from tgqformer.comparison.report.standing import headline, strongest
-from tgqformer.comparison.results import Results
-from tgqformer.comparison.show import Progress
-from tgqformer.comparison.state import (
+from tgqformer.comparison.plan import (
     COSTS,
     ERROR,
     RUN,
     VECTORS,
+    Cell,
     Job,
+    Plan,
     cells,
     chosen_rate,
+    error,
     forget_errors,
+    is_judged,
     jobs,
     missing,
     read_json,
+    steps,
+    steps_done,
+    validation,
 )
+from tgqformer.comparison.report import write_comparison_report
+from tgqformer.comparison.results import Results
+from tgqformer.comparison.standing import headline, strongest
 from tgqformer.errors import ConfigError, StorageError
+from tgqformer.evaluation.compare import metric_label
+from tgqformer.evaluation.report import Disagreements, disagreements
 from tgqformer.files import write_text
 from tgqformer.training.run import changed_option
 
+if TYPE_CHECKING:
+    pass
+
+REPORT = "report.html"
 QUICK_METHODS = (
     "tgqformer",
     "qformer_text",
@@ -57,9 +69,12 @@ QUICK_METHODS = (
 QUICK_ITEMS = 600
 QUICK_STEPS = ("training.steps=60", "training.eval_every=15")
 QUICK_QUERIES = 60
-
-
-REPORT = "report.html"
+PATIENCE = 10.0  # seconds that a stopped worker may take to end
+_EVERY = 2.0  # seconds between two looks at the folder
+_LOG = "log.txt"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+Report = Callable[[str, Cell | None], None]
+"""Told of "start", "done", "failed" (with the cell) and, twice a second, "wait"."""
 
 
 def compare(plan: Plan, *, progress: bool = False) -> Results:
@@ -131,17 +146,6 @@ def _vectors(plan: Plan, method: str, catalog: str) -> Vectors | None:
     return np.load(path) if path.is_file() else None
 
 
-# -- schedule --------------------------------------------------------------------------------------
-# The cells in processes of their own, several at a time, until nothing is left to do.
-
-LOG = "log.txt"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PATIENCE = 10.0  # seconds that a stopped worker may take to end
-
-Report = Callable[[str, Cell | None], None]
-"""Told of "start", "done", "failed" (with the cell) and, twice a second, "wait"."""
-
-
 @dataclass
 class _Worker:
     job: Job
@@ -193,12 +197,12 @@ def run_cells(plan: Plan, report: Report) -> list[Cell]:
 def _work(plan: Plan, job: Job) -> _Worker:
     cell = job.cell
     words = [cell.method, repr(cell.rate), str(cell.seed), *(["judge"] if job.judge else [])]
-    log = plan.path(cell) / LOG
+    log = plan.path(cell) / _LOG
     return _Worker(job, _start(plan, words, log, plan.threads), log)
 
 
 def _start(plan: Plan, words: list[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
     with _append(log) as told:
         return subprocess.Popen(
             [sys.executable, "-m", "tgqformer.comparison.worker", str(plan.out), *words],
@@ -280,3 +284,85 @@ def alone(out: Path) -> Iterator[None]:
                 f"another comparison is at work in {out}; wait for it, or choose another --out."
             ) from None
         yield
+
+
+class Progress:
+    """Steps of all cells together: a bar on a terminal, a line for each cell elsewhere."""
+
+    def __init__(self, plan: Plan, *, show: bool) -> None:
+        from rich.console import Console
+
+        self.plan, self.show = plan, show
+        self.console = Console(stderr=True)
+        self.bar: Any = None
+        self.at_work: list[Cell] = []
+        self.looked = 0.0
+
+    def __enter__(self) -> Progress:
+        if self.show and self.console.is_terminal:
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=self.console,
+            )
+            self.task = self.bar.add_task("", total=self._total(), completed=self._done())
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, what: str, cell: Cell | None) -> None:
+        """Take a report of `schedule.run_cells`."""
+        if cell is not None:
+            self._follow(what, cell)
+        now = time.monotonic()
+        if self.bar is not None and (cell is not None or now - self.looked > _EVERY):
+            self.looked = now
+            text = " · ".join(str(each) for each in self.at_work)
+            self.bar.update(
+                self.task, completed=self._done(), total=self._total(), description=text
+            )
+
+    def _follow(self, what: str, cell: Cell) -> None:
+        if what == "start":
+            self.at_work.append(cell)
+            return
+        self.at_work.remove(cell)
+        if what == "failed":
+            self._say(f"failed: {cell}: {error(self.plan, cell)}")
+            return
+        if not self.show:
+            return
+        figure, metric = validation(self.plan, cell), metric_label(self.plan.base.training.metric)
+        told = "" if figure < 0 else f": {metric} {100 * figure:.1f} % on validation pairs"
+        judged = ", judged" if is_judged(self.plan, cell) else ""
+        self._say(f"done: {cell}{told}{judged}; again by: {self.plan.command(cell)}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _trained(self) -> list[Cell]:
+        methods = [name for name, method in self.plan.chosen.items() if not method.untrained]
+        return [cell for name in methods for cell in cells(self.plan, name)]
+
+    def _total(self) -> int:
+        runs = len(self.plan.sweep) + len(self.plan.seeds) - 1
+        methods = sum(not method.untrained for method in self.plan.chosen.values())
+        return methods * runs * steps(self.plan)
+
+    def _done(self) -> int:
+        return sum(steps_done(self.plan, cell) for cell in self._trained())

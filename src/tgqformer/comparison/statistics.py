@@ -26,12 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from statistics import NormalDist
 
-import mpmath
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
 
 from tgqformer.comparison.results import Figure, Gain
 from tgqformer.evaluation.intervals import CONFIDENCE, Interval, holm
@@ -112,28 +110,12 @@ def p_value(gap: float, error: float, freedom: float) -> float:
     """Two-sided, of a gap by Student's t; 0 where a gap has no error at all."""
     if not error:
         return float(gap == 0)
-    return _beyond(gap / error, freedom)
+    return float(2 * stdtr(freedom, -abs(gap / error)))
 
 
-@cache
 def t_quantile(freedom: float) -> float:
     """What Student's t lies within, to either side, for 95 of 100; `freedom` from 1."""
-    normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    # The first term of the expansion in 1 / freedom (Abramowitz and Stegun 26.7.5) is near enough
-    # to begin at.
-    start = normal + (normal**3 + normal) / (4 * freedom)
-    with mpmath.workprec(53):
-        return float(
-            mpmath.findroot(
-                lambda t: _beyond(t, freedom) - (1 - CONFIDENCE), (normal, start), tol=1e-20
-            )
-        )
-
-
-def _beyond(t: float, freedom: float) -> float:
-    """P(|T| > |t|), the regularised incomplete beta function (Abramowitz and Stegun 26.7.1)."""
-    share = freedom / (freedom + t * t)
-    return float(mpmath.betainc(freedom / 2, 0.5, 0, share, regularized=True))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _half_widths(values: Table) -> list[float] | None:

@@ -244,7 +244,7 @@ def fabric(look: Look, size: tuple[int, int], scale: float, turn: float) -> Imag
     """
     if look.pattern == "plain":
         return Image.new("RGB", size, look.colours[0])
-    zoom = _PERIOD / (look.period * scale)  # _tile pixels for one pixel of the result
+    zoom = _PERIOD / (look.period * scale)  # tile pixels for one pixel of the result
     angle = math.radians(look.turn + turn)
     c, s = round(math.cos(angle) * zoom, 6), round(math.sin(angle) * zoom, 6)
     middle = _PERIOD * _REPEATS / 2
@@ -295,7 +295,7 @@ def drop_shadow(product: Image.Image, strength: float, blur: float) -> Image.Ima
 
 
 _PERIOD = 96
-"""Side of one repeat of a pattern, in pixels of its _tile."""
+"""Side of one repeat of a pattern, in pixels of its tile."""
 
 
 @lru_cache(maxsize=len(PATTERNS))

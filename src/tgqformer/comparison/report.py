@@ -6,19 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tgqformer.comparison.report.drawing import (
-    CORRUPTIONS,
+from tgqformer.comparison.figures import (
     GATE_PARTS,
-    corruption_kinds,
+    cost_figure,
     gains_figure,
     gate_figure,
     hits_figure,
     learning_figure,
     robustness_figure,
 )
-from tgqformer.comparison.report.groups import ablation_rows, breakdown_table
-from tgqformer.comparison.report.readings import (
-    Disagreements,
+from tgqformer.comparison.readings import (
     ablation_reading,
     breakdown_reading,
     cost_reading,
@@ -28,19 +25,28 @@ from tgqformer.comparison.report.readings import (
     learning_reading,
     robustness_reading,
 )
-from tgqformer.comparison.report.standing import (
+from tgqformer.comparison.results import MARKS, Results
+from tgqformer.comparison.standing import (
+    CORRUPTIONS,
+    corruption_kinds,
+    duration,
     figure_of,
     gain_over,
+    gain_points,
+    gain_relative,
     headline,
     interval,
     label,
     metric_columns,
     names,
+    rate,
     strongest,
+    value_and_bounds,
 )
-from tgqformer.comparison.report.tables import (
+from tgqformer.comparison.tables import (
     SEVERITY,
-    cost_figure,
+    ablation_rows,
+    breakdown_table,
     gain_rows,
     gate_rows,
     headline_rows,
@@ -48,19 +54,12 @@ from tgqformer.comparison.report.tables import (
     tuning_rows,
     weight_table,
 )
-from tgqformer.comparison.report.words import (
-    duration,
-    gain_points,
-    gain_relative,
-    rate,
-    value_and_bounds,
-)
-from tgqformer.comparison.results import MARKS, Results
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.figures import write_page
+from tgqformer.evaluation.report import Disagreements
 
-_PACKAGE = "tgqformer.comparison.report"
+_PACKAGE = "tgqformer.comparison"
 _DIMENSIONS = {
     "noise": "by what is wrong with the query",
     "faults": "by what is wrong with the query's metadata",

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tgqformer.comparison.report.drawing import CORRUPTIONS, Look, corruption_kinds, looks
-from tgqformer.comparison.report.standing import (
+from tgqformer.comparison.results import VARIANTS, Figure, GateResult, Results
+from tgqformer.comparison.standing import (
     COMPARED,
+    CORRUPTIONS,
     chosen_cells,
+    corruption_kinds,
     figure_of,
     gain_over,
-    interval,
-    label,
-    names,
-    ranked,
-)
-from tgqformer.comparison.report.words import (
     gain_points,
     gain_relative,
+    interval,
+    label,
+    loss_from,
+    names,
+    ranked,
     rate,
     short_count,
+    signed,
     value_and_bounds,
 )
-from tgqformer.comparison.results import VARIANTS, Figure, GateResult, Results
 from tgqformer.evaluation.compare import metric_label
-from tgqformer.evaluation.figures import drawing, svg_text
+from tgqformer.evaluation.intervals import Interval
 
 SEVERITY = 0.75
 """Where the share of the clean figure that is kept is told."""
+_MOST_GROUPS = 12
+_GROUP_ORDER = {"clean": 0, "overlay": 1, "clutter": 2, "heavy": 3, "mislabelled": 4}
+# Teal on white, light enough for dark text on all of it.
+_COLD, _WARM = (255, 255, 255), (126, 200, 186)
 
 
 def headline_rows(
@@ -44,7 +48,7 @@ def headline_rows(
         for m in metrics:
             figure = figure_of(results, name, catalog, m)
             gain = gain_over(results, name, catalog, m)
-            value, bounds = shown(figure)
+            value, bounds = _shown(figure)
             cells.append(
                 {
                     "value": value,
@@ -58,11 +62,16 @@ def headline_rows(
                 "name": label(results, name),
                 "note": results.methods[name].note,
                 "ours": name == results.ours,
-                "state": "" if name in order else state(results, name),
+                "state": "" if name in order else _state(results, name),
                 "cells": cells,
             }
         )
     return rows
+
+
+def _best(results: Results, order: Sequence[str], catalog: str, metric: str) -> float | None:
+    found = [figure_of(results, name, catalog, metric) for name in order]
+    return max((figure.value for figure in found if figure is not None), default=None)
 
 
 def gain_rows(
@@ -100,7 +109,7 @@ def tuning_rows(results: Results) -> list[dict[str, Any]]:
                     for one, value in tried
                 ],
                 "seeds": len(chosen_cells(results, name)),
-                "state": state(results, name),
+                "state": _state(results, name),
                 "steps_to_90": _span(steps),
                 "tokens": _count(method.visual_tokens),
                 "multiply_adds": _short(method.multiply_adds),
@@ -108,6 +117,21 @@ def tuning_rows(results: Results) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _span(steps: Sequence[int]) -> str:
+    if not steps:
+        return "–"
+    mean = round(sum(steps) / len(steps))
+    return f"{mean:,}" if min(steps) == max(steps) else f"{mean:,} ({min(steps):,}–{max(steps):,})"
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _short(value: int | None) -> str:
+    return "–" if value is None else short_count(value)
 
 
 def kept_rows(results: Results, metric: str) -> list[dict[str, Any]]:
@@ -197,7 +221,119 @@ def _condition(gate: GateResult) -> str:
     return f"{name}, severity {gate.severity:g}" if gate.severity else name
 
 
-def state(results: Results, name: str) -> str:
+def breakdown_table(
+    results: Results, catalog: str, dimension: str, metric: str
+) -> dict[str, Any] | None:
+    """Methods by groups of queries, each cell tinted by its figure; None where nothing is told."""
+    order = ranked(results, catalog, metric)
+    found = {n: results.methods[n].catalogs[catalog].breakdown.get(dimension, {}) for n in order}
+    queries = {g: one.queries for groups in found.values() for g, one in groups.items()}
+    if not queries:
+        return None
+    groups = sorted(queries, key=lambda g: (_GROUP_ORDER.get(g, 9), -queries[g], g))
+    if len(groups) > _MOST_GROUPS:
+        groups = sorted(queries, key=lambda g: (-queries[g], g))[:_MOST_GROUPS]
+    values = {
+        (n, g): one.metrics[metric]
+        for n in order
+        for g in groups
+        if (one := found[n].get(g)) is not None and metric in one.metrics
+    }
+    shares = [figure.value for figure in values.values()]
+    if not shares:
+        return None
+    best = {g: max((f.value for (_, h), f in values.items() if h == g), default=0) for g in groups}
+    return {
+        "groups": [(g, queries[g]) for g in groups],
+        "more": len(queries) - len(groups),
+        "rows": [
+            {
+                "name": label(results, n),
+                "ours": n == results.ours,
+                "cells": [
+                    _heat(values.get((n, g)), min(shares), max(shares), best[g]) for g in groups
+                ],
+            }
+            for n in order
+        ],
+    }
+
+
+def _heat(figure: Figure | None, low: float, high: float, best: float) -> dict[str, Any]:
+    if figure is None:
+        return {"value": "–", "bounds": "", "colour": "", "best": False}
+    value, bounds = value_and_bounds(interval(figure))
+    warm = (figure.value - low) / (high - low) if high > low else 0.5
+    colour = "#" + "".join(f"{round(c + warm * (w - c)):02x}" for c, w in zip(_COLD, _WARM))
+    return {"value": value, "bounds": bounds, "colour": colour, "best": figure.value == best}
+
+
+def ablation_rows(results: Results, catalog: str, metric: str) -> list[dict[str, Any]]:
+    """Each variant of ours: its figure, how far it lies from the full method, and a bar."""
+    full = figure_of(results, results.ours, catalog, metric)
+    gains = {
+        name: gain
+        for name in names(results, VARIANTS)
+        if (gain := gain_over(results, name, catalog, metric)) is not None
+    }
+    first = catalog == next(iter(results.catalogs))
+    if full is None or not names(results, VARIANTS) or not (gains or first):
+        return []
+    ends = [
+        edge
+        for gain in gains.values()
+        for edge in (gain.absolute.value, gain.absolute.low, gain.absolute.high)
+        if edge is not None
+    ]
+    low, high = min([0.0, *(-edge for edge in ends)]), max([0.0, *(-edge for edge in ends)])
+    rows: list[dict[str, Any]] = [
+        {
+            "name": label(results, results.ours),
+            "note": "the full method",
+            "group": "ours",
+            "value": _shown(full),
+            "delta": "",
+            "bar": None,
+        }
+    ]
+    for name in names(results, VARIANTS):
+        method, gain = results.methods[name], gains.get(name)
+        rows.append(
+            {
+                "name": method.label,
+                "note": method.note,
+                "group": method.group,
+                "value": _shown(figure_of(results, name, catalog, metric)),
+                "delta": _state(results, name)
+                if gain is None
+                else signed(loss_from(gain)) + gain.mark,
+                "bar": None if gain is None else _bar(loss_from(gain), low, high, gain.apart),
+            }
+        )
+    return rows
+
+
+def _bar(delta: Interval, low: float, high: float, apart: bool) -> dict[str, Any]:
+    """Places in percent of the cell's width."""
+    span = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / span, 2)
+
+    left, right = sorted((place(0.0), place(delta.value)))
+    whisker = None
+    if delta.low is not None and delta.high is not None:
+        whisker = (place(delta.low), round(place(delta.high) - place(delta.low), 2))
+    return {
+        "zero": place(0.0),
+        "left": left,
+        "width": round(right - left, 2),
+        "whisker": whisker,
+        "kind": ("better" if delta.value > 0 else "worse") if apart else "unclear",
+    }
+
+
+def _state(results: Results, name: str) -> str:
     """ "pending", "2 of 3 runs", "failed", or "" where all of a method is done."""
     if results.methods[name].group in ("frozen", "condition"):
         return "" if results.methods[name].catalogs else "pending"
@@ -211,133 +347,6 @@ def state(results: Results, name: str) -> str:
     return f"{done} of {len(cells)} runs" + (f", {failed} failed" if failed else "")
 
 
-def shown(figure: Figure | None) -> tuple[str, str]:
+def _shown(figure: Figure | None) -> tuple[str, str]:
     """("85.1", "[82.9, 87.0]"); a dash where nothing is measured."""
     return ("–", "") if figure is None else value_and_bounds(interval(figure))
-
-
-def _best(results: Results, order: Sequence[str], catalog: str, metric: str) -> float | None:
-    found = [figure_of(results, name, catalog, metric) for name in order]
-    return max((figure.value for figure in found if figure is not None), default=None)
-
-
-def _span(steps: Sequence[int]) -> str:
-    if not steps:
-        return "–"
-    mean = round(sum(steps) / len(steps))
-    return f"{mean:,}" if min(steps) == max(steps) else f"{mean:,} ({min(steps):,}–{max(steps):,})"
-
-
-def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def _short(value: int | None) -> str:
-    return "–" if value is None else short_count(value)
-
-
-# -- cost ------------------------------------------------------------------------------------------
-# Quality against cost: one point for each method, its name beside it.
-
-
-def cost_figure(
-    results: Results, catalog: str, metric: str, costs: Mapping[str, int], label: str, name: str
-) -> str:
-    """Quality against a cost on a logarithmic axis, one labelled point for each method.
-
-    Args:
-        costs: method -> its cost, more than zero.
-        label: of the axis.
-        name: tells this figure's ids from those of others on the page.
-    """
-    shown = [n for n in ranked(results, catalog, metric) if costs.get(n, 0) > 0]
-    if not shown:
-        return ""
-    with drawing(height=3.3) as figure:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-        axes = figure.subplots()
-        axes.set_xscale("log")
-        style = looks(results)
-        points = []
-        for method in shown:
-            one = figure_of(results, method, catalog, metric)
-            assert one is not None
-            look, x, y = style[method], costs[method], 100 * one.value
-            if one.low is not None and one.high is not None:
-                axes.vlines(x, 100 * one.low, 100 * one.high, look.colour, linewidth=1.2, alpha=0.5)
-            axes.plot(
-                [x],
-                [y],
-                color=look.colour,
-                marker=look.marker,
-                markersize=8 if look.ours else 5.5,
-                linestyle="",
-            )
-            points.append((float(x), y, look))
-        cheapest, dearest = min(costs[n] for n in shown), max(costs[n] for n in shown)
-        # Room for the names; methods that cost nearly the same must not look far apart.
-        middle, half = math.sqrt(cheapest * dearest), max(math.sqrt(dearest / cheapest), 1.4)
-        axes.set_xlim(middle / half**1.25, middle * half**1.25 * 1.15)
-        axes.margins(y=0.12)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"{label}, logarithmic")
-        axes.set_ylabel(f"{metric_label(metric)}, %")
-        _place_names(figure, axes, points)
-        text = "; ".join(
-            f"{look.label}: {short_count(x)}, {metric_label(metric)} {y:.1f}"
-            for x, y, look in points
-        )
-        return svg_text(figure, f"Quality against {label}. {text}.", name)
-
-
-def _place_names(figure: Any, axes: Any, points: Sequence[tuple[float, float, Look]]) -> None:
-    """Name each point where its name covers least of the other names and points."""
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
-    dots = [axes.transData.transform((x, y)) for x, y, _ in points]
-    frame = axes.get_window_extent(renderer)
-    scale = figure.dpi / 72
-    taken: list[tuple[float, float, float, float]] = [
-        (x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in dots
-    ]
-    for (x, y, look), (left, bottom) in sorted(
-        zip(points, dots), key=lambda one: not one[0][2].ours
-    ):
-        width, height = len(look.label) * 4.6 * scale, 9 * scale
-        best: tuple[float, float, float] | None = None
-        for distance in (6, 12, 20, 30, 42):
-            for dx, dy in ((1, 0), (-1, 0), (1, 0.7), (1, -0.7), (-1, 0.7), (-1, -0.7)):
-                start = left + dx * distance * scale - (width if dx < 0 else 0)
-                base = bottom + dy * distance * scale - height / 2
-                box = (start, base, start + width, base + height)
-                cost = sum(_overlap(box, other) for other in taken) + distance
-                cost += 1e3 * (box[0] < frame.x0 or box[3] > frame.y1 or box[1] < frame.y0)
-                cost += 1e3 * (box[2] > frame.x1 + 30 * scale)
-                if best is None or cost < best[0]:
-                    best = (cost, start, base)
-        assert best is not None
-        _, start, base = best
-        taken.append((start, base, start + width, base + height))
-        near = start + (width if start < left else 0)
-        axes.annotate(
-            look.label,
-            xy=(x, y),
-            xytext=((near - left) / scale, (base + height / 2 - bottom) / scale),
-            textcoords="offset points",
-            ha="right" if start < left else "left",
-            va="center",
-            fontsize=8,
-            fontweight=look.weight,
-            color=look.colour,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.4, "shrinkA": 0},
-        )
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    tall = min(a[3], b[3]) - max(a[1], b[1])
-    return wide * tall if wide > 0 and tall > 0 else 0.0
