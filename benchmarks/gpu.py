@@ -29,7 +29,8 @@ import torch
 from measuring import options, put, told
 from PIL import Image
 
-from tgqformer.cli import machine
+from tgqformer.cli import doctor
+from tgqformer.cores import cpu
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 from tgqformer.presets import load_preset
@@ -80,7 +81,7 @@ def main() -> None:
             "peak_megabytes": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
         }
         told(f"batch {size}: {rate:.0f} items/s, {rate * flop / peak:.1%} of the matmul peak")
-    device: dict[str, Any] = {"name": machine.cpu()["name"], "memory": machine.memory()["total"]}
+    device: dict[str, Any] = {"name": cpu()["name"], "memory": doctor.memory()["total"]}
     if on_gpu:
         found_device = torch.cuda.get_device_properties(0)
         device = {"name": found_device.name, "memory": found_device.total_memory}

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tgqformer.cli import machine
+from tgqformer.cli.doctor import machine_facts
+from tgqformer.cores import cores
 from tgqformer.files import write_text
 
 ROUNDS = 3
@@ -118,12 +119,12 @@ def told(text: str) -> None:
 
 def surroundings() -> dict[str, Any]:
     """The machine, and how busy it was."""
-    facts = {k: v for k, v in machine.facts().items() if k not in ("executable", "disk")}
+    facts = {k: v for k, v in machine_facts().items() if k not in ("executable", "disk")}
     facts["system"] = platform.system()  # the release of a kernel names the machine, not its speed
     facts["memory"] = {"total": facts["memory"]["total"]}
     return {
         **facts,
-        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or machine.cores(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or cores(),
         "load_average": round(os.getloadavg()[0], 1),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
     }

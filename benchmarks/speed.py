@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from tgqformer.catalog.images import decode_image
-from tgqformer.cli import machine
+from tgqformer.cli.doctor import gpus
 from tgqformer.cli.output import facts, print_json, table
+from tgqformer.cores import cpu
 from tgqformer.corruption import corrupt
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.presets import load_preset
@@ -81,13 +82,14 @@ def measure() -> list[tuple[str, str, float]]:
 
 def main() -> None:
     rows = measure()
-    cpu = machine.cpu()
-    gpus = ", ".join(gpu["name"] for gpu in machine.gpus()) or "none"
+    processor = cpu()
+    cards = ", ".join(gpu["name"] for gpu in gpus()) or "none"
     if "--json" in sys.argv:
         told = [{"part": part, "unit": unit, "per_second": value} for part, unit, value in rows]
-        print_json({"cpu": cpu, "gpus": gpus, "parts": told})
+        print_json({"cpu": processor, "gpus": cards, "parts": told})
         return
-    facts("Machine", [("CPU", f"{cpu['name']}, {cpu['cores']} cores"), ("GPU", gpus)])
+    name = f"{processor['name']}, {processor['cores']} cores"
+    facts("Machine", [("CPU", name), ("GPU", cards)])
     shown = [(part, f"{value:,.0f}", f"{unit} a second") for part, unit, value in rows]
     table("Speed", ("part", "rate", "unit"), shown)
 

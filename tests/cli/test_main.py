@@ -13,7 +13,7 @@ import pytest
 
 from tgqformer import __version__
 from tgqformer.cli import main as cli
-from tgqformer.cli.commands import COMMANDS
+from tgqformer.cli.main import COMMANDS
 from tgqformer.errors import CatalogError, TGQFormerError, UnreadInputWarning
 
 HEAVY = [

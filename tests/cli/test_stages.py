@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tgqformer.cli.output import Stages, digest
+from tgqformer.cli.demo import Stages, digest
 
 
 def test_a_stage_is_done_only_after_it_was_finished(tmp_path: Path) -> None:

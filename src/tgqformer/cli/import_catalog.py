@@ -1,11 +1,11 @@
-"""``tgqformer import``: from a layout that people have to a catalog's folder."""
+"""``tgqformer import`` and ``download-images``: from a layout that people have to a catalog."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from tgqformer.cli.output import (
     quarantine_option,
     quiet_option,
 )
+
+if TYPE_CHECKING:
+    from tgqformer.catalog.catalog import Catalog
 
 # The keys of catalog.importers.IMPORTERS, which is too heavy to ask for a help text.
 KINDS = (
@@ -93,7 +96,7 @@ def import_catalog(
     from tgqformer.catalog.importers import IMPORTERS
 
     importer = IMPORTERS[kind]
-    known = importer_options(importer)
+    known = _options(importer)
     if options:
         _list({name: known[name] for name in known if name != "progress"}, as_json)
         return
@@ -102,7 +105,7 @@ def import_catalog(
     given = [*assignments, *(f"columns.{column}" for column in columns)]
     if variants is not None:
         given.append(f"variants={variants}")
-    values = parse(kind, known, given)
+    values = _parse(kind, known, given)
     if "progress" in known:
         values.setdefault("progress", not quiet)
     catalog = importer(source, out, **values)
@@ -112,11 +115,9 @@ def import_catalog(
     first = [rejection for _, rejection in zip(range(SHOWN), left_out)]
     told: dict[str, Any] = {"rejections": first}
     if download_images:
-        from tgqformer.cli.download_images import fetch
-
         if not as_json:
             click.echo(f"Imported {catalog.summary()}")
-        catalog, told["photos"] = fetch(out, as_json=as_json, progress=not quiet)
+        catalog, told["photos"] = _fetch(out, as_json=as_json, progress=not quiet)
     if as_json:
         print_json({"path": out, **catalog.describe(), **told})
         return
@@ -126,7 +127,7 @@ def import_catalog(
     click.echo(f"Next: tgqformer validate {out}")
 
 
-def importer_options(importer: Callable[..., Any]) -> dict[str, tuple[Any, Any, str]]:
+def _options(importer: Callable[..., Any]) -> dict[str, tuple[Any, Any, str]]:
     """Return an importer's keyword options: name to (annotation, default, doc)."""
     import inspect
     import typing
@@ -142,7 +143,71 @@ def importer_options(importer: Callable[..., Any]) -> dict[str, tuple[Any, Any, 
     }
 
 
-def parse(
+def _list(known: dict[str, tuple[Any, Any, str]], as_json: bool) -> None:
+    from tgqformer.config import type_name
+
+    rows = [
+        {"option": name, "type": type_name(hint), "default": default, "meaning": doc}
+        for name, (hint, default, doc) in known.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        click.echo(f"{row['option']}: {row['type']} = {row['default']!r}")
+        if row["meaning"]:
+            click.echo(click.wrap_text(str(row["meaning"]), 96, "    ", "    "))
+
+
+@click.command("download-images", short_help="Fetch the photos that a catalog knows by URL.")
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option(
+    "--column",
+    default="image_urls",
+    show_default=True,
+    help="The column of the labels with each item's URLs.",
+)
+@click.option("--per-item", default=1, show_default=True, help="Photos of an item, at most.")
+@click.option("--paired", is_flag=True, help="Only for items that some pair names.")
+@click.option("--limit", type=int, help="Only for the first so many items.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Keep the photos here by URL, to share them between catalogs; by default in CATALOG.",
+)
+@click.option("--workers", default=16, show_default=True, help="Photos fetched at the same time.")
+@click.option("--rate", default=50.0, show_default=True, help="Requests a second to one host.")
+@click.option("--retries", default=4, show_default=True, help="Further tries after a fault.")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for one photo.")
+@click.option("--max-bytes", default=20_000_000, show_default=True, help="Refuse larger photos.")
+@click.option("--max-side", type=int, help="Scale larger photos down to so many pixels.")
+@click.option("--retry-failed", is_flag=True, help="Try those again that failed before.")
+@click.option("--allow-private", is_flag=True, help="Also fetch from private and local addresses.")
+@quarantine_option
+@quiet_option
+@json_option
+def download_images(
+    catalog_path: Path,
+    table_path: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fetch the photos of CATALOG, which `tgqformer import` made of rows with URLs, into it.
+
+    The same command goes on where it was stopped: what is there is never fetched again, and what
+    failed only with --retry-failed. An item whose photo cannot be fetched stays in the catalog.
+    """
+    catalog, told = _fetch(catalog_path, as_json=as_json, progress=not quiet, **options)
+    if table_path is not None:
+        catalog.quarantine.save(table_path)
+    if as_json:
+        print_json({"path": catalog_path, **catalog.describe(), "photos": told})
+        return
+    click.echo(f"Next: tgqformer validate {catalog_path}")
+
+
+def _parse(
     kind: str, known: dict[str, tuple[Any, Any, str]], assignments: Sequence[str]
 ) -> dict[str, Any]:
     """Return assignments as keyword arguments; ``name.key=value`` adds an entry to a mapping.
@@ -170,17 +235,24 @@ def parse(
     return {name: coerce(value, known[name][0], name) for name, value in values.items()}
 
 
-def _list(known: dict[str, tuple[Any, Any, str]], as_json: bool) -> None:
-    from tgqformer.config import type_name
+def _fetch(
+    folder: Path, *, as_json: bool, progress: bool, **options: Any
+) -> tuple[Catalog, dict[str, Any]]:
+    """Fetch a catalog's photos, say what came of it, and return the catalog and the counts."""
+    from tgqformer.catalog.downloads.catalog_photos import download_catalog_images
+    from tgqformer.catalog.downloads.config import DownloadConfig
 
-    rows = [
-        {"option": name, "type": type_name(hint), "default": default, "meaning": doc}
-        for name, (hint, default, doc) in known.items()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        click.echo(f"{row['option']}: {row['type']} = {row['default']!r}")
-        if row["meaning"]:
-            click.echo(click.wrap_text(str(row["meaning"]), 96, "    ", "    "))
+    names = ("column", "per_item", "paired", "limit", "cache")
+    which = {name: options.pop(name) for name in names if name in options}
+    config = DownloadConfig(**options)
+    catalog, found = download_catalog_images(folder, config, progress=progress, **which)
+    if not as_json:
+        click.echo(f"{found.summary()[0].upper()}{found.summary()[1:]}")
+    return catalog, {
+        "fetched": found.fetched,
+        "kept": found.kept,
+        "failed": len(found.failures),
+        "given_up": found.given_up,
+        "bytes": found.bytes,
+        "faults": found.counts(),
+    }

@@ -1,4 +1,4 @@
-"""``tgqformer index``: the durable store of vectors and metadata, and what stands beside it."""
+"""``tgqformer index``: the durable store of vectors and metadata, searched with filters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from tgqformer.retrieval.protocols import Location, Metadata, VectorStore
     from tgqformer.retrieval.scores import Vectors
 
-BATCH = 16_384  # items in one write
-
-store_argument = click.argument("store", type=Place())
-embeddings_argument = click.argument("embeddings", type=click.Path(path_type=Path))
-catalog_option = click.option(
+_BATCH = 16_384  # items in one write
+_store_argument = click.argument("store", type=Place())
+_embeddings_argument = click.argument("embeddings", type=click.Path(path_type=Path))
+_catalog_option = click.option(
     "--catalog",
     "catalog_path",
     type=click.Path(path_type=Path),
@@ -40,9 +39,9 @@ def index() -> None:
 
 
 @index.command(short_help="Make a store of embeddings.")
-@store_argument
-@embeddings_argument
-@catalog_option
+@_store_argument
+@_embeddings_argument
+@_catalog_option
 @click.option("--replace", is_flag=True, help="Take the place of a store that is there.")
 @json_option
 def build(
@@ -70,9 +69,9 @@ def build(
 
 
 @index.command(short_help="Insert items, or replace those that are there.")
-@store_argument
-@embeddings_argument
-@catalog_option
+@_store_argument
+@_embeddings_argument
+@_catalog_option
 @json_option
 def upsert(store: Location, embeddings: Path, catalog_path: Path | None, as_json: bool) -> None:
     """Insert the items of EMBEDDINGS into STORE, or replace them there.
@@ -102,8 +101,43 @@ def upsert(store: Location, embeddings: Path, catalog_path: Path | None, as_json
     click.echo(f"{new:,} new, {told['replaced']:,} replaced; {store} holds {told['items']:,} items")
 
 
+def _batches(
+    stored: Embeddings, known: list[Metadata] | None
+) -> Iterator[tuple[list[str], Vectors, list[Metadata] | None]]:
+    from tgqformer.retrieval.scores import dequantize
+
+    for start in range(0, len(stored.ids), _BATCH):
+        part = slice(start, start + _BATCH)
+        vectors = dequantize(stored.vectors[part], stored.precision, stored.dims)
+        yield stored.ids[part], vectors, None if known is None else known[part]
+
+
+def _metadata(ids: list[str], catalog_path: Path | None) -> list[Metadata] | None:
+    if catalog_path is None:
+        return None
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.retrieval.protocols import Metadata, stock_of
+
+    catalog = Catalog.load(catalog_path)
+    if ids and not any(item_id in catalog.index for item_id in ids):
+        raise StorageError(
+            f"item {ids[0]!r} has a vector and is not in {catalog_path}, nor is any other; name "
+            "the catalog that was embedded."
+        )
+    known = []
+    for item_id in ids:
+        row = catalog.index.get(item_id)
+        if row is None:
+            known.append(Metadata())
+            continue
+        item = catalog[row]
+        stock = stock_of(item.attributes)
+        known.append(Metadata(item.title, item.brand, item.category, item.price, stock))
+    return known
+
+
 @index.command(short_help="Remove items.")
-@store_argument
+@_store_argument
 @click.argument("ids", nargs=-1)
 @click.option(
     "--from",
@@ -146,7 +180,7 @@ def _listed(source: Path) -> list[str]:
 
 
 @index.command(short_help="Tell what a store holds.")
-@store_argument
+@_store_argument
 @json_option
 def info(store: Location, as_json: bool) -> None:
     """Tell what STORE holds, how large it is, and whether its sidecar is current."""
@@ -191,103 +225,8 @@ def info(store: Location, as_json: bool) -> None:
     facts(str(store), rows)
 
 
-@index.command(short_help="Write a store's file anew without gaps.")
-@store_argument
-@json_option
-def optimize(store: Location, as_json: bool) -> None:
-    """Write the file of STORE anew, without the gaps that changes left.
-
-    Writes give free room back by themselves where it is a quarter of the file.
-    """
-    from tgqformer.retrieval.protocols import open_store
-
-    before, after = open_store(store).optimize()
-    if as_json:
-        print_json({"bytes_before": before, "bytes": after})
-        return
-    click.echo(f"{store}: {size(before)} before, {size(after)} now")
-
-
-@index.command(short_help="Build an approximate index beside a store.")
-@store_argument
-@click.option("--kind", type=click.Choice(["hnsw", "ivf"]), default="hnsw", show_default=True)
-@click.option(
-    "--effort",
-    type=click.IntRange(1),
-    help="efSearch of HNSW, or nprobe of IVF; otherwise the least that finds 99 %.",
-)
-@click.option(
-    "--queries",
-    default=200,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Stored items to measure recall with.",
-)
-@json_option
-def sidecar(store: Location, kind: str, effort: int | None, queries: int, as_json: bool) -> None:
-    """Build an approximate index of STORE for searches over millions of items.
-
-    Its recall against exact search is measured and told. What is written afterwards is searched
-    beside it, up to 1,000 items or 1/200 of all; after more, exact search answers until it is built
-    again. "tgqformer serve" builds it and takes changes in by itself.
-    """
-    from tgqformer.retrieval.protocols import is_qdrant
-    from tgqformer.retrieval.search import LocalIndex
-
-    if is_qdrant(store):
-        raise StorageError(f"{store} keeps an index of its own; there is nothing to build.")
-    opened = LocalIndex(store, sidecar=False)
-    made = opened.build_sidecar("ivf" if kind == "ivf" else "hnsw", effort=effort, queries=queries)
-    told = made.manifest
-    if as_json:
-        print_json(told)
-        return
-    recall = ", ".join(f"{value:.4f} at {k}" for k, value in told.recall.items())
-    click.echo(f"{kind} of {told.items:,} items, {size(told.bytes)}; recall {recall}")
-    click.echo(f"a query {told.milliseconds:.2f} ms; exactly {told.exact_milliseconds:.2f} ms")
-
-
-def _batches(
-    stored: Embeddings, known: list[Metadata] | None
-) -> Iterator[tuple[list[str], Vectors, list[Metadata] | None]]:
-    from tgqformer.retrieval.scores import dequantize
-
-    for start in range(0, len(stored.ids), BATCH):
-        part = slice(start, start + BATCH)
-        vectors = dequantize(stored.vectors[part], stored.precision, stored.dims)
-        yield stored.ids[part], vectors, None if known is None else known[part]
-
-
-def _metadata(ids: list[str], catalog_path: Path | None) -> list[Metadata] | None:
-    if catalog_path is None:
-        return None
-    from tgqformer.catalog.catalog import Catalog
-    from tgqformer.retrieval.protocols import Metadata, stock_of
-
-    catalog = Catalog.load(catalog_path)
-    if ids and not any(item_id in catalog.index for item_id in ids):
-        raise StorageError(
-            f"item {ids[0]!r} has a vector and is not in {catalog_path}, nor is any other; name "
-            "the catalog that was embedded."
-        )
-    known = []
-    for item_id in ids:
-        row = catalog.index.get(item_id)
-        if row is None:
-            known.append(Metadata())
-            continue
-        item = catalog[row]
-        stock = stock_of(item.attributes)
-        known.append(Metadata(item.title, item.brand, item.category, item.price, stock))
-    return known
-
-
-# -- index search ----------------------------------------------------------------------------------
-# ``tgqformer index search``: neighbours from a store, with filters.
-
-
-@click.command(short_help="Find the nearest items that pass filters.")
-@click.argument("store", type=Place())
+@index.command(short_help="Find the nearest items that pass filters.")
+@_store_argument
 @click.option("--id", "item_id", help="Id of an item in the store.")
 @click.option(
     "--embeddings",
@@ -391,4 +330,57 @@ def _titles(opened: VectorStore, ids: list[str]) -> dict[str, str]:
     return {item_id: known[item_id].title if item_id in known else "" for item_id in ids}
 
 
-index.add_command(search)
+@index.command(short_help="Write a store's file anew without gaps.")
+@_store_argument
+@json_option
+def optimize(store: Location, as_json: bool) -> None:
+    """Write the file of STORE anew, without the gaps that changes left.
+
+    Writes give free room back by themselves where it is a quarter of the file.
+    """
+    from tgqformer.retrieval.protocols import open_store
+
+    before, after = open_store(store).optimize()
+    if as_json:
+        print_json({"bytes_before": before, "bytes": after})
+        return
+    click.echo(f"{store}: {size(before)} before, {size(after)} now")
+
+
+@index.command(short_help="Build an approximate index beside a store.")
+@_store_argument
+@click.option("--kind", type=click.Choice(["hnsw", "ivf"]), default="hnsw", show_default=True)
+@click.option(
+    "--effort",
+    type=click.IntRange(1),
+    help="efSearch of HNSW, or nprobe of IVF; otherwise the least that finds 99 %.",
+)
+@click.option(
+    "--queries",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Stored items to measure recall with.",
+)
+@json_option
+def sidecar(store: Location, kind: str, effort: int | None, queries: int, as_json: bool) -> None:
+    """Build an approximate index of STORE for searches over millions of items.
+
+    Its recall against exact search is measured and told. What is written afterwards is searched
+    beside it, up to 1,000 items or 1/200 of all; after more, exact search answers until it is built
+    again. "tgqformer serve" builds it and takes changes in by itself.
+    """
+    from tgqformer.retrieval.protocols import is_qdrant
+    from tgqformer.retrieval.search import LocalIndex
+
+    if is_qdrant(store):
+        raise StorageError(f"{store} keeps an index of its own; there is nothing to build.")
+    opened = LocalIndex(store, sidecar=False)
+    made = opened.build_sidecar("ivf" if kind == "ivf" else "hnsw", effort=effort, queries=queries)
+    told = made.manifest
+    if as_json:
+        print_json(told)
+        return
+    recall = ", ".join(f"{value:.4f} at {k}" for k, value in told.recall.items())
+    click.echo(f"{kind} of {told.items:,} items, {size(told.bytes)}; recall {recall}")
+    click.echo(f"a query {told.milliseconds:.2f} ms; exactly {told.exact_milliseconds:.2f} ms")

@@ -1,4 +1,4 @@
-"""``tgqformer neighbors``: the neighbours of every item, into Parquet."""
+"""``tgqformer neighbors`` and ``blend``: the neighbours of every item, into Parquet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import json_option, print_json, quiet_option, size
+from tgqformer.cli.options import with_log
+from tgqformer.cli.output import json_option, print_json, quiet_option, size, table
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
+    from tgqformer.evaluation.blending import Fit
     from tgqformer.retrieval.embeddings import Embeddings
     from tgqformer.retrieval.neighbours import Rules
 
@@ -73,7 +75,7 @@ def neighbors(
 
     from tgqformer.retrieval.embeddings import read_embeddings
 
-    stored, rules, blend = read_embeddings(embeddings), None, None
+    stored, rules, mixed = read_embeddings(embeddings), None, None
     if catalog_path is not None:
         from tgqformer.catalog.catalog import Catalog
 
@@ -82,11 +84,11 @@ def neighbors(
             from tgqformer.evaluation.collaborative import Engagement, co_engaged
             from tgqformer.retrieval.blend import Blend
 
-            stored = in_catalog_order(stored, catalog, catalog_path)
+            stored = _in_catalog_order(stored, catalog, catalog_path)
             engagement = Engagement.from_pairs(catalog)
             together = co_engaged(engagement)
-            blend = Blend(stored.as_float32(), together, engagement.seen, prior)
-        rules = rules_of(
+            mixed = Blend(stored.as_float32(), together, engagement.seen, prior)
+        rules = _rules_of(
             stored,
             catalog,
             catalog_path,
@@ -95,16 +97,117 @@ def neighbors(
             other_group=other_group,
             progress=not quiet,
         )
-    write_table(stored, out, k, rules=rules, relevance=relevance, blend=blend, quiet=quiet)
+    _write_table(stored, out, k, rules=rules, relevance=relevance, blend=mixed, quiet=quiet)
     if as_json:
         print_json({"path": out, "items": len(stored.ids), "k": k, "bytes": out.stat().st_size})
         return
-    click.echo(wrote(stored, out, k))
+    click.echo(_wrote(stored, out, k))
     if catalog_path is None:
         click.echo("Items with the same photo may be neighbours here; give --catalog to part them")
 
 
-def write_table(stored: Embeddings, out: Path, k: int, *, quiet: bool, **options: Any) -> None:
+@click.command(short_help="Join co-engagement and content in one table of neighbours.")
+@click.argument("embeddings", metavar="EMBEDDINGS", type=click.Path(path_type=Path))
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The Parquet file.")
+@click.option("-k", "--k", default=100, show_default=True, type=click.IntRange(1))
+@with_log
+@click.option(
+    "--by",
+    default="item_cosine",
+    show_default=True,
+    type=click.Choice(["item_cosine", "ease"]),
+    help="How strongly two items are co-engaged.",
+)
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, min_open=True),
+    help="After so many interactions co-engagement and content weigh alike; by default the best "
+    "for the validation pairs.",
+)
+@click.option("--same-category", is_flag=True, help="Only items of the same category.")
+@click.option("--other-brand", is_flag=True, help="No items of the same brand.")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw the curve over interactions: an SVG."
+)
+@click.option("--seed", default=0, show_default=True, help="Of held-out pairs and the bootstrap.")
+@quiet_option
+@json_option
+def blend(
+    embeddings: Path,
+    catalog_path: Path,
+    out: Path,
+    k: int,
+    log_path: Path | None,
+    log_user: str,
+    log_item: str,
+    log_time: str,
+    by: str,
+    prior: float | None,
+    same_category: bool,
+    other_brand: bool,
+    figure: Path | None,
+    seed: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Find the K best neighbours of every item by what it was engaged with and what it shows.
+
+    Co-engagement, from the training pairs of CATALOG or a log, weighs n / (n + PRIOR) for an item
+    that was seen n times, the vectors of EMBEDDINGS the rest. PRIOR is chosen on the validation
+    pairs; where these ask for no item with history, a tenth of the training pairs is held out for
+    it. The table is that of "tgqformer neighbors", and a search that was stopped goes on with the
+    same command.
+    """
+    if figure is not None and prior is not None:
+        raise click.UsageError("--figure draws what chose the prior; leave --prior or it out")
+
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.cli.options import engagement_line, engagement_of
+    from tgqformer.evaluation import blending
+    from tgqformer.evaluation.collaborative import co_engaged
+    from tgqformer.files import write_text
+    from tgqformer.retrieval.blend import Blend
+    from tgqformer.retrieval.embeddings import read_embeddings
+
+    catalog = Catalog.load(catalog_path)
+    stored = _in_catalog_order(read_embeddings(embeddings), catalog, catalog_path)
+    engagement = engagement_of(catalog, log_path, user=log_user, item=log_item, time=log_time)
+    if not quiet:
+        click.echo(engagement_line(engagement, catalog, "val"), err=True)
+    vectors, fit = stored.as_float32(), None
+    if prior is None:
+        fit = blending.fit_blend(vectors, catalog, engagement, by=by, seed=seed, progress=not quiet)
+    best = fit.prior if fit is not None else prior
+    assert best is not None
+    together = co_engaged(engagement, by)
+    mixed = Blend(vectors, together, engagement.seen, best)
+    rules = _rules_of(
+        stored,
+        catalog,
+        catalog_path,
+        same_category=same_category,
+        other_brand=other_brand,
+        progress=not quiet,
+    )
+    _write_table(stored, out, k, rules=rules, blend=mixed, quiet=quiet)
+    if figure is not None and fit is not None:
+        write_text(figure, blending.blend_figure(fit))
+    if as_json:
+        told = {"path": out, "items": len(stored.ids), "k": k, "prior": best, "by": by}
+        print_json(told | {"fit": None if fit is None else fit.to_dict(), "figure": figure})
+        return
+    if fit is not None:
+        _show(fit)
+    click.echo(_wrote(stored, out, k))
+    seen = int((engagement.seen > 0).sum())
+    click.echo(
+        f"Co-engagement weighs n / (n + {best:g}) after n interactions; {len(catalog) - seen:,} "
+        f"of {len(catalog):,} items have none and go by content"
+    )
+
+
+def _write_table(stored: Embeddings, out: Path, k: int, *, quiet: bool, **options: Any) -> None:
     """Search and write, with a bar; `options` are those of `write_neighbours`."""
     from tgqformer.catalog.progress import track
     from tgqformer.retrieval.neighbour_table import write_neighbours
@@ -115,13 +218,13 @@ def write_table(stored: Embeddings, out: Path, k: int, *, quiet: bool, **options
         pass
 
 
-def wrote(stored: Embeddings, out: Path, k: int) -> str:
+def _wrote(stored: Embeddings, out: Path, k: int) -> str:
     """What was written, in a line."""
     count = len(stored.ids)
     return f"Wrote {k:,} neighbours of {count:,} items, {size(out.stat().st_size)}, to {out}"
 
 
-def in_catalog_order(stored: Embeddings, catalog: Catalog, path: Path) -> Embeddings:
+def _in_catalog_order(stored: Embeddings, catalog: Catalog, path: Path) -> Embeddings:
     """The same embeddings in the order of the catalog; StorageError where they are not its own."""
     from dataclasses import replace
 
@@ -139,7 +242,7 @@ def in_catalog_order(stored: Embeddings, catalog: Catalog, path: Path) -> Embedd
     return replace(stored, ids=names, vectors=stored.vectors[[row[name] for name in names]])
 
 
-def rules_of(
+def _rules_of(
     stored: Embeddings,
     catalog: Catalog,
     path: Path,
@@ -171,3 +274,17 @@ def rules_of(
         other=text_codes([item.brand for item in items])[1] if other_brand else None,
         within=text_codes([item.category for item in items])[1] if same_category else None,
     )
+
+
+def _show(fit: Fit) -> None:
+    from tgqformer.evaluation.blending import MODELS
+    from tgqformer.evaluation.compare import percent
+
+    rows = [
+        [group.interactions, group.queries, f"{group.weight:.2f}"]
+        + [percent(group.hits[name]) for name in MODELS]
+        for group in fit.curve
+    ]
+    asked = "held-out training pairs" if fit.held_out else "validation"
+    columns = ["interactions", "queries", "weight", *MODELS]
+    table(f"H@10 in percent on {asked}, by how often the query was seen", columns, rows)

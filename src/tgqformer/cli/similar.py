@@ -55,7 +55,7 @@ def similar(
         raise click.UsageError("--other-group needs --id and --catalog")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.runs import check_same_model
+    from tgqformer.cli.options import check_same_model
     from tgqformer.retrieval.embeddings import read_embeddings
     from tgqformer.retrieval.exact import ExactIndex
 
@@ -85,7 +85,7 @@ def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
 
     from tgqformer.catalog.images import decode_image
     from tgqformer.catalog.items import Item
-    from tgqformer.cli.runs import load_embedder
+    from tgqformer.cli.options import load_embedder
     from tgqformer.retrieval.scores import truncate
 
     if image is not None:

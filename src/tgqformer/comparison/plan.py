@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import re
 import shlex
 import subprocess
@@ -29,7 +28,7 @@ import tgqformer
 from tgqformer.comparison.metadata import CONDITIONS, Metadata
 from tgqformer.comparison.methods import OURS, Method, find_methods
 from tgqformer.config import override
-from tgqformer.cores import cores
+from tgqformer.cores import cpu
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.evaluation.robustness import FAMILIES, Family
 from tgqformer.files import write_text
@@ -421,11 +420,6 @@ def machine() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    named = [line.partition(":")[2] for line in text.splitlines() if line.startswith("model name")]
-    count = cores()
-    return f"{count} core{'s' * (count > 1)}, {' '.join((named or [name])[0].split())}"
+    found = cpu()
+    count = found["cores"]
+    return f"{count} core{'s' * (count > 1)}, {' '.join(found['name'].split())}"
