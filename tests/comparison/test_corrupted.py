@@ -17,7 +17,7 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.writing import save_catalog
-from tgqformer.cli.corrupt import corrupt
+from tgqformer.cli.storefront import corrupt
 from tgqformer.errors import ConfigError
 from tgqformer.evaluation.robustness import (
     FAMILIES,

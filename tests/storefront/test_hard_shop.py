@@ -14,10 +14,10 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.leaks import check_leaks
 from tgqformer.corruption.canvas import stream
 from tgqformer.storefront import DRAWINGS, draw_storefront
+from tgqformer.storefront.metadata import BRANDS, CATEGORIES
 from tgqformer.storefront.photo import SLOGAN, take_photo
 from tgqformer.storefront.shop import Product, draw_popularity, make_products
 from tgqformer.storefront.shoppers import sessions_to_pairs, shop_sessions
-from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES
 
 ITEMS = 1500
 NOUNS = {noun: c.name for c in CATEGORIES for noun in c.nouns}

@@ -13,7 +13,10 @@ from tgqformer.corruption.canvas import shuffled, stream
 from tgqformer.storefront.metadata import (
     ABBREVIATIONS,
     ADJECTIVES,
+    BRANDS,
+    CATEGORIES,
     FAULTS,
+    GROUPS,
     PACKS,
     SLOGANS,
     SPAM,
@@ -24,7 +27,6 @@ from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SHAPES
 from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, REGIMES, Drawing, draw_regime
 from tgqformer.storefront.shop import Product, all_cells, make_products
 from tgqformer.storefront.shoppers import cold_items, sessions_to_pairs, shop_sessions, split_pairs
-from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS
 
 TELLING = """
     red blue green yellow pink purple violet orange brown black white grey gray teal navy

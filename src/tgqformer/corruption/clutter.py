@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from tgqformer.corruption.backgrounds import draw_background, shade
 from tgqformer.corruption.canvas import (
     PROMO_COLOURS,
     chance,
     corruption,
+    draw_background,
     paste,
     pick,
+    shade,
     sticker,
     uniform,
 )

@@ -12,15 +12,16 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tgqformer.corruption.backgrounds import gradient, shade
 from tgqformer.corruption.canvas import (
     Colour,
     chance,
     corruption,
     draw_text,
+    gradient,
     ink_on,
     paste,
     pick,
+    shade,
     sticker,
     uniform,
 )

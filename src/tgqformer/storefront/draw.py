@@ -24,7 +24,7 @@ from tgqformer.cores import cores
 from tgqformer.corruption.canvas import stream
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_bytes
-from tgqformer.storefront.metadata import Metadata, spoil_metadata
+from tgqformer.storefront.metadata import CATEGORIES, Metadata, spoil_metadata
 from tgqformer.storefront.photo import CHUNK, Job, draw_photos, photo_name
 from tgqformer.storefront.regimes import (
     DRAWINGS,
@@ -44,7 +44,6 @@ from tgqformer.storefront.shoppers import (
     split_pairs,
     split_products,
 )
-from tgqformer.storefront.taxonomy import CATEGORIES
 
 MIN_ITEMS = 20
 MIN_SIZE, MAX_SIZE = 32, 2048

@@ -22,16 +22,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tgqformer.corruption import OVERLAYS, draw_background
-from tgqformer.corruption.backgrounds import gradient, shade
 from tgqformer.corruption.canvas import (
     PROMO_COLOURS,
     Colour,
     chance,
     draw_text,
+    gradient,
     ink_on,
     paste,
     pick,
     sample,
+    shade,
     sticker,
     stream,
     uniform,

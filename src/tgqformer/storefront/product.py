@@ -15,8 +15,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tgqformer.corruption.backgrounds import shade
-from tgqformer.corruption.canvas import Colour, uniform
+from tgqformer.corruption.canvas import Colour, shade, uniform
 from tgqformer.storefront import shapes_household as household
 from tgqformer.storefront import shapes_personal as personal
 from tgqformer.storefront.geometry import Jitter, Part

@@ -16,10 +16,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tgqformer.corruption.canvas import chance, pick, shuffled, stream
-from tgqformer.storefront.metadata import Metadata, stuff_title, write_metadata
+from tgqformer.storefront.metadata import (
+    BRANDS,
+    CATEGORIES,
+    GROUPS,
+    Category,
+    Metadata,
+    stuff_title,
+    write_metadata,
+)
 from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SILHOUETTES, Look, make_look
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
-from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES, GROUPS, Category
 
 FAVOURITE_SHARE = 0.35
 """Of a cluster's products, how many are of one category on purpose; shops specialise."""

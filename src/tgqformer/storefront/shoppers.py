@@ -26,10 +26,10 @@ import polars as pl
 from tgqformer.catalog.items import Pair
 from tgqformer.catalog.sessions import pairs_from_log
 from tgqformer.corruption.canvas import chance, pick, sample, shuffled, stream
+from tgqformer.storefront.metadata import BRANDS, CATEGORIES
 from tgqformer.storefront.product import COLOURWAYS
 from tgqformer.storefront.regimes import DRAWINGS, LATEST, Drawing
 from tgqformer.storefront.shop import Cell, Product
-from tgqformer.storefront.taxonomy import BRANDS, CATEGORIES
 
 _OPENING = 1_735_689_600  # 1 January 2025, UTC
 _YEAR = 365 * 24 * 3600

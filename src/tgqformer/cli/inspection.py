@@ -1,8 +1,9 @@
-"""``tgqformer explain`` and ``pointing``: where the queries look, and whether at the product."""
+"""``tgqformer explain``, ``pointing`` and ``audit``: where queries look, and what looks wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,39 @@ def explain(
     _tell(explanation)
     if out is not None:
         click.echo(f"Drawn into {out}")
+
+
+def _tell(explanation: Explanation) -> None:
+    """Print an explanation in a few lines."""
+    from tgqformer.inspection.heatmap import gate_range
+
+    rows: list[tuple[str, object]] = [("metadata", explanation.text or "(none)")]
+    rows += [
+        (f"{name} attention", f"{100 * one.seen:.1f} % on the photo's tokens")
+        for name, one in explanation.heatmaps.items()
+    ]
+    for name, gate in explanation.gates.items():
+        told = gate_range(gate)
+        rows.append(
+            (f"{name} gate", f"x {told['mean']:.2f} ({told['low']:.2f} to {told['high']:.2f})")
+        )
+    if explanation.agreement is not None:
+        rows.append(("agreement", f"{explanation.agreement:.2f}"))
+    heaviest = sorted(explanation.words, key=lambda word: -word.weight)[:5]
+    if heaviest:
+        rows.append(("words", ", ".join(f"{w.text} {100 * w.weight:.0f} %" for w in heaviest)))
+    if (pair := explanation.contributions) is not None:
+        rows.append(
+            (
+                "similarity",
+                f"{pair.similarity:.2f} = {pair.baseline:.2f} (an unknown item) "
+                f"{pair.image:+.2f} (photos) {pair.text:+.2f} (metadata)",
+            )
+        )
+    rows += [("note", note) for note in explanation.notes]
+    facts(explanation.item.item_id, rows)
+    if explanation.other is not None:
+        _tell(explanation.other)
 
 
 def _item(catalog: Catalog, item_id: str) -> Item:
@@ -144,39 +178,6 @@ def pointing(
             click.echo(f"{model.name}: its connector has no attention over the photo.")
 
 
-def _tell(explanation: Explanation) -> None:
-    """Print an explanation in a few lines."""
-    from tgqformer.inspection.heatmap import gate_range
-
-    rows: list[tuple[str, object]] = [("metadata", explanation.text or "(none)")]
-    rows += [
-        (f"{name} attention", f"{100 * one.seen:.1f} % on the photo's tokens")
-        for name, one in explanation.heatmaps.items()
-    ]
-    for name, gate in explanation.gates.items():
-        told = gate_range(gate)
-        rows.append(
-            (f"{name} gate", f"x {told['mean']:.2f} ({told['low']:.2f} to {told['high']:.2f})")
-        )
-    if explanation.agreement is not None:
-        rows.append(("agreement", f"{explanation.agreement:.2f}"))
-    heaviest = sorted(explanation.words, key=lambda word: -word.weight)[:5]
-    if heaviest:
-        rows.append(("words", ", ".join(f"{w.text} {100 * w.weight:.0f} %" for w in heaviest)))
-    if (pair := explanation.contributions) is not None:
-        rows.append(
-            (
-                "similarity",
-                f"{pair.similarity:.2f} = {pair.baseline:.2f} (an unknown item) "
-                f"{pair.image:+.2f} (photos) {pair.text:+.2f} (metadata)",
-            )
-        )
-    rows += [("note", note) for note in explanation.notes]
-    facts(explanation.item.item_id, rows)
-    if explanation.other is not None:
-        _tell(explanation.other)
-
-
 def _models(runs: Sequence[Path], cache: Path | None) -> Iterator[tuple[str, ItemEmbedder]]:
     """Load one run after another; each is named by its connector, a second one numbered."""
     from tgqformer.cli.options import load_item_embedder, run_cache
@@ -195,3 +196,83 @@ def _percent(interval: dict[str, Any]) -> str:
     if interval["low"] is None:
         return value
     return f"{value} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+
+
+@click.command(short_help="Report what in a catalog looks wrong.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("catalog_path", metavar="CATALOG", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The HTML page to write."
+)
+@click.option(
+    "--most", default=48, show_default=True, type=click.IntRange(1), help="Entries of each part."
+)
+@click.option(
+    "--near",
+    type=click.FloatRange(0, 1),
+    help="Correlation from which on two photos, made small, count as nearly the same.",
+)
+@click.option(
+    "--corrected",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Write a copy of CATALOG here, with the neighbours' category where the own is doubted.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep the towers' output here.")
+@quiet_option
+@json_option
+def audit(
+    run: Path,
+    catalog_path: Path,
+    out: Path,
+    most: int,
+    near: float | None,
+    corrected: Path | None,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Look for what is wrong in CATALOG with RUN's model, and write a page about it.
+
+    Photos that speak against their metadata, photos that stand twice or nearly so, items without a
+    readable photo, and metadata that is empty, too short, priced oddly or of odd characters.
+    A corrected copy lists its changes in corrections.jsonl; CATALOG stays as it is.
+    """
+    from tgqformer.catalog.catalog import Catalog
+    from tgqformer.cli.options import load_item_embedder, model_digest, model_folder, run_cache
+    from tgqformer.inspection.audit import (
+        LIST,
+        NEAR,
+        check_folder,
+        correct_catalog,
+        corrections,
+        write_audit,
+    )
+    from tgqformer.inspection.audit import audit as look
+
+    model_folder(run)  # a run without a model is told before a large catalog is read
+    catalog = Catalog.load(catalog_path)
+    catalog.require_items()
+    if corrected is not None:
+        check_folder(catalog, corrected)  # told before an hour's work
+    embedder = load_item_embedder(run, cache or run_cache(run), "it asks the frozen towers")
+    found = look(embedder, catalog, near=NEAR if near is None else near, progress=not quiet)
+    told = found.counts()
+    write_audit(
+        out,
+        found,
+        title=f"Audit of {catalog_path.resolve().name}",
+        most=most,
+        facts={"items": f"{len(catalog):,}", "run": run.name, "model": model_digest(run)},
+    )
+    changes = [] if corrected is None else corrections(found)
+    if corrected is not None:
+        correct_catalog(catalog, changes, corrected)
+    if as_json:
+        more = {} if corrected is None else {"corrected": [asdict(change) for change in changes]}
+        print_json(found.to_dict(most) | more)
+        return
+    facts(f"Audit of {catalog_path.name}", list(told.items()))
+    click.echo(f"Written to {out}")
+    if corrected is not None:
+        click.echo(f"Corrected {len(changes):,} categories in {corrected}; {LIST} names them")
