@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,23 @@ BLOCK = re.compile(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is known to take long goes first, or at the end one process would wait for another."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.fixture(scope="session")
+def stir() -> Callable[..., Any]:
+    """Move every trained weight of an embedder off its start, as training would; the embedder."""
+
+    def move(embedder: Any, by: float = 0.1) -> Any:
+        import torch
+
+        generator = torch.Generator().manual_seed(7)
+        with torch.no_grad():
+            for weight in embedder.model.parameters():
+                if weight.requires_grad:
+                    weight.add_(by * torch.randn(weight.shape, generator=generator))
+        return embedder
+
+    return move
 
 
 @pytest.fixture(scope="session")

@@ -73,16 +73,6 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     assert all(text.endswith(".") for text in told.values())
 
 
-def test_every_command_explains_itself_and_its_options() -> None:
-    context = click.Context(cli.tgqformer)
-    for name in COMMANDS:
-        command = cli.tgqformer.get_command(context, name)
-        assert command is not None
-        assert command.name == name
-        assert command.help
-        assert command.short_help
-
-
 def test_version() -> None:
     done = run("--version")
     assert (done.returncode, __version__ in done.stdout) == (0, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,17 +59,13 @@ def config() -> EmbedderConfig:
 
 
 @pytest.fixture(scope="session")
-def make() -> Callable[..., ItemEmbedder]:
+def make(stir: Callable[..., Any]) -> Callable[..., ItemEmbedder]:
     """Build an embedder; `stirred` moves every trained weight, as training would."""
 
     def build(config: EmbedderConfig, *, stirred: bool = True, **options: object) -> ItemEmbedder:
         embedder = ItemEmbedder.from_config(config, device="cpu", **options)  # type: ignore[arg-type]
         if stirred:
-            generator = torch.Generator().manual_seed(7)
-            with torch.no_grad():
-                for weight in embedder.model.parameters():
-                    if weight.requires_grad:
-                        weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+            stir(embedder)
         return embedder
 
     return build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,17 +31,13 @@ def photo() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def embedder_of() -> Callable[..., ItemEmbedder]:
+def embedder_of(stir: Callable[..., Any]) -> Callable[..., ItemEmbedder]:
     """An embedder of the tiny preset with options put in, its trained weights moved."""
 
     def build(*assignments: str) -> ItemEmbedder:
         config = override(load_preset("tiny"), assignments).embedder
         embedder = ItemEmbedder.from_config(config, device="cpu")
-        generator = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            for weight in embedder.model.parameters():
-                if weight.requires_grad:
-                    weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+        stir(embedder)
         return embedder
 
     return build

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def make(folder: Callable[[str], Path]) -> Callable[..., MLLMEmbedder]:
+def make(folder: Callable[[str], Path], stir: Callable[..., Any]) -> Callable[..., MLLMEmbedder]:
     """Build an embedder whose trained weights are off their start, as training would leave them."""
 
     def build(family: str, *, stirred: bool = True, **options: object) -> MLLMEmbedder:
@@ -68,11 +69,7 @@ def make(folder: Callable[[str], Path]) -> Callable[..., MLLMEmbedder]:
         config = MLLMConfig(str(folder(family)), **(small | options))  # type: ignore[arg-type]
         embedder = MLLMEmbedder.from_config(config, device="cpu")
         if stirred:
-            generator = torch.Generator().manual_seed(7)
-            with torch.no_grad():
-                for weight in embedder.model.parameters():
-                    if weight.requires_grad:
-                        weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+            stir(embedder)
         return embedder
 
     return build

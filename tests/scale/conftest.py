@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,17 +47,13 @@ def items(tmp_path: Path) -> list[Item]:
 
 
 @pytest.fixture(scope="session")
-def make() -> Callable[..., ItemEmbedder]:
+def make(stir: Callable[..., Any]) -> Callable[..., ItemEmbedder]:
     """Build a tiny embedder whose every trained weight is off its start."""
 
     def build(max_images: int = 1, **options: object) -> ItemEmbedder:
         config = replace(load_preset("tiny").embedder, max_images=max_images)
         embedder = ItemEmbedder.from_config(config, device="cpu", **options)  # type: ignore[arg-type]
-        generator = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            for weight in embedder.model.parameters():
-                if weight.requires_grad:
-                    weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+        stir(embedder)
         return embedder
 
     return build

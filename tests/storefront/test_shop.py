@@ -16,16 +16,15 @@ from tgqformer.storefront.metadata import (
     BRANDS,
     CATEGORIES,
     FAULTS,
-    GROUPS,
     PACKS,
     SLOGANS,
     SPAM,
     STUFFINGS,
     spoil_metadata,
 )
-from tgqformer.storefront.product import COLOURWAYS, PATTERNS, SHAPES
+from tgqformer.storefront.product import COLOURWAYS, PATTERNS
 from tgqformer.storefront.regimes import DRAWINGS, MARKET_SHARES, REGIMES, Drawing, draw_regime
-from tgqformer.storefront.shop import Product, all_cells, make_products
+from tgqformer.storefront.shop import Product, make_products
 from tgqformer.storefront.shoppers import cold_items, sessions_to_pairs, shop_sessions, split_pairs
 
 TELLING = """
@@ -60,15 +59,6 @@ def pairs(products: list[Product], drawing: Drawing) -> pl.DataFrame:
 
 def words(text: str) -> set[str]:
     return set(re.findall(r"[a-z][a-z-]*", text.lower()))
-
-
-def test_the_taxonomy_is_what_the_docs_say() -> None:
-    assert len(CATEGORIES) == len(SHAPES) == 20
-    assert Counter(c.group for c in CATEGORIES) == dict.fromkeys(GROUPS, 4)
-    assert [len(tier) for tier in BRANDS] == [6] * 4
-    assert len({b for tier in BRANDS for b in tier}) == 24
-    assert {c.name for c in CATEGORIES} == set(SHAPES)
-    assert len(all_cells()) == len(set(all_cells())) == 960
 
 
 @pytest.mark.parametrize("items", [20, 200, 1500])

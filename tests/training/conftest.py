@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,18 +99,16 @@ def config_of() -> Callable[..., RunConfig]:
 
 
 @pytest.fixture(scope="session")
-def embedder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ItemEmbedder]:
+def embedder_of(
+    tmp_path_factory: pytest.TempPathFactory, stir: Callable[..., Any]
+) -> Callable[..., ItemEmbedder]:
     """An embedder over a cache that holds the shop, its weights stirred."""
     cache = tmp_path_factory.mktemp("cache")
 
     def make(config: RunConfig, catalog: Catalog) -> ItemEmbedder:
         embedder = ItemEmbedder.from_config(config.embedder, cache_dir=cache, device="cpu")
         embedder.features.fill(catalog.items)
-        generator = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            for weight in embedder.model.parameters():
-                if weight.requires_grad:
-                    weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+        stir(embedder, 0.05)
         return embedder
 
     return make
