@@ -109,7 +109,7 @@ def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, 
 
 
 def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) -> None:
-    """Make one of the files that `state.parts` names."""
+    """Make one of the files that `plan.parts` names."""
     folder, method = plan.path(cell), plan.chosen[cell.method]
     kind, *names = part.split("/")
     if kind == "test":

@@ -19,7 +19,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 import tgqformer
 from tgqformer.comparison.metadata import CONDITIONS, Metadata
 from tgqformer.comparison.methods import OURS, Method, find_methods
-from tgqformer.config import override
+from tgqformer.config import from_dict, override, to_dict
 from tgqformer.cores import cpu
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.evaluation.robustness import FAMILIES, Family
@@ -212,7 +212,9 @@ class Plan:
         """
         if (self.out / PLAN).is_file():
             self._check(Plan.load(self.out))
-        write_text(self.out / PLAN, json.dumps(_plain(self), indent=1) + "\n")
+        data = to_dict(self)
+        del data["out"]  # it may be moved
+        write_text(self.out / PLAN, json.dumps(data, indent=1) + "\n")
 
     def _check(self, old: Plan) -> None:
         for name in ("preset", "assignments", "main", "robustness_queries", "robustness_kinds"):
@@ -225,27 +227,18 @@ class Plan:
 
     @classmethod
     def load(cls, out: Path) -> Plan:
-        """Read what `save` wrote; StorageError where it cannot be."""
+        """Read what `save` wrote; StorageError where it cannot be.
+
+        Where it does not say by which kinds, it is of before there were unseen ones.
+        """
         try:
             data = json.loads((out / PLAN).read_text(encoding="utf-8"))
-            data.setdefault("robustness_kinds", "seen")  # there were no others
-            data["catalogs"] = {name: Path(path) for name, path in data["catalogs"].items()}
-            data["cache"] = None if data["cache"] is None else Path(data["cache"])
-            tuples = {n: tuple(data[n]) for n in ("assignments", "methods", "seeds", "sweep")}
-            return cls(out=out, **{**data, **tuples})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return from_dict(cls, {"out": out, "robustness_kinds": "seen", **data})
+        except (OSError, ValueError, TypeError, ConfigError) as error:
             raise StorageError(
                 f"{out / PLAN} cannot be read ({type(error).__name__}: {error}); choose another "
                 "--out."
             ) from error
-
-
-def _plain(plan: Plan) -> dict[str, Any]:
-    data = asdict(replace(plan, catalogs=dict(plan.catalogs)))
-    del data["out"]
-    data["catalogs"] = {name: str(path) for name, path in plan.catalogs.items()}
-    data["cache"] = None if plan.cache is None else str(plan.cache)
-    return data
 
 
 def default_sweep(preset: str, assignments: Sequence[str]) -> tuple[float, ...]:

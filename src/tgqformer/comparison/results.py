@@ -230,7 +230,7 @@ class CellResult:
         validation: the figures of the kept weights.
         command: reproduces it.
         error: one sentence, "" where there is none.
-        origin: "version", "commit" and "machine" that it was made by (`origin.py`).
+        origin: "version", "commit" and "machine" that it was made by (`plan.origin`).
     """
 
     method: str

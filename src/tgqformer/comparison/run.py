@@ -326,7 +326,7 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, what: str, cell: Cell | None) -> None:
-        """Take a report of `schedule.run_cells`."""
+        """Take a report of `run_cells`."""
         if cell is not None:
             self._follow(what, cell)
         now = time.monotonic()

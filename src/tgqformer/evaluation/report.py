@@ -1,4 +1,7 @@
-"""One self-contained HTML page of evaluations: table, curve, breakdown, a gallery of neighbours."""
+"""One self-contained HTML page of evaluations, with its galleries of queries and neighbours.
+
+A gallery shows what a model finds for drawn queries, or where two models part.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _THUMBNAIL = 192
 """Longest side of a thumbnail, in pixels: twice its size on the page, for sharp screens."""
 _MOST_ROWS = 24
+_MOST = 12
+"""Queries of a gallery at most."""
 _TITLES = {
     "category": "By category of the query",
     "noise": "By noise of the query",
@@ -37,6 +42,7 @@ _TITLES = {
     "history": "By whether the query was seen in training",
     "interactions": "By how often the query was seen in training",
 }
+_PATTERNS = ((True, True), (True, False), (False, True), (False, False))
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,43 @@ class GalleryRow:
     query: GalleryCell
     neighbours: tuple[GalleryCell, ...]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A query that exactly one of two models answers.
+
+    Attributes:
+        query: the query.
+        answers: what ours finds, best first, then what the other finds.
+        ranks: of the first right item by ours, then by the other; 1 is best.
+        note: the query's noise regime, "" where unknown.
+    """
+
+    query: GalleryCell
+    answers: tuple[tuple[GalleryCell, ...], tuple[GalleryCell, ...]]
+    ranks: tuple[int, int]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Disagreements:
+    """Where two models part on one catalog.
+
+    Attributes:
+        catalog: its name.
+        models: ours and the other, as they are shown.
+        k: a query is answered where a right item is among the first k.
+        counts: queries that both answer, ours alone, the other alone, neither.
+        ours, other: drawn at random from those that only the one answers; as many of each.
+    """
+
+    catalog: str
+    models: tuple[str, str]
+    k: int
+    counts: tuple[int, int, int, int]
+    ours: tuple[Disagreement, ...]
+    other: tuple[Disagreement, ...]
 
 
 def write_report(
@@ -289,6 +332,13 @@ def nearest(
     return answers
 
 
+def gallery_cell(
+    item: Item, *, score: float | None = None, right: bool | None = None
+) -> GalleryCell:
+    """`item` as it is shown: first readable photo, title, category."""
+    return GalleryCell(thumbnail(item), item.title, item.category, score, right)
+
+
 def thumbnail(item: Item) -> bytes | None:
     """The item's first readable photo as a small JPEG; None where there is none."""
     for photo in item.images:
@@ -303,63 +353,12 @@ def thumbnail(item: Item) -> bytes | None:
     return None
 
 
-def gallery_cell(
-    item: Item, *, score: float | None = None, right: bool | None = None
-) -> GalleryCell:
-    """`item` as it is shown: first readable photo, title, category."""
-    return GalleryCell(thumbnail(item), item.title, item.category, score, right)
-
-
 def noise_notes(items: Sequence[Item], catalog: Catalog) -> list[str]:
     """The noise regime of each item, "" where the catalog's labels tell none."""
     described = describe_queries(items, catalog.labels)
     if "noise" not in described.columns:
         return [""] * len(items)
     return described["noise"].to_list()
-
-
-# -- disagreements ---------------------------------------------------------------------------------
-# Queries that one model answers and another does not, with what both find.
-
-MOST = 12
-"""Queries of a gallery at most."""
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A query that exactly one of two models answers.
-
-    Attributes:
-        query: the query.
-        answers: what ours finds, best first, then what the other finds.
-        ranks: of the first right item by ours, then by the other; 1 is best.
-        note: the query's noise regime, "" where unknown.
-    """
-
-    query: GalleryCell
-    answers: tuple[tuple[GalleryCell, ...], tuple[GalleryCell, ...]]
-    ranks: tuple[int, int]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Disagreements:
-    """Where two models part on one catalog.
-
-    Attributes:
-        catalog: its name.
-        models: ours and the other, as they are shown.
-        k: a query is answered where a right item is among the first k.
-        counts: queries that both answer, ours alone, the other alone, neither.
-        ours, other: drawn at random from those that only the one answers; as many of each.
-    """
-
-    catalog: str
-    models: tuple[str, str]
-    k: int
-    counts: tuple[int, int, int, int]
-    ours: tuple[Disagreement, ...]
-    other: tuple[Disagreement, ...]
 
 
 def disagreements(
@@ -372,7 +371,7 @@ def disagreements(
     split: str = "test",
     k: int = 10,
     shown: int = 5,
-    count: int = MOST,
+    count: int = _MOST,
     seed: int = 0,
 ) -> Disagreements:
     """Find where `ours` and `other` part, and draw at most `count` such queries, half of each kind.
@@ -421,9 +420,6 @@ def disagreements(
     return Disagreements(
         name, models, k, (counts[0], counts[1], counts[2], counts[3]), filled[0], filled[1]
     )
-
-
-_PATTERNS = ((True, True), (True, False), (False, True), (False, False))
 
 
 def _rows(
