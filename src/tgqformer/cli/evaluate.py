@@ -31,7 +31,6 @@ _FOLDERS = {
 }
 """Where `evaluate --out` keeps the figures of each."""
 _UNASKED_EASE = 5_000  # items: more take minutes, and are only inverted where they are asked for
-_BATCH = 256  # items whose tower states are held at once where nothing is cached
 
 
 @click.command(short_help="Evaluate a run over the full pool beside two references.")
@@ -174,21 +173,13 @@ def gain_line(comparison: Comparison) -> str:
 
 
 def reference_points(embedder: ItemEmbedder, catalog: Catalog) -> list[Precomputed]:
-    """Return the frozen towers' vectors as embedders: the text's alone, and photo beside text.
-
-    Both use the towers of `embedder` without anything trained. An item without a photo or without
-    metadata has zeros in that part and is compared by the other.
-    """
-    import numpy as np
-
-    from tgqformer.evaluation.evaluate import Precomputed, concat_normalised
+    """Return what the frozen towers of `embedder` say: the text's alone, and photo beside text."""
+    from tgqformer.evaluation.evaluate import Precomputed, concat_normalised, frozen_parts
 
     ids = [item.item_id for item in catalog.items]
-    starts = range(0, len(catalog), _BATCH)
-    parts = [embedder.features.globals(catalog.items[i : i + _BATCH]) for i in starts]
-    text = concat_normalised([np.concatenate([part.text for part in parts])])
-    photo = concat_normalised([np.concatenate([part.image for part in parts])])
-    both = concat_normalised([photo, text])
+    parts = frozen_parts(embedder.features, catalog.items)
+    text = concat_normalised([parts["text"]])
+    both = concat_normalised([parts["image"], parts["text"]])
     return [Precomputed(_TEXT_ONLY, ids, text), Precomputed(_CONCATENATION, ids, both)]
 
 

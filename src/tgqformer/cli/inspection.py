@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -150,6 +150,8 @@ def pointing(
     how far the first RUN is ahead of the others, paired over the photos.
     """
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.evaluation.compare import percent
+    from tgqformer.evaluation.intervals import Interval
     from tgqformer.inspection.pointing import boxed_items, play
 
     catalog = Catalog.load(catalog_path)
@@ -169,7 +171,7 @@ def pointing(
         columns,
         [
             [row["regime"], row["photos"], row["model"], row["stream"]]
-            + [_percent(row[measure]) for measure in ("inside", "pointing")]
+            + [percent(Interval(**row[measure])) for measure in ("inside", "pointing")]
             for row in rows
         ],
     )
@@ -189,13 +191,6 @@ def _models(runs: Sequence[Path], cache: Path | None) -> Iterator[tuple[str, Ite
         kind = embedder.config.connector.kind
         seen[kind] = seen.get(kind, 0) + 1
         yield kind if seen[kind] == 1 else f"{kind} ({seen[kind]})", embedder
-
-
-def _percent(interval: dict[str, Any]) -> str:
-    value = f"{100 * interval['value']:.1f}"
-    if interval["low"] is None:
-        return value
-    return f"{value} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
 
 
 @click.command(short_help="Report what in a catalog looks wrong.")

@@ -32,17 +32,11 @@ from tgqformer.comparison.plan import (
     origin,
     read_cell,
 )
-from tgqformer.comparison.prepare import (
-    BaseEmbedder,
-    FrozenEmbedder,
-    corrupted_queries,
-    load_features,
-    query_items,
-)
+from tgqformer.comparison.prepare import BaseEmbedder, corrupted_queries, load_features, query_items
 from tgqformer.comparison.results import GateFigure, GateResult
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.evaluation.collaborative import REFERENCES, Engagement
-from tgqformer.evaluation.evaluate import evaluate
+from tgqformer.evaluation.evaluate import FrozenEmbedder, evaluate
 from tgqformer.evaluation.robustness import draw_queries
 from tgqformer.files import atomic_path, write_text
 from tgqformer.training.noise import metadata_faults

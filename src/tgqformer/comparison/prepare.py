@@ -1,7 +1,6 @@
-"""What all cells share, made once before them, and the embedders that no training reaches.
+"""What all cells share, made once before them: corrupted photos, tower outputs, costs.
 
-Made once are the corrupted photos, the towers' outputs and the costs; untrained are the frozen
-towers' vectors and the base that a run of ours starts as.
+And what a run of ours starts as, the base, which no training reaches.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Literal
 
 import numpy as np
 
@@ -23,7 +21,6 @@ from tgqformer.comparison.plan import COSTS, FACTS, Plan, read_json
 from tgqformer.embedder.flops import Cost, count_cost
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import ConfigError, ImageError, TGQFormerError
-from tgqformer.evaluation.evaluate import concat_normalised
 from tgqformer.evaluation.robustness import KINDS, SEVERITIES, corrupted_items, draw_queries
 from tgqformer.files import write_text
 from tgqformer.towers.features import ItemFeatures
@@ -31,8 +28,6 @@ from tgqformer.towers.load import keep_large_buffers, load_image_tower, load_tex
 from tgqformer.training.run import plan_run
 from tgqformer.training.start import fit_base
 from tgqformer.training.validation import hold_out
-
-_BATCH = 256
 
 
 def prepare(plan: Plan) -> None:
@@ -174,24 +169,6 @@ def corrupted_queries(plan: Plan, items: list[Item]) -> dict[tuple[str, float], 
         for kind in KINDS
         for severity in SEVERITIES
     }
-
-
-class FrozenEmbedder:
-    """The towers' own vectors of an item, side by side; a missing part is zero."""
-
-    def __init__(
-        self, name: str, features: ItemFeatures, parts: Sequence[Literal["image", "text"]]
-    ) -> None:
-        self.name, self.features, self.parts = name, features, tuple(parts)
-
-    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
-        """Float32 [N, D], rows of unit length, or zero where an item has none of the parts."""
-        self.features.fill(items, progress=progress)
-        starts = range(0, len(items), _BATCH)
-        found = [self.features.globals(items[start : start + _BATCH]) for start in starts]
-        return concat_normalised(
-            [np.concatenate([getattr(each, part) for each in found]) for part in self.parts]
-        )
 
 
 class BaseEmbedder:

@@ -1,6 +1,6 @@
 """The judge: every query of a split against the full pool, itself excluded.
 
-Whatever encodes items is judged alike; `Precomputed` does so of vectors that were made elsewhere.
+Whatever encodes items is judged alike: a model, `Precomputed` vectors, the `FrozenEmbedder`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, inner_products
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.towers.features import ItemFeatures
 
 KS = (1, 10, 50, 100)
+_BATCH = 256  # items whose tower states are held at once where nothing is cached
 Known: TypeAlias = Literal["mask", "count"]
 EARLIER = {"train": (), "val": ("train",), "test": ("train", "val")}
 """The splits whose pairs are known by the time that a split is asked for."""
@@ -273,6 +275,28 @@ class Precomputed:
             ) from None
         found: Vectors = self._vectors[rows]
         return found
+
+
+class FrozenEmbedder:
+    """The towers' own vectors of an item, side by side; a missing part is zero."""
+
+    def __init__(
+        self, name: str, features: ItemFeatures, parts: Sequence[Literal["image", "text"]]
+    ) -> None:
+        self.name, self.features, self.parts = name, features, tuple(parts)
+
+    def encode(self, items: Sequence[Item], *, progress: bool = False) -> Vectors:
+        """Float32 [N, D], rows of unit length, or zero where an item has none of the parts."""
+        self.features.fill(items, progress=progress)
+        found = frozen_parts(self.features, items)
+        return concat_normalised([found[part] for part in self.parts])
+
+
+def frozen_parts(features: ItemFeatures, items: Sequence[Item]) -> dict[str, Vectors]:
+    """The towers' global vectors, "image" [N, Di] and "text" [N, Dt], zero where absent."""
+    starts = range(0, len(items), _BATCH)
+    found = [features.globals(items[start : start + _BATCH]) for start in starts]
+    return {name: np.concatenate([getattr(p, name) for p in found]) for name in ("image", "text")}
 
 
 def concat_normalised(
