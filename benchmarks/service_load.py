@@ -147,7 +147,7 @@ def serve(store: Path, run: Path | None, limits: dict[str, Any]) -> None:
 
 
 def load(run: Path) -> Any:
-    from tgqformer.cli.options import model_folder
+    from tgqformer.cli.shared import model_folder
     from tgqformer.embedder import ItemEmbedder
 
     return ItemEmbedder.from_pretrained(model_folder(run))

@@ -18,7 +18,7 @@ import numpy as np
 
 from tgqformer.catalog.images import decode_image
 from tgqformer.cli.doctor import gpus
-from tgqformer.cli.output import facts, print_json, table
+from tgqformer.cli.shared import facts, print_json, table
 from tgqformer.cores import cpu
 from tgqformer.corruption import corrupt
 from tgqformer.embedder import ItemEmbedder

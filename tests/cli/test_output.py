@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tgqformer.cli.output import cell, plain, print_json, size, table
+from tgqformer.cli.shared import cell, plain, print_json, size, table
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

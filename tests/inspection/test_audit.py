@@ -15,7 +15,7 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.values import plain_text
-from tgqformer.cli.output import plain
+from tgqformer.cli.shared import plain
 from tgqformer.errors import ConfigError
 from tgqformer.inspection.audit import (
     audit,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tgqformer.catalog.items import Item
-from tgqformer.cli.output import plain
+from tgqformer.cli.shared import plain
 from tgqformer.inspection.explain import (
     contributions,
     explain,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tgqformer.comparison.metadata import OtherMetadata
+from tgqformer.comparison.cell import OtherMetadata
 from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast
 from tgqformer.training.data import StepDataset

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from click.core import ParameterSource
 
-from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import json_option, print_json, quiet_option, show
+from tgqformer.cli.shared import (
+    json_option,
+    preset_option,
+    print_json,
+    quiet_option,
+    set_option,
+    show,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table

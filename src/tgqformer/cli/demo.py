@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import plain, quiet_option, show
-from tgqformer.cli.output import size as bytes_as_text
+from tgqformer.cli.shared import plain, preset_option, quiet_option, set_option, show
+from tgqformer.cli.shared import size as bytes_as_text
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -62,7 +61,7 @@ def demo(
     Each stage is kept: a demo that was stopped goes on where it was, and one that is done only
     shows its result again.
     """
-    from tgqformer.cli.options import run_config
+    from tgqformer.cli.shared import run_config
 
     started = time.monotonic()
     config = run_config(preset, assignments, seed)
@@ -320,7 +319,7 @@ class Demo:
 
     def _made_from(self) -> dict[str, Any]:
         """Return what identifies the shop and, once it is trained, the model."""
-        from tgqformer.cli.options import model_digest
+        from tgqformer.cli.shared import model_digest
 
         manifest = json.loads((self.shop / "manifest.json").read_text(encoding="utf-8"))
         trained = (self.run / "summary.json").is_file()

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from tgqformer.cli.output import facts, json_option, print_json, size, table
+from tgqformer.cli.shared import facts, json_option, print_json, size, table
 from tgqformer.cores import cpu
 from tgqformer.packaged import PACKAGED, cache_root, is_installed, terms
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import json_option, plain, print_json, quiet_option, size
+from tgqformer.cli.shared import json_option, plain, print_json, quiet_option, size
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -167,7 +167,7 @@ def write_embeddings(
         StorageError: the file cannot be written.
     """
     from tgqformer.catalog.summary import photos_read
-    from tgqformer.cli.options import load_embedder, model_digest
+    from tgqformer.cli.shared import load_embedder, model_digest
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
     from tgqformer.retrieval.embeddings import EmbeddingWriter
@@ -238,7 +238,7 @@ def write_shards(
         MissingDependencyError: Ray is asked for and absent.
     """
     from tgqformer.catalog.summary import photos_read
-    from tgqformer.cli.options import load_item_embedder, model_digest
+    from tgqformer.cli.shared import load_item_embedder, model_digest
     from tgqformer.scale.pipeline import Pipeline
     from tgqformer.scale.shards import ShardJob, embed_shards
 

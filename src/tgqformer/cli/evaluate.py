@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tgqformer.cli.options import with_log
-from tgqformer.cli.output import json_option, print_json, quiet_option, show, table
+from tgqformer.cli.shared import json_option, print_json, quiet_option, show, table, with_log
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -107,7 +106,7 @@ def evaluate(
     bootstrap intervals over the queries.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.options import load_embedder, model_folder, run_cache
+    from tgqformer.cli.shared import load_embedder, model_folder, run_cache
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.compare import compare
     from tgqformer.evaluation.evaluate import evaluate as judge
@@ -205,7 +204,7 @@ def collaborative_points(
     """
     import numpy as np
 
-    from tgqformer.cli.options import engagement_line, engagement_of
+    from tgqformer.cli.shared import engagement_line, engagement_of
     from tgqformer.errors import ConfigError
     from tgqformer.evaluation.collaborative import REFERENCES
     from tgqformer.evaluation.evaluate import training_partners

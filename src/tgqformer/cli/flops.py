@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import json_option, print_json, size, table
+from tgqformer.cli.shared import json_option, preset_option, print_json, set_option, size, table
 
 if TYPE_CHECKING:
     from tgqformer.embedder.config import EmbedderConfig
@@ -75,7 +74,7 @@ def flops(
     connectors are compared at the preset's widths. With --mllm, end-to-end models stand beside it,
     with the memory that they need. Training memory is that of the preset's training.chunk_size.
     """
-    from tgqformer.cli.options import run_config
+    from tgqformer.cli.shared import run_config
     from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 
     chosen = [] if connector in (None, "all") else [f"embedder.connector.kind={connector}"]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tgqformer.cli.options import Place
-from tgqformer.cli.output import facts, json_option, print_json, size, table
+from tgqformer.cli.shared import Place, facts, json_option, print_json, size, table
 from tgqformer.errors import StorageError
 
 if TYPE_CHECKING:

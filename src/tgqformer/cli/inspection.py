@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tgqformer.cli.output import facts, json_option, print_json, quiet_option, table
+from tgqformer.cli.shared import facts, json_option, print_json, quiet_option, table
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -47,7 +47,7 @@ def explain(
         raise click.UsageError(f"--out is {str(out)!r}; choose a name that ends in .png")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.options import load_item_embedder, run_cache
+    from tgqformer.cli.shared import load_item_embedder, run_cache
     from tgqformer.inspection.explain import explain as ask
 
     catalog = Catalog.load(catalog_path)
@@ -182,7 +182,7 @@ def pointing(
 
 def _models(runs: Sequence[Path], cache: Path | None) -> Iterator[tuple[str, ItemEmbedder]]:
     """Load one run after another; each is named by its connector, a second one numbered."""
-    from tgqformer.cli.options import load_item_embedder, run_cache
+    from tgqformer.cli.shared import load_item_embedder, run_cache
 
     seen: dict[str, int] = {}
     for run in runs:
@@ -234,7 +234,7 @@ def audit(
     A corrected copy lists its changes in corrections.jsonl; CATALOG stays as it is.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.options import load_item_embedder, model_digest, model_folder, run_cache
+    from tgqformer.cli.shared import load_item_embedder, model_digest, model_folder, run_cache
     from tgqformer.inspection.audit import (
         LIST,
         NEAR,

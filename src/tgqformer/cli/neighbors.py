@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.options import with_log
-from tgqformer.cli.output import json_option, print_json, quiet_option, size, table
+from tgqformer.cli.shared import json_option, print_json, quiet_option, size, table, with_log
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -163,7 +162,7 @@ def blend(
         raise click.UsageError("--figure draws what chose the prior; leave --prior or it out")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.options import engagement_line, engagement_of
+    from tgqformer.cli.shared import engagement_line, engagement_of
     from tgqformer.evaluation import blending
     from tgqformer.evaluation.collaborative import co_engaged
     from tgqformer.files import write_text
@@ -262,7 +261,7 @@ def similar(
         raise click.UsageError("--other-group needs --id and --catalog")
 
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.cli.options import check_same_model
+    from tgqformer.cli.shared import check_same_model
     from tgqformer.retrieval.embeddings import read_embeddings
     from tgqformer.retrieval.exact import ExactIndex
 
@@ -292,7 +291,7 @@ def _embed_new(run: Path, title: str, image: Path | None, dims: int) -> Vectors:
 
     from tgqformer.catalog.images import decode_image
     from tgqformer.catalog.items import Item
-    from tgqformer.cli.options import load_embedder
+    from tgqformer.cli.shared import load_embedder
     from tgqformer.retrieval.scores import truncate
 
     if image is not None:

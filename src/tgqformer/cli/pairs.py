@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tgqformer.cli.output import (
+from tgqformer.cli.shared import (
     SHOWN,
     json_option,
     print_json,

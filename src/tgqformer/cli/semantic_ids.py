@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tgqformer.cli.output import json_option, print_json, table
+from tgqformer.cli.shared import json_option, print_json, table
 
 
 @click.command("semantic-ids", short_help="Give every item a few codes that items alike share.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tgqformer.cli.options import Place
+from tgqformer.cli.shared import Place
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -168,7 +168,7 @@ def _catalog(path: Path | None) -> Catalog | None:
 def _load(
     name: str, folders: tuple[Path, Location], catalog: Catalog | None, *, explains: bool
 ) -> Served:
-    from tgqformer.cli.options import check_same_model, load_embedder
+    from tgqformer.cli.shared import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.retrieval.protocols import open_index
     from tgqformer.service.config import in_passing

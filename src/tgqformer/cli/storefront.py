@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tgqformer.cli.output import json_option, print_json, quiet_option
+from tgqformer.cli.shared import json_option, print_json, quiet_option
 
 
 @click.command(short_help="Draw a procedural shop: photos, metadata, shoppers.")

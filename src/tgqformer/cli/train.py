@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from tgqformer.cli.options import preset_option, set_option
-from tgqformer.cli.output import json_option, print_json, quiet_option
+from tgqformer.cli.shared import json_option, preset_option, print_json, quiet_option, set_option
 
 
 @click.command(short_help="Train on a catalog's items and co-engaged pairs.")
@@ -46,7 +45,7 @@ def train(
     The run's folder holds the configuration, the checkpoints, the curve and the trained model. A
     run that was stopped, or killed, goes on with --resume and ends in the same weights.
     """
-    from tgqformer.cli.options import run_config
+    from tgqformer.cli.shared import run_config
 
     config = run_config(preset, assignments, seed)  # before anything slow: it may be wrong
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.output import (
+from tgqformer.cli.shared import (
     facts,
     json_option,
     print_json,

@@ -1,11 +1,16 @@
-"""One cell: a training run and, where its rate is the method's, all its test figures."""
+"""One cell: a training run and, where its rate is the method's, all its test figures.
+
+A model may read other metadata than an item's own, by its connector alone or by its backbone too:
+where a connector that is guided by wrong or poorer metadata finds as much as before, the guidance
+does not guide.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +23,7 @@ import torch
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Embedder, Item, Vectors
-from tgqformer.comparison.metadata import SHUFFLED, builder, with_metadata
+from tgqformer.comparison.methods import SHUFFLED, Metadata
 from tgqformer.comparison.plan import (
     CELL,
     GATES,
@@ -35,6 +40,7 @@ from tgqformer.comparison.plan import (
 from tgqformer.comparison.prepare import BaseEmbedder, corrupted_queries, load_features, query_items
 from tgqformer.comparison.results import GateFigure, GateResult
 from tgqformer.embedder.item_embedder import ItemEmbedder
+from tgqformer.embedder.model import ItemBatch
 from tgqformer.evaluation.collaborative import REFERENCES, Engagement
 from tgqformer.evaluation.evaluate import FrozenEmbedder, evaluate
 from tgqformer.evaluation.robustness import draw_queries
@@ -90,7 +96,7 @@ def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, 
         resume=True,
         cache_dir=plan.cache_dir,
         device=plan.device,
-        build=builder(method.metadata, catalog.items),
+        build=_builder(method.metadata, catalog.items),
     )
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
     facts = {
@@ -100,6 +106,60 @@ def _embedder(plan: Plan, cell: Cell, catalog: Catalog) -> tuple[Any, dict[str, 
         "curve": _curve(result.curve, config.training.metric),
     }
     return result.embedder, facts
+
+
+def _builder(metadata: Metadata | None, items: Sequence[Item]) -> Callable[..., ItemEmbedder]:
+    """`ItemEmbedder.from_config`, or one that reads other metadata."""
+    if metadata is None:
+        return ItemEmbedder.from_config
+    return partial(_build, metadata, items)
+
+
+def _build(metadata: Metadata, items: Sequence[Item], *args: Any, **options: Any) -> ItemEmbedder:
+    embedder = ItemEmbedder.from_config(*args, **options)
+    return _with_metadata(embedder, metadata, items)
+
+
+def _with_metadata(
+    embedder: ItemEmbedder, metadata: Metadata | None, items: Sequence[Item]
+) -> ItemEmbedder:
+    """`embedder` reading the `metadata` of `items`; itself where there is none."""
+    if metadata is None:
+        return embedder
+    return OtherMetadata(embedder, metadata.texts(items), backbone=metadata.backbone)
+
+
+class OtherMetadata(ItemEmbedder):
+    """An embedder that reads `given` texts; an item whose metadata is hidden stays without.
+
+    Attributes:
+        given: item id to text; items that are not in it keep their own.
+        backbone: the backbone reads them too.
+    """
+
+    def __init__(self, embedder: ItemEmbedder, given: dict[str, str], *, backbone: bool) -> None:
+        """The model of `embedder`, shared with it; `given` is encoded at once."""
+        super().__init__(embedder.config, embedder.features, embedder.model)
+        self.given, self.backbone, self.facts = given, backbone, embedder.facts
+        self.features.fill([], texts=sorted(set(given.values())))
+
+    def connector_text(self, item: Item, text: str) -> str:
+        """The item's given text; "" where its metadata is hidden."""
+        return self.given.get(item.item_id, text) if text else ""
+
+    def batch(
+        self,
+        items: Sequence[Item],
+        *,
+        texts: Sequence[str] | None = None,
+        prompt_texts: Sequence[str] | None = None,
+    ) -> ItemBatch:
+        """As `ItemEmbedder.batch`; the backbone too reads the given texts, if it is to."""
+        texts = [self.text(item) for item in items] if texts is None else texts
+        prompts = texts if prompt_texts is None else prompt_texts
+        if self.backbone:
+            prompts = [self.connector_text(i, text) for i, text in zip(items, prompts, strict=True)]
+        return super().batch(items, texts=texts, prompt_texts=prompts)
 
 
 def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) -> None:
@@ -113,16 +173,16 @@ def _make(plan: Plan, cell: Cell, catalog: Catalog, embedder: Any, part: str) ->
             scorer = REFERENCES[method.collaborative](Engagement.from_pairs(other))
             evaluate(scorer, other, name=method.label, bootstrap=0).save(where)
             return
-        own = with_metadata(embedder, method.metadata, other.items)
+        own = _with_metadata(embedder, method.metadata, other.items)
         _judge(own, other, method.label, where, keep=_first(plan, cell))
     elif kind == "conditions":
         metadata = plan.conditions_of(cell.method)[names[0]]
         other = catalog if names[1] == plan.main else Catalog.load(plan.catalogs[names[1]])
-        misled = with_metadata(embedder, metadata, other.items)
+        misled = _with_metadata(embedder, metadata, other.items)
         _judge(misled, other, metadata.label, folder / "conditions" / names[0] / names[1])
     elif part in (ROBUSTNESS, GATES):
         some = draw_queries(catalog, plan.robustness_queries)
-        own = with_metadata(embedder, method.metadata, catalog.items)
+        own = _with_metadata(embedder, method.metadata, catalog.items)
         make = _robustness if part == ROBUSTNESS else _gates
         make(plan, own, some, folder / part)
 
@@ -209,7 +269,7 @@ def measure_gates(
     clean = _measure(embedder, items, "clean")
     if clean == GateResult("clean", 0.0):
         return []
-    shuffled = with_metadata(embedder, SHUFFLED, items)
+    shuffled = _with_metadata(embedder, SHUFFLED, items)
     return [
         clean,
         *(_measure(embedder, them, kind, level) for (kind, level), them in corrupted.items()),

@@ -22,14 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tgqformer.comparison.metadata import (
-    CATEGORY_ONLY,
-    NO_METADATA,
-    SHUFFLED,
-    SHUFFLED_BOTH,
-    TITLE_ONLY,
-    Metadata,
-)
+import numpy as np
+
+from tgqformer.catalog.items import Item
+from tgqformer.catalog.text import TEXT_FIELDS, item_text
 from tgqformer.config import override
 from tgqformer.errors import ConfigError
 from tgqformer.language import NOTELLM2_PROMPT
@@ -37,10 +33,40 @@ from tgqformer.training.config import RunConfig
 
 Group: TypeAlias = Literal["ours", "rival", "simple", "frozen", "ablation"]
 OURS = "tgqformer"
+_SEED = 5
 _C = "embedder.connector"
 _REGULARISER = "training.loss.redundancy"
 _EXPLORATORY = "training.loss.exploratory"
 _NOISE = "training.noise"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What takes the place of the items' own metadata.
+
+    Attributes:
+        label: as tables show it.
+        fields: of which the text is made; none of them is no metadata at all.
+        shuffle: each item that has a text is given another one's.
+        backbone: the backbone reads it too, not only the connector.
+        note: one sentence.
+    """
+
+    label: str
+    fields: tuple[str, ...] = TEXT_FIELDS
+    shuffle: bool = False
+    backbone: bool = False
+    note: str = ""
+
+    def texts(self, items: Sequence[Item]) -> dict[str, str]:
+        """Item id to text; the same for the same items in the same order."""
+        told = {item.item_id: item_text(item, fields=self.fields) for item in items}
+        if self.shuffle:
+            known = [item_id for item_id, text in told.items() if text]
+            order = np.random.default_rng(_SEED).permutation(len(known))
+            moved = {known[i]: told[known[j]] for i, j in zip(order, np.roll(order, 1))}
+            told |= moved
+        return told
 
 
 @dataclass(frozen=True)
@@ -171,9 +197,30 @@ def _trained_with(metadata: Metadata) -> Method:
     return Method(f"{metadata.label}, trained so", "ablation", (), metadata.note, metadata)
 
 
-_TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
-_EVERY_LAYER = f"{_C}.cross_every=1"
-_EVERY_SECOND = f"{_C}.cross_every=2"
+SHUFFLED = Metadata(
+    "shuffled for the connector",
+    shuffle=True,
+    note="the connector is guided by another item's metadata; the backbone reads the right one",
+)
+SHUFFLED_BOTH = Metadata(
+    "shuffled for both", shuffle=True, backbone=True, note="connector and backbone are misled"
+)
+TITLE_ONLY = Metadata(
+    "title only for the connector", fields=("title",), note="the backbone reads all"
+)
+CATEGORY_ONLY = Metadata(
+    "category only for the connector", fields=("category",), note="the backbone reads all"
+)
+NO_METADATA = Metadata(
+    "no metadata for the connector", fields=(), note="the backbone reads all of it"
+)
+CONDITIONS: dict[str, Metadata] = {
+    "judged_title": TITLE_ONLY,
+    "judged_category": CATEGORY_ONLY,
+    "judged_no_metadata": NO_METADATA,
+    "judged_shuffled": SHUFFLED,
+    "judged_shuffled_both": SHUFFLED_BOTH,
+}
 _NOTHING_OF_OURS = (
     "embedder.base=none",
     "embedder.reliability=false",
@@ -181,6 +228,9 @@ _NOTHING_OF_OURS = (
     "training.popularity=0",
     f"{_C}.grounding=none",
 )
+_TWO_PARTS = tuple(f"embedder.language.prompt.{k}={v}" for k, v in NOTELLM2_PROMPT.items())
+_EVERY_LAYER = f"{_C}.cross_every=1"
+_EVERY_SECOND = f"{_C}.cross_every=2"
 _AGREEMENT = f"{_C}.agreement_input"
 METHODS: dict[str, Method] = {
     OURS: Method("TGQ-Former", "ours", _kind("tgqformer"), "anchored and exploratory, gated"),

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import tgqformer
-from tgqformer.comparison.metadata import CONDITIONS, Metadata
-from tgqformer.comparison.methods import OURS, Method, find_methods
+from tgqformer.comparison.methods import CONDITIONS, OURS, Metadata, Method, find_methods
 from tgqformer.config import from_dict, override, to_dict
 from tgqformer.cores import cpu
 from tgqformer.errors import ConfigError, StorageError

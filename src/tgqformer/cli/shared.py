@@ -1,10 +1,17 @@
-"""What several commands ask for: a preset with overrides, a log, a run's model."""
+"""What commands share: options, the configuration or model they name, and what is printed.
+
+JSON is for machines, tables are for people.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +20,10 @@ import click
 from tgqformer.errors import ModelError, StorageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tgqformer.catalog.catalog import Catalog
+    from tgqformer.catalog.quarantine import Quarantine
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.evaluation.collaborative import Engagement
     from tgqformer.mllm import MLLMEmbedder
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MODEL = "model"
+SHOWN = 20  # of what was left out
+_WIDTH = 160  # of tables that go to no terminal
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
@@ -32,6 +44,14 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
         return value if str(value).startswith(("qdrant://", "qdrants://")) else Path(value)
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+quarantine_option = click.option(
+    "--quarantine",
+    "table_path",
+    type=click.Path(path_type=Path),
+    help="Write what was left out, row by row, to this .parquet, .jsonl or .csv file.",
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
 preset_option = click.option(
     "--preset",
     default="offline",
@@ -46,21 +66,6 @@ set_option = click.option(
     help='Override any option, as in --set training.steps=500; "tgqformer presets --options" '
     "lists them.",
 )
-
-
-def run_config(preset: str, assignments: Sequence[str], seed: int | None) -> RunConfig:
-    """Return a preset's configuration with the overrides and the seed put in.
-
-    Raises:
-        ConfigError: no such preset, an unknown option, or a value that breaks its rule.
-    """
-    from tgqformer.config import override
-    from tgqformer.presets import load_preset
-
-    config = override(load_preset(preset), assignments)
-    return config if seed is None else override(config, [f"training.seed={seed}"])
-
-
 _log_options = (
     click.option(
         "--log",
@@ -82,6 +87,19 @@ def with_log(command: F) -> F:
     for option in reversed(_log_options):
         command = option(command)
     return command
+
+
+def run_config(preset: str, assignments: Sequence[str], seed: int | None) -> RunConfig:
+    """Return a preset's configuration with the overrides and the seed put in.
+
+    Raises:
+        ConfigError: no such preset, an unknown option, or a value that breaks its rule.
+    """
+    from tgqformer.config import override
+    from tgqformer.presets import load_preset
+
+    config = override(load_preset(preset), assignments)
+    return config if seed is None else override(config, [f"training.seed={seed}"])
 
 
 def engagement_of(
@@ -219,3 +237,95 @@ def run_cache(run: Path) -> Path | None:
     """Return the token cache inside a run's folder, None where it keeps none."""
     folder = run / "cache"
     return folder if folder.is_dir() else None
+
+
+def print_json(data: object) -> None:
+    """Print `data` as JSON on stdout: UTF-8, NaN and infinities as null, numpy as plain numbers."""
+    click.echo(json.dumps(plain(data), ensure_ascii=True, indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as what JSON can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return plain(value.tolist())
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; a column whose cells are all numbers stands to the right."""
+    from rich.table import Table
+
+    grid: Table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numbers = all(isinstance(row[index], (int, float)) for row in rows)
+        grid.add_column(column, justify="right" if rows and numbers else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(cell(value) for value in row))
+    show(grid)
+
+
+def print_quarantine(quarantine: Quarantine) -> None:
+    """Print what was left out: how often each rule was broken, and the first rows with reasons."""
+    if not len(quarantine):
+        return
+    table("Quarantined", ("rule", "count"), list(quarantine.counts().items()))
+    for _, rejection in zip(range(SHOWN), quarantine):
+        click.echo(f"  {rejection}".encode("utf-8", "backslashreplace").decode("utf-8"))
+    if len(quarantine) > SHOWN:
+        more = len(quarantine) - SHOWN
+        click.echo(f"  and {more:,} more; --quarantine FILE.csv writes them all")
+
+
+def facts(title: str, rows: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, without lines around them."""
+    from rich.table import Table
+
+    grid: Table = Table.grid(padding=(0, 2))
+    grid.title, grid.title_justify = title, "left"
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, cell(value))
+    show(grid)
+
+
+def show(renderable: Any) -> None:
+    """Print any rich renderable on stdout; into a file or a pipe, without folding its lines."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
+    Console(highlight=False, width=width).print(renderable)
+
+
+def cell(value: object) -> str:
+    """Return a value as a cell's text; brackets in it are no markup."""
+    from rich.markup import escape
+
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person reads it: ``3.2 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
