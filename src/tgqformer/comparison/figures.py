@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tgqformer.comparison.results import (
-    GateFigure,
-    Results,
-)
+from tgqformer.comparison.results import GateFigure, Results
 from tgqformer.comparison.standing import (
     CORRUPTIONS,
     corruption_kinds,

@@ -6,7 +6,6 @@ A sentence never says more than its interval does: a gap whose interval holds ze
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tgqformer.comparison.results import VARIANTS, GateFigure, Results
 from tgqformer.comparison.standing import (
@@ -28,9 +27,6 @@ from tgqformer.comparison.standing import (
 )
 from tgqformer.comparison.tables import SEVERITY, kept
 from tgqformer.evaluation.compare import metric_label
-
-if TYPE_CHECKING:
-    pass
 
 _RISING = 0.01
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -53,9 +53,6 @@ from tgqformer.evaluation.compare import metric_label
 from tgqformer.evaluation.report import Disagreements, disagreements
 from tgqformer.files import write_text
 from tgqformer.training.run import changed_option
-
-if TYPE_CHECKING:
-    pass
 
 REPORT = "report.html"
 QUICK_METHODS = (

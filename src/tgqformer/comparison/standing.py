@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from tgqformer.comparison.results import (
-    CellResult,
-    Figure,
-    Gain,
-    Results,
-)
+from tgqformer.comparison.results import CellResult, Figure, Gain, Results
 from tgqformer.evaluation.compare import metric_label, percent
 from tgqformer.evaluation.intervals import Interval
 

@@ -16,12 +16,7 @@ from tgqformer.catalog.items import Embedder, Item
 from tgqformer.errors import CatalogError, ConfigError
 from tgqformer.evaluation.intervals import CONFIDENCE, mean_intervals
 from tgqformer.evaluation.metrics import Ranks, Scorer, Values, per_query, rank_scores
-from tgqformer.evaluation.result import (
-    Evaluation,
-    break_down,
-    describe_history,
-    describe_queries,
-)
+from tgqformer.evaluation.result import Evaluation, break_down, describe_history, describe_queries
 from tgqformer.retrieval.scores import Rows, Vectors, as_vectors, inner_products, unit
 
 if TYPE_CHECKING:

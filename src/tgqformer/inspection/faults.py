@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,6 @@ from tgqformer.catalog.photos import photo_groups
 from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import category_path, item_text
 from tgqformer.inspection.explain import photo_of
-
-if TYPE_CHECKING:
-    pass
 
 _SHORT_TITLE = 2
 """A title of fewer words than this says little; one in a script without spaces is never short."""

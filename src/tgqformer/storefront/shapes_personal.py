@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from tgqformer.storefront.geometry import (
-    Jitter,
-    Outline,
-    Part,
-    box,
-    curve,
-    ellipse,
-    line,
-    mirror,
-)
+from tgqformer.storefront.geometry import Jitter, Outline, Part, box, curve, ellipse, line, mirror
 
 
 def backpack(silhouette: int, j: Jitter) -> list[Part]:
