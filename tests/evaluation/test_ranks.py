@@ -140,14 +140,6 @@ def test_a_query_outside_the_pool_excludes_nothing():
     assert ranks.candidates.tolist() == [3]
 
 
-def test_progress_counts_the_queries():
-    seen: list[int] = []
-    vectors = shop(20, 20, 4, 0)
-    query, target = some_pairs(7, 20, 0)
-    rank_targets(vectors[:7], vectors, query, target, chunk=3, on_progress=seen.append)
-    assert seen == [3, 6, 7]
-
-
 def test_wrong_input_is_one_clear_sentence():
     vectors = np.eye(3, dtype=np.float32)
     with pytest.raises(ConfigError, match=r"chunk \(0\) must be 1 or more"):

@@ -171,7 +171,7 @@ class Plan:
 
     # -- commands --------------------------------------------------------------------------------
 
-    def command(self, cell: Cell | None = None, *, out: str | None = None) -> str:
+    def command(self, cell: Cell | None = None) -> str:
         """The command line of the whole, or of one cell into another folder."""
         names = list(self.methods) if cell is None else [cell.method]
         words = ["tgqformer", "compare", str(self.catalogs[self.main]), "--preset", self.preset]
@@ -192,12 +192,7 @@ class Plan:
             words += ["--robustness-kinds", self.robustness_kinds]
         else:
             words.append("--no-robustness")
-        words += [
-            "--jobs",
-            str(self.jobs),
-            "--out",
-            out or (str(self.out) if cell is None else "OTHER"),
-        ]
+        words += ["--jobs", str(self.jobs), "--out", str(self.out) if cell is None else "OTHER"]
         return shlex.join(words)
 
     # -- on disk ---------------------------------------------------------------------------------

@@ -75,7 +75,6 @@ def write_comparison_report(
     path: str | os.PathLike[str],
     *,
     gallery: Sequence[Disagreements] = (),
-    title: str = "",
 ) -> None:
     """Write the page, whole or not at all; a comparison that is still under way gives one too.
 
@@ -83,7 +82,6 @@ def write_comparison_report(
         results: of a comparison; what is not measured yet is shown as such or left out.
         path: the .html file to make.
         gallery: where ours and a rival part, one for each catalog that is to be shown.
-        title: of the page.
 
     Raises:
         ConfigError: the results name no method or no catalog.
@@ -100,7 +98,7 @@ def write_comparison_report(
         path,
         "comparison.html",
         packages=(_PACKAGE,),
-        title=title or f"{label(results, results.ours)} against {_others(results)}",
+        title=f"{label(results, results.ours)} against {_others(results)}",
         results=results,
         label=metric_label(metric),
         validation=metric_label(results.metric),

@@ -85,7 +85,6 @@ def rank_targets(
     exclude: npt.ArrayLike | None = None,
     masked: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     chunk: int | None = None,
-    on_progress: Callable[[int], None] | None = None,
 ) -> Ranks:
     """Rank every target of every query among the whole pool.
 
@@ -99,7 +98,6 @@ def rank_targets(
             number for each query, in any order.
         chunk: queries at once; None keeps the scores within about 64 MB. The ranks do not depend
             on it.
-        on_progress: called with the number of queries done after each chunk.
 
     Raises:
         ConfigError: as `rank_scores`.
@@ -113,7 +111,6 @@ def rank_targets(
         exclude=exclude,
         masked=masked,
         chunk=chunk,
-        on_progress=on_progress,
     )
 
 
@@ -127,7 +124,6 @@ def rank_scores(
     exclude: npt.ArrayLike | None = None,
     masked: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     chunk: int | None = None,
-    on_progress: Callable[[int], None] | None = None,
 ) -> Ranks:
     """Rank every target of every query among the whole pool, by whatever scores them.
 
@@ -135,7 +131,7 @@ def rank_scores(
         score_of: the scores of queries start..stop-1 against the pool, float32 [m, N], which are
             overwritten here.
         queries, pool: how many there are, M and N.
-        query, target, exclude, masked, chunk, on_progress: as for `rank_targets`.
+        query, target, exclude, masked, chunk: as for `rank_targets`.
 
     Raises:
         ConfigError: `chunk` is below 1, a masked row is none of the pool, a target is excluded or
@@ -168,8 +164,6 @@ def rank_scores(
             above = np.searchsorted(line, score[mine], side="right")
             rank[mine] = pool - above + 1
             ties[mine] = above - np.searchsorted(line, score[mine], side="left") - 1
-        if on_progress is not None:
-            on_progress(stop)
     return Ranks(which, wanted, rank, ties, score, pool - np.diff(outs))
 
 
