@@ -1,6 +1,7 @@
-"""Blocks that every connector is built from: attention over a masked memory, feed-forward, layer.
+"""Blocks that every connector is built from: attention, feed-forward, layer, memory, pooling.
 
-Pre-norm, as in BLIP-2's successors; the original Q-Former is post-norm (arXiv 2301.12597).
+The layer is pre-norm, as in BLIP-2's successors; the original Q-Former is post-norm
+(arXiv 2301.12597).
 """
 
 from __future__ import annotations
@@ -113,15 +114,16 @@ class FeedForward(nn.Sequential):
 class QFormerLayer(nn.Module):
     """Self-attention among queries, cross-attention to the visual memory, feed-forward."""
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()
+        width, heads = config.width, config.heads
         self.self_norm = nn.LayerNorm(width)
         self.self_attention = Attention(width, heads)
         self.cross_norm = nn.LayerNorm(width)
         self.cross_attention = Attention(width, heads)
         self.ffn_norm = nn.LayerNorm(width)
-        self.ffn = FeedForward(width, ffn * width)
-        self.dropout = nn.Dropout(dropout)
+        self.ffn = FeedForward(width, config.ffn * width)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -129,7 +131,6 @@ class QFormerLayer(nn.Module):
         memory: Tensor,
         memory_mask: Tensor,
         self_mask: Tensor | None = None,
-        guide: Tensor | None = None,
         bias: Tensor | None = None,
         *,
         weights: bool = False,
@@ -141,15 +142,12 @@ class QFormerLayer(nn.Module):
             memory: [B, M, D], already normalised.
             memory_mask: [B, 1, 1, M] bool.
             self_mask: [Q, Q] bool, True where query i may see query j; None is full.
-            guide: [B, Q, D] added to what asks (the queries), never to what is handed on.
             bias: [B, H, Q, M] or broadcastable, added to the scores over the visual memory.
         """
         asks = self.self_norm(states)
-        asks = asks if guide is None else asks + guide
         mixed, _ = self.self_attention(asks, self.self_norm(states), self_mask)
         states = states + self.dropout(mixed)
         asks = self.cross_norm(states)
-        asks = asks if guide is None else asks + guide
         seen, attention = self.cross_attention(asks, memory, memory_mask, bias, weights=weights)
         states = states + self.dropout(seen)
         return states + self.dropout(self.ffn(self.ffn_norm(states))), attention
@@ -184,14 +182,6 @@ class Memory(nn.Module):
         return self.norm(memory), F.pad(mask, (0, 1), value=True)[:, None, None, :]
 
 
-# -- positions -------------------------------------------------------------------------------------
-# Where a visual token lies in its photo: 2-D sine-cosine positions (ours, for CNN towers).
-#
-# A transformer's tokens carry their place; a CNN's map does not, so attention over it cannot tell
-# which tokens lie together. With positions a query that has found the product reads its neighbours:
-# on cluttered scenes that is the difference between finding the object and reading it (LOG.md). The
-# table is DETR's (arXiv 2005.12872, section A.4), learned is only its scale.
-
 PERIODS = 100.0
 """The longest wave is so many times the shortest: grids have tens of cells a side."""
 
@@ -206,7 +196,13 @@ def photo_grid(config: ConnectorConfig, shape: ConnectorShape) -> int | None:
 
 
 class GridPositions(nn.Module):
-    """Positions of the tokens of one photo, repeated for each photo of an item."""
+    """Where a token lies in its photo: 2-D sine-cosine positions, repeated for each photo (ours).
+
+    A transformer's tokens carry their place; a CNN's map does not, so attention over it cannot tell
+    which tokens lie together. With positions a query that has found the product reads its
+    neighbours: on cluttered scenes that is the difference between finding the object and reading it
+    (LOG.md). The table is DETR's (arXiv 2005.12872, section A.4), learned is only its scale.
+    """
 
     table: Tensor
 
@@ -248,13 +244,6 @@ def sine_cosine(side: int, width: int) -> Tensor:
     return table
 
 
-# -- pooling ---------------------------------------------------------------------------------------
-# Adaptive average pooling of visual tokens to Q cells, item by item.
-#
-# The bins are those of `torch.nn.functional.adaptive_avg_pool1d` and `2d`; as matrices, because
-# items of a batch may have different numbers of tokens, and because the gradient of the library's
-# pooling is not deterministic on GPUs.
-
 LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
 
 
@@ -285,7 +274,11 @@ def grid_side(tokens: int, photo_tokens: int | None = None) -> tuple[int, int] |
 def pooling_weights(
     mask: Tensor, cells: int, photo_tokens: int | None = None, *, apart: bool = False
 ) -> Tensor:
-    """Weights that average each item's real tokens into Q cells.
+    """Weights that average each item's real tokens into Q cells: adaptive pooling, item by item.
+
+    The bins are those of `torch.nn.functional.adaptive_avg_pool1d` and `2d`; as matrices, because
+    items of a batch may have different numbers of tokens, and because the gradient of the library's
+    pooling is not deterministic on GPUs.
 
     An item whose number of real tokens is a square, or a square and a class token in front, is
     pooled over its 2-D grid (the class token left out); any other over the sequence. Several photos

@@ -231,9 +231,7 @@ class EmbedderModel(nn.Module):
 
     def connect(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
         """What the connector says of B items; the backbone reads `visual_tokens` of it."""
-        out: ConnectorOutput = self.connector(
-            **towers.for_connector, return_attention=return_attention
-        )
+        out: ConnectorOutput = self.connector(towers.whole(), return_attention=return_attention)
         return out
 
     def _read(

@@ -23,7 +23,7 @@ import yaml
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.summary import photos_read, tell_photos
-from tgqformer.config import load_yaml, to_dict
+from tgqformer.config import load_yaml, to_dict, without_dropped
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.files import write_text
@@ -183,7 +183,8 @@ def changed_option(out: Path | str, config: RunConfig) -> tuple[str, Any, Any] |
     if not path.is_file():
         return None
     before, now = (
-        _leaves(data) for data in (load_yaml(path), yaml.safe_load(_config_text(config)))
+        _leaves(without_dropped(RunConfig, data))
+        for data in (load_yaml(path), yaml.safe_load(_config_text(config)))
     )
     for name in now | before:
         if name not in before or name not in now or before[name] != now[name]:
