@@ -99,19 +99,16 @@ def _pick(towers: dict[str, T], kind: str, noun: str) -> T:
     return towers[kind]
 
 
-# -- memory ----------------------------------------------------------------------------------------
-# Keeping large buffers instead of giving them back to the system after every operation.
-#
-# glibc maps and unmaps every buffer above 32 MB, and below that down to a moving threshold; the
-# page faults cost more than the arithmetic of a small network. On the machine this was measured on,
-# a batch of EfficientNet-Lite0 took 117 ms a photo before and 35 ms after.
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_ constants of malloc.h
 _KEEP = 1 << 30
 
 
 def keep_large_buffers() -> bool:
     """Ask the allocator, for this process, to reuse buffers of up to 1 GB.
+
+    glibc maps and unmaps every buffer above 32 MB, and below that down to a moving threshold; the
+    page faults cost more than the arithmetic of a small network: on the machine this was measured
+    on, a batch of EfficientNet-Lite0 took 117 ms a photo before and 35 ms after.
 
     Call it once at the start of a program, before anything large is allocated. It changes no
     result; a process may hold up to 1 GB more than it uses.
