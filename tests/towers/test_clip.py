@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from tgqformer.errors import ConfigError, ModelError
+from tgqformer.hub import load_settings
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.features import ItemFeatures
-from tgqformer.towers.hub import load_settings
 from tgqformer.towers.load import load_image_tower, load_text_tower
 
 Checkpoint = Callable[..., str]

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tgqformer import precision
+from tgqformer import hub, precision
 from tgqformer.errors import ConfigError, ModelError, TGQFormerError
-from tgqformer.towers import hub
 from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.load import IMAGE_TOWERS, TEXT_TOWERS, load_image_tower, load_text_tower
 

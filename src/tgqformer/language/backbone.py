@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError
+from tgqformer.hub import add_lora, linear_names, without_dropout
 from tgqformer.language.config import LanguageConfig
-from tgqformer.language.pretrained import load_network
+from tgqformer.language.pretrained import load_bare
 from tgqformer.language.prompt import PromptBatch
 
 
@@ -141,15 +142,13 @@ def load_backbone(config: LanguageConfig, device: torch.device | str = "cpu") ->
         ConfigError: an option does not fit the model.
         ModelError: the model cannot be loaded or takes no `inputs_embeds`.
     """
-    model = load_network(config, device)
+    model = load_bare(config, device)
     width, causal = int(model.config.hidden_size), _is_causal(model)
     pooling = config.pooling if config.pooling != "auto" else ("last" if causal else "mean")
     model.requires_grad_(config.train == "full")
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # few weights are trained, for few epochs: LoRA has a dropout of its own
+    without_dropout(model)
     if config.train == "lora":
-        model = _with_lora(model, config)
+        _add_lora(model, config)
     for parameter in model.parameters():
         if parameter.requires_grad:  # the steps of an optimiser are lost in bfloat16
             parameter.data = parameter.data.float()
@@ -157,36 +156,16 @@ def load_backbone(config: LanguageConfig, device: torch.device | str = "cpu") ->
     return Backbone(model, width, pooling, causal=causal)
 
 
-def _with_lora(model: Any, config: LanguageConfig) -> Any:
-    from peft import LoraConfig, inject_adapter_in_model
-
+def _add_lora(model: Any, config: LanguageConfig) -> None:
     targets = config.lora_targets
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=linear_names(model) if targets == "all-linear" else targets.split(","),
-        bias="none",
-    )
+    names = linear_names(model) if targets == "all-linear" else targets.split(",")
     try:
-        model = inject_adapter_in_model(lora, model)
+        add_lora(model, config, names)
     except ValueError as error:
         raise ConfigError(
             f"language.lora_targets ({targets!r}) names no layer of '{config.name}'; give names "
             "of its linear layers, separated by commas, or 'all-linear'."
         ) from error
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
-    return model
-
-
-def linear_names(model: nn.Module) -> list[str]:
-    """The full names of every linear layer inside the repeated blocks of a model."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(part.isdigit() for part in name.split("."))
-    ]
 
 
 def _is_causal(model: Any) -> bool:

@@ -1,10 +1,9 @@
-"""Loading the backbone's network: from a folder, a package or the hub, or with random weights."""
+"""The backbone's network and tokenizer: from a folder, a package or the hub, or random ones."""
 
 from __future__ import annotations
 
 import inspect
-import json
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,21 @@ import torch
 from torch import nn
 
 from tgqformer.errors import ConfigError, ModelError
+from tgqformer.hub import Part, build_random, load, load_network, load_settings
 from tgqformer.language.config import LanguageConfig
-from tgqformer.packaged import packaged_folder, quiet_loading
+from tgqformer.packaged import packaged_folder
 from tgqformer.precision import resolve_dtype
 
+_ELSEWHERE = (
+    "give a local folder or a reachable hub id as language.name, install the [offline] extra for "
+    "'all-MiniLM-L6-v2', or set language.random_weights=true to build it without weights"
+)
+BACKBONE = Part("backbone", _ELSEWHERE, _ELSEWHERE)
+_FOLDER = "give a local folder or a reachable hub id as language.name"
+TOKENIZER = Part("tokenizer of the backbone", _FOLDER, _FOLDER)
 
-def load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> Any:
+
+def load_bare(config: LanguageConfig, device: torch.device | str = "cpu") -> Any:
     """The bare network of `config`, cut to its first layers, without dropout in its attention.
 
     Args:
@@ -25,29 +33,28 @@ def load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> 
 
     Raises:
         ConfigError: more layers are asked for than there are.
+        MissingDependencyError: it comes in pip packages, and one is absent.
         ModelError: it cannot be loaded, lacks weights, or takes no `inputs_embeds`.
     """
+    from transformers import AutoModel
+
     if config.kind == "tiny":
         return _tiny_model()
-    source = packaged_folder(config.name, assemble=not config.random_weights) or config.name
-    hf_config = _hf_config(config, source)
-    for name in ("attention_dropout", "attention_probs_dropout_prob"):
-        if hasattr(hf_config, name):
-            setattr(hf_config, name, 0.0)
-    if config.layers is not None:
-        if config.layers > hf_config.num_hidden_layers:
-            raise ConfigError(
-                f"language.layers ({config.layers}) is more than the "
-                f"{hf_config.num_hidden_layers} layers of '{config.name}'."
-            )
-        hf_config.num_hidden_layers = config.layers
-        if getattr(hf_config, "layer_types", None):
-            hf_config.layer_types = hf_config.layer_types[: config.layers]
-    if config.random_weights:
-        model = _random_model(hf_config, _dtype(config, device))
-    else:
-        model = _pretrained_model(config, source, hf_config, _dtype(config, device))
-    if hf_config.is_encoder_decoder or not _takes_embeds(model):
+    random = config.random_weights
+    packaged_folder(config.name, assemble=not random)  # says which package is absent
+    settings = load_settings(config.name, config.revision, shipped=random, part=BACKBONE)
+    _cut(settings, config)
+    model = load_network(
+        AutoModel,
+        config.name,
+        config.revision,
+        random_weights=random,
+        settings=settings,
+        dtype=_dtype(config, device),
+        safetensors=True,
+        part=BACKBONE,
+    )
+    if settings.is_encoder_decoder or not _takes_embeds(model):
         raise ModelError(
             f"The backbone '{config.name}' is a {type(model).__name__}, which cannot read visual "
             "tokens (it takes no inputs_embeds by themselves); choose a decoder or an encoder."
@@ -55,79 +62,25 @@ def load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> 
     return model
 
 
+def _cut(settings: Any, config: LanguageConfig) -> None:
+    """Leave dropout and the layers beyond `config.layers` out of a network's config."""
+    for name in ("attention_dropout", "attention_probs_dropout_prob"):
+        if hasattr(settings, name):
+            setattr(settings, name, 0.0)
+    if config.layers is None:
+        return
+    if config.layers > settings.num_hidden_layers:
+        raise ConfigError(
+            f"language.layers ({config.layers}) is more than the "
+            f"{settings.num_hidden_layers} layers of '{config.name}'."
+        )
+    settings.num_hidden_layers = config.layers
+    if getattr(settings, "layer_types", None):
+        settings.layer_types = settings.layer_types[: config.layers]
+
+
 def _takes_embeds(model: nn.Module) -> bool:
     return "inputs_embeds" in inspect.signature(model.forward).parameters
-
-
-def _pretrained_model(
-    config: LanguageConfig, source: Any, hf_config: Any, dtype: torch.dtype
-) -> Any:
-    from transformers import AutoModel
-
-    try:
-        with quiet_loading():
-            model, info = AutoModel.from_pretrained(
-                source,
-                config=hf_config,
-                revision=config.revision,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # transformers, the hub and safetensors share no base error
-        raise _unreachable(config.name, source, error) from error
-    # no backbone here uses a pooler: many checkpoints lack its weights
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key.split("."))
-    if missing:
-        raise ModelError(
-            f"The backbone '{config.name}' lacks {len(missing)} weights ({missing[0]} first) of a "
-            f"{type(model).__name__}; choose a checkpoint of that architecture."
-        )
-    return model
-
-
-def _random_model(hf_config: Any, dtype: torch.dtype) -> Any:
-    """The same weights on every call: a saved embedder holds none of them and must find them."""
-    from transformers import AutoModel
-
-    with torch.random.fork_rng(devices=[]), quiet_loading():
-        torch.manual_seed(0)
-        return AutoModel.from_config(hf_config, dtype=dtype)
-
-
-def _hf_config(config: LanguageConfig, source: Any) -> Any:
-    from transformers import AutoConfig
-
-    shipped = None if Path(source).is_dir() else _shipped_config(config.name)
-    if config.random_weights and shipped is not None:
-        return AutoConfig.for_model(**shipped)
-    try:
-        return AutoConfig.from_pretrained(source, revision=config.revision)
-    except Exception as error:
-        raise _unreachable(config.name, source, error) from error
-
-
-def _shipped_config(name: str) -> dict[str, Any] | None:
-    """Architectures of the presets' models, for `random_weights` where no hub is reached."""
-    file = resources.files("tgqformer.presets") / "configs" / f"{name.replace('/', '--')}.json"
-    if not file.is_file():
-        return None
-    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return loaded
-
-
-def _unreachable(name: str, source: Any, error: Exception) -> ModelError:
-    if Path(source).is_dir():
-        reason = " ".join(str(error).split())[:160]
-        return ModelError(
-            f"The backbone '{name}' cannot be loaded ({type(error).__name__}: {reason}); check "
-            "that the folder holds a whole model, with safetensors weights."
-        )
-    return ModelError(
-        f"The backbone '{name}' cannot be loaded; give a local folder or a reachable hub id as "
-        "language.name, install the [offline] extra for 'all-MiniLM-L6-v2', or set "
-        "language.random_weights=true to build it without weights."
-    )
 
 
 def _dtype(config: LanguageConfig, device: torch.device | str) -> torch.dtype:
@@ -138,7 +91,7 @@ def _dtype(config: LanguageConfig, device: torch.device | str) -> torch.dtype:
 
 def _tiny_model() -> Any:
     """A random 2-layer decoder of width 64 over bytes, the same on every call."""
-    from transformers import Qwen3Config
+    from transformers import AutoModel, Qwen3Config
 
     config = Qwen3Config(
         vocab_size=258,
@@ -152,11 +105,7 @@ def _tiny_model() -> Any:
         pad_token_id=256,
         eos_token_id=257,
     )
-    return _random_model(config, torch.float32)
-
-
-# -- tokenizer -------------------------------------------------------------------------------------
-# The backbone's tokenizer, and a byte tokenizer for backbones that have none at hand.
+    return build_random(AutoModel, config, dtype=torch.float32)
 
 
 def load_tokenizer(config: LanguageConfig) -> Any:
@@ -174,18 +123,16 @@ def load_tokenizer(config: LanguageConfig) -> Any:
         return byte_tokenizer()
     from transformers import AutoTokenizer
 
-    where = source if source.is_dir() else config.name
-    try:
-        return AutoTokenizer.from_pretrained(where, revision=config.revision)
-    except Exception as error:  # transformers, the hub and tokenizers share no base error
-        raise ModelError(
-            f"The tokenizer of the backbone '{config.name}' cannot be loaded; give a local folder "
-            "or a reachable hub id as language.name."
-        ) from error
+    return load(AutoTokenizer, config.name, config.revision, part=TOKENIZER)
 
 
-def byte_tokenizer() -> Any:
-    """One token a byte, ids 0-255, then <pad> 256 and <eos> 257, which closes each text."""
+def byte_tokenizer(marks: Sequence[str] = (), *, closed: bool = True, **named: Any) -> Any:
+    """One token a byte, ids 0-255, then <pad> 256, <eos> 257 and the special tokens `marks`.
+
+    Args:
+        closed: <eos> closes each text.
+        named: special tokens that the tokenizer knows by a name.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -193,12 +140,16 @@ def byte_tokenizer() -> Any:
     vocab = {symbol: i for i, symbol in enumerate(alphabet)} | {"<pad>": 256, "<eos>": 257}
     backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.post_processor = processors.TemplateProcessing(
-        single="$A <eos>", pair=None, special_tokens=[("<eos>", 257)]
-    )
+    if closed:
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A <eos>", pair=None, special_tokens=[("<eos>", 257)]
+        )
+    if marks:
+        backend.add_special_tokens([*marks])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",
         eos_token="<eos>",
         clean_up_tokenization_spaces=False,
+        **named,
     )

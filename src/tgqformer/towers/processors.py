@@ -7,9 +7,9 @@ from typing import Any
 from PIL import Image
 
 from tgqformer.errors import ConfigError
+from tgqformer.hub import load
 from tgqformer.towers.base import PixelInputs, Window
 from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.hub import load
 
 
 class Preprocessor:

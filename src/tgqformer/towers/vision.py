@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError
+from tgqformer.hub import load_network
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput, Window
 from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.hub import load_network
 from tgqformer.towers.processors import Preprocessor
 
 
