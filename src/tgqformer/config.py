@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="DataclassInstance")
 
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_NONE = frozenset({"none", "null", ""})
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -254,14 +258,6 @@ def _nearest(key: str, options: Sequence[str]) -> str | None:
             return leaves[close[0]]
     close = difflib.get_close_matches(key, options, n=1, cutoff=0.6)
     return close[0] if close else None
-
-
-# -- config values ---------------------------------------------------------------------------------
-# One value of a configuration, coerced by the annotation of its field.
-
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
-_NONE = frozenset({"none", "null", ""})
 
 
 def coerce(value: Any, hint: Any, key: str) -> Any:

@@ -19,10 +19,14 @@ from tgqformer.errors import CacheError, ConfigError
 from tgqformer.towers import cache as cache_module
 from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
 from tgqformer.towers.cache import FillReport
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.encoding import BrokenPhoto
 from tgqformer.towers.features import ItemFeatures
-from tgqformer.towers.load import load_image_tower, load_text_tower
+from tgqformer.towers.load import (
+    ImageTowerConfig,
+    TextTowerConfig,
+    load_image_tower,
+    load_text_tower,
+)
 
 Photo = Callable[..., bytes]
 

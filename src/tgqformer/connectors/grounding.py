@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.smooth_max import smooth_max
+from tgqformer.numerics import smooth_max
 
 if TYPE_CHECKING:
     from tgqformer.towers.base import TowerBatch

@@ -325,9 +325,6 @@ def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
     return length - builder.limit.count("a") + text if text else length
 
 
-# -- parts ---------------------------------------------------------------------------------------
-
-
 def _load_on_meta(config: EmbedderConfig) -> ImageTower:
     with torch.device("meta"):
         return load_image_tower(replace(config.image_tower, random_weights=True), device="meta")

@@ -389,18 +389,21 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     if model.head is not None and model.base is not None:
         return
     if model.head is not None:
-        _standardise(model.head, model.read(batch, out)[1])
+        standardise(model.head, model.read(batch, out)[1])
         return
     for name in model.connector.stream_names:
         stream = out.streams[name]
         present = stream[stream.any(dim=-1)]
         norm, linear = model.visual_head[name].children()
         assert isinstance(linear, nn.Linear)
-        _standardise(linear, norm(present))
+        standardise(linear, norm(present))
 
 
-def _standardise(head: nn.Linear, states: Tensor) -> None:
-    """Make a head's outputs for the states [B, D] centred, with every channel of equal weight."""
+def standardise(head: nn.Linear, states: Tensor) -> None:
+    """Make a head's outputs for the states [B, D] centred, with every channel of equal weight.
+
+    Nothing changes where there are fewer than two states.
+    """
     if len(states) < 2:
         return
     bias: Tensor | None = head.bias
@@ -413,18 +416,16 @@ def _standardise(head: nn.Linear, states: Tensor) -> None:
         bias.copy_(-head.weight @ mean)
 
 
-# -- fusion ----------------------------------------------------------------------------------------
-# Late fusion (NoteLLM-2, arXiv 2405.16789): the tower's global vector beside the backbone's state.
-#
-# v = W_p g;   z = sigmoid(W [h; v]);   e = z * h + (1 - z) * v          no biases
-#
-# h is the backbone's pooled state and g CLIP's class token in the paper. Departures: g is the
-# tower's global vector, because not every tower has a class token, and is normalised first, because
-# towers differ in scale by orders; an item without a photo has nothing to fuse, so there e = h.
-
-
 class LateFusion(nn.Module):
-    """A gate for each channel between a state and the projected global image vector."""
+    """The tower's global vector beside the backbone's state (NoteLLM-2, arXiv 2405.16789).
+
+        v = W_p g;   z = sigmoid(W [h; v]);   e = z * h + (1 - z) * v          no biases
+
+    h is the backbone's pooled state and g CLIP's class token in the paper. Departures: g is the
+    tower's global vector, because not every tower has a class token, and is normalised first,
+    because towers differ in scale by orders; an item without a photo has nothing to fuse, so there
+    e = h.
+    """
 
     def __init__(self, image_global: int, width: int) -> None:
         super().__init__()

@@ -20,12 +20,11 @@ from tgqformer.hub import (
     load_settings,
     without_dropout,
 )
-from tgqformer.language.backbone import pool
-from tgqformer.language.pretrained import byte_tokenizer
+from tgqformer.language.backbone import byte_tokenizer, pool
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.processing import processor_class, without_video
+from tgqformer.numerics import resolve_dtype
 from tgqformer.packaged import quiet_loading
-from tgqformer.precision import resolve_dtype
 
 INITIAL_SCALE = 20.0
 MAX_LOG_SCALE = math.log(100.0)

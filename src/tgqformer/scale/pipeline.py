@@ -24,7 +24,7 @@ from tgqformer.config import whole_number
 from tgqformer.cores import reading_threads
 from tgqformer.embedder.model import ItemBatch
 from tgqformer.errors import ModelError
-from tgqformer.precision import resolve_dtype
+from tgqformer.numerics import resolve_dtype
 from tgqformer.towers.base import TowerBatch, TowerOutput
 from tgqformer.towers.encoding import BrokenPhoto, ItemPhotos, PhotoReader, Pixels, ahead
 from tgqformer.towers.features import TITLE

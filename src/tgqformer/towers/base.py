@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
-from tgqformer.precision import resolve_dtype
+from tgqformer.numerics import resolve_dtype
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""

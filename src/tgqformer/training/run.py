@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
 
+EVALUATIONS = 10
+"""In a run, where nothing else is said."""
+
+ALIGNMENT = 3 / 8
+"""Of the steps, where `alignment_steps` is -1."""
+
 
 @dataclass
 class TrainingResult:
@@ -269,19 +275,9 @@ def _summary(
     return summary
 
 
-# -- plan ------------------------------------------------------------------------------------------
-# How long a run takes: steps, and what follows from them, by the catalog's size (ours).
-
-EVALUATIONS = 10
-"""In a run, where nothing else is said."""
-
-ALIGNMENT = 3 / 8
-"""Of the steps, where `alignment_steps` is -1."""
-
-
 @dataclass(frozen=True)
 class RunPlan:
-    """A run's numbers.
+    """How long a run takes: its steps, and what follows from them, by the catalog's size (ours).
 
     Attributes:
         training: the options, with every number that was left open filled in.
