@@ -36,6 +36,19 @@ from tgqformer.errors import ConfigError
 from tgqformer.language import Backbone, PromptBatch, load_backbone
 from tgqformer.towers.base import TowerBatch
 
+INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
+"""1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
+
+MAX_LOG_SCALE = math.log(100.0)
+"""Of 1 / temperature, which is clamped to 100, as in CLIP."""
+
+STRENGTH_UNIT = 10.0
+"""The strength of the streams is this times a weight, which learns at the rate of all weights."""
+
+SHORTEST = 0.1
+"""A vector below this length is not stretched to length 1 but to its tenfold: what is said of an
+item of which nothing is known is zero at the start, and its gradient would have no bound."""
+
 
 @dataclass
 class ItemBatch:
@@ -99,21 +112,6 @@ class TowerShape:
     shared_space: bool = False
     photo_tokens: int | None = None
     words: int = 0
-
-
-INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
-"""1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
-
-MAX_LOG_SCALE = math.log(100.0)
-"""Of 1 / temperature, which is clamped to 100, as in CLIP."""
-
-
-STRENGTH_UNIT = 10.0
-"""The strength of the streams is this times a weight, which learns at the rate of all weights."""
-
-SHORTEST = 0.1
-"""A vector below this length is not stretched to length 1 but to its tenfold: what is said of an
-item of which nothing is known is zero at the start, and its gradient would have no bound."""
 
 
 class EmbedderModel(nn.Module):

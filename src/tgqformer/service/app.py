@@ -28,6 +28,26 @@ from tgqformer.service.routes import explore, items, operations, search
 from tgqformer.service.schemas import ErrorBody, ItemFields
 from tgqformer.service.served import Served
 
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/docs/assets/favicon.png">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
+</body></html>
+"""
+
+_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis]});
+"""
+
+_BARE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title></head>
+<body><p>The API is described in <a href="/openapi.json">/openapi.json</a>; for a page to try it,
+<code>pip install fastapi-offline</code> on the server.</p></body></html>
+"""
+
 ROUTES = (search, items, explore, operations)
 PAGE = Path(__file__).with_name("page")
 _REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503, 504)
@@ -168,25 +188,6 @@ async def _failed(request: Request, error: Exception) -> Response:
         message = "a stored photo of the item cannot be read; send its images again."
         return _said(422, failure("bad_image", message))
     return _said(422, failure("invalid", str(error)))
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="/docs/assets/favicon.png">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
-<body><div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
-</body></html>
-"""
-_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
-  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis]});
-"""
-_BARE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title></head>
-<body><p>The API is described in <a href="/openapi.json">/openapi.json</a>; for a page to try it,
-<code>pip install fastapi-offline</code> on the server.</p></body></html>
-"""
 
 
 def _add_documentation(app: FastAPI) -> None:

@@ -34,6 +34,10 @@ from tgqformer.training.mining import HardNegatives
 from tgqformer.training.start import start_head
 from tgqformer.training.validation import Validation, score
 
+FLOOR = 0.98
+"""Share of the base's figure on clean photos that a step must keep; a few hundred queries tell no
+closer."""
+
 
 class TGQTrainer(Trainer):  # type: ignore[misc]
     """Contrastive training of an `ItemEmbedder` on the pairs of a catalog."""
@@ -226,11 +230,6 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         """Take weights and log of a checkpoint without training on."""
         self.state = checkpoints.read_state(checkpoint)
         self._load_from_checkpoint(str(checkpoint))
-
-
-FLOOR = 0.98
-"""Share of the base's figure on clean photos that a step must keep; a few hundred queries tell no
-closer."""
 
 
 def judge(
