@@ -27,9 +27,9 @@ from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.items import Item
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.presets import load_preset
-from tgqformer.scale.forward import BatchEncoder
-from tgqformer.scale.pipeline import ItemPhotos, Pipeline
+from tgqformer.scale.pipeline import BatchEncoder, Pipeline
 from tgqformer.storefront import draw_storefront
+from tgqformer.towers.encoding import ItemPhotos
 
 BATCH = 32
 

@@ -34,9 +34,9 @@ from tgqformer.cores import cpu
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.embedder.flops import count_cost, text_budget, training_memory
 from tgqformer.presets import load_preset
-from tgqformer.scale.forward import BatchEncoder
-from tgqformer.scale.pipeline import ItemPhotos, Pixels
+from tgqformer.scale.pipeline import BatchEncoder
 from tgqformer.storefront import draw_storefront
+from tgqformer.towers.encoding import ItemPhotos, Pixels
 from tgqformer.training.config import RunConfig
 from tgqformer.training.data import StepDataset
 from tgqformer.training.trainer import run_chunks

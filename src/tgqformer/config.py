@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="DataclassInstance")
 
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_NONE = frozenset({"none", "null", ""})
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -44,10 +48,30 @@ class Option:
 def from_dict(cls: type[C], mapping: Mapping[str, Any]) -> C:
     """Build `cls` from nested mappings, each value coerced by its field's annotation.
 
+    An option that is gone is passed over where it stands at what is left (`without_dropped`).
+
     Raises:
         ConfigError: an unknown key, a missing one, or a value that breaks its rule.
     """
-    return _build(cls, mapping, cls, "")
+    return _build(cls, without_dropped(cls, mapping), cls, "")
+
+
+def without_dropped(cls: type[DataclassInstance], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """`mapping` without the options that are gone, where they stand at what is left.
+
+    A class names them in `dropped`, with that value: so what was saved before they went still
+    loads, and any other value of theirs is an unknown option.
+    """
+    gone: Mapping[str, Any] = getattr(cls, "dropped", {})
+    kept = {
+        name: value for name, value in mapping.items() if name not in gone or gone[name] != value
+    }
+    hints = typing.get_type_hints(cls)
+    for field in _fields(cls):
+        group, value = group_of(hints[field.name]), kept.get(field.name)
+        if group is not None and isinstance(value, Mapping):
+            kept[field.name] = without_dropped(group, value)
+    return kept
 
 
 def to_dict(obj: DataclassInstance) -> dict[str, Any]:
@@ -234,14 +258,6 @@ def _nearest(key: str, options: Sequence[str]) -> str | None:
             return leaves[close[0]]
     close = difflib.get_close_matches(key, options, n=1, cutoff=0.6)
     return close[0] if close else None
-
-
-# -- config values ---------------------------------------------------------------------------------
-# One value of a configuration, coerced by the annotation of its field.
-
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
-_NONE = frozenset({"none", "null", ""})
 
 
 def coerce(value: Any, hint: Any, key: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgqformer.smooth_max import smooth_max
+from tgqformer.numerics import smooth_max
 
 
 def info_nce(
@@ -109,14 +109,12 @@ def image_text_contrast(
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-# -- matryoshka ------------------------------------------------------------------------------------
-# Matryoshka representation learning (arXiv 2205.13147): a loss on nested prefixes.
-
-
 def matryoshka(
     loss: Callable[[Sequence[Tensor]], Tensor], vectors: Sequence[Tensor], dims: Sequence[int]
 ) -> Tensor:
     """Mean of `loss` over the first d dimensions, renormalised, for each d in `dims`.
+
+    Matryoshka representation learning (arXiv 2205.13147).
 
     Args:
         loss: takes the shortened vectors in the order of `vectors`.
@@ -129,14 +127,12 @@ def matryoshka(
     return total / len(terms)
 
 
-# -- redundancy ------------------------------------------------------------------------------------
-# The redundancy-reduction regulariser (public summary of the paper).
-#
-# a, e: [B, D] standardised over B;   c_j = mean_b a_bj e_bj;   R3 = mean_j c_j^2
-
-
 def redundancy(anchored: Tensor, exploratory: Tensor, eps: float = 1e-5) -> Tensor:
     """Mean squared same-dimension correlation of two stream summaries [B, D]; in [0, 1].
+
+    The redundancy-reduction regulariser (public summary of the paper):
+
+        a, e: [B, D] standardised over B;   c_j = mean_b a_bj e_bj;   R3 = mean_j c_j^2
 
     Zero for a batch of one, where no correlation is defined.
     """

@@ -124,9 +124,6 @@ def _inside(module: str, folder: str) -> Path | None:
     return Path(spec.submodule_search_locations[0]) / folder
 
 
-# -- a model in parts ------------------------------------------------------------------------------
-
-
 def _assembled(name: str, package: Package) -> Path:
     models = cache_root() / "models"
     final = models / f"{name}-{package.sha256[:12]}-{FORM}"

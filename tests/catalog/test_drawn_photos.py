@@ -15,7 +15,7 @@ from tgqformer.catalog.images import decode_image, drawn_key, image_key, read_im
 from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item
 from tgqformer.catalog.photos import photo_groups
 from tgqformer.errors import ImageError
-from tgqformer.scale.stamps import stamp
+from tgqformer.scale.folder import stamp
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ States = dict[str, Tensor]
 
 @pytest.fixture
 def states() -> Callable[..., States]:
-    """B items with P visual and T text tokens, all of them real and present unless said."""
+    """Fields of a `TowerBatch`: B items, P visual and T text tokens, all real and present."""
 
     def make(
         items: int = 5, visual: int = 7, text: int = 6, seed: int = 0, shape: ConnectorShape = SHAPE
@@ -35,6 +35,7 @@ def states() -> Callable[..., States]:
             "text_mask": torch.ones(items, text, dtype=torch.bool),
             "text_global": torch.randn(items, shape.text_global, generator=g),
             "presence": torch.ones(items, 2, dtype=torch.bool),
+            "words": torch.zeros(items, 0),
         }
 
     return make

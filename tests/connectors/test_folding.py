@@ -5,6 +5,7 @@ import torch
 
 from tgqformer.connectors import ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.connectors.blocks import Attention, GridPositions, sine_cosine
+from tgqformer.towers.base import TowerBatch
 
 BATCH, QUERIES, MEMORY, WIDTH = 3, 2, 40, 32
 
@@ -55,13 +56,15 @@ def test_only_with_positions_does_the_order_of_the_tokens_matter(kind):
     torch.manual_seed(0)
     visual, text = torch.randn(2, 9, 12), torch.randn(2, 4, 10)
     masks = torch.ones(2, 9, dtype=torch.bool), torch.ones(2, 4, dtype=torch.bool)
-    presence = torch.ones(2, 2, dtype=torch.bool)
+    presence, words = torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, 0)
     changes = {}
     for positions in (True, False):
         config = ConnectorConfig(kind=kind, width=16, heads=2, layers=1, positions=positions)
         connector = build_connector(config, shape).eval()
         outs = [
-            connector(v, masks[0], v.mean(1), text, masks[1], text.mean(1), presence).tokens
+            connector(
+                TowerBatch(v, masks[0], v.mean(1), text, masks[1], text.mean(1), presence, words)
+            ).tokens
             for v in (visual, visual.flip(1))
         ]
         changes[positions] = (outs[0] - outs[1]).abs().max().item()

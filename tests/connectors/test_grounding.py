@@ -16,6 +16,7 @@ from tgqformer.connectors.grounding import (
 )
 from tgqformer.errors import ConfigError
 from tgqformer.objectives import image_text_contrast
+from tgqformer.towers.base import TowerBatch
 
 SIDE = 14
 SHAPE = ConnectorShape(
@@ -37,6 +38,7 @@ def inputs(batch=3):
         "text_mask": torch.ones(text.shape[:2], dtype=torch.bool),
         "text_global": text.mean(1),
         "presence": torch.ones(batch, 2, dtype=torch.bool),
+        "words": torch.zeros(batch, 0),
     }
 
 
@@ -46,7 +48,7 @@ def grounding(shape=WITHOUT_GRID):
 
 
 def ask(module, given):
-    return module(given["visual"], given["visual_mask"], given["text_global"], given["presence"])
+    return module(TowerBatch(**given))
 
 
 def build(kind, grounding="all", **options):
@@ -142,10 +144,10 @@ def test_grounding_steers_the_streams_that_it_is_told_to(scope, steered):
     )
     connector = build_connector(config, SHAPE).eval()
     given = inputs()
-    before = connector(**given).streams
+    before = connector(TowerBatch(**given)).streams
     if scope != "none":
         connector.grounding.strength.data.mul_(-3)
-    after = connector(**given).streams
+    after = connector(TowerBatch(**given)).streams
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-4)}
     assert changed == steered
 
@@ -159,7 +161,7 @@ def test_the_exploratory_stream_takes_nothing_of_the_text_but_where_to_look():
     connector.memory.positions.scale.data.zero_()
     connector.grounding.strength.data.zero_()
     other = {**given, "text": torch.randn_like(given["text"])}
-    streams = [connector(**x).streams["exploratory"] for x in (given, other)]
+    streams = [connector(TowerBatch(**x)).streams["exploratory"] for x in (given, other)]
     torch.testing.assert_close(*streams)
 
 
@@ -172,10 +174,10 @@ def test_without_confidence_attention_is_as_without_grounding(kind):
     plain = build(kind, "none", agreement_input=False)
     plain.load_state_dict(grounded.state_dict(), strict=False)
     given = inputs()
-    steered = grounded(**given).tokens
+    steered = grounded(TowerBatch(**given)).tokens
     grounded.grounding.confidence.threshold.data.fill_(100)
     assert not ask(grounded.grounding, given).confidence.any()
-    a, b = (connector(**given, return_attention=True) for connector in (grounded, plain))
+    a, b = (model(TowerBatch(**given), return_attention=True) for model in (grounded, plain))
     torch.testing.assert_close(a.tokens, b.tokens)
     torch.testing.assert_close(a.attention, b.attention, rtol=0, atol=1e-6)
     assert not torch.allclose(steered, a.tokens, atol=1e-5)
@@ -183,12 +185,13 @@ def test_without_confidence_attention_is_as_without_grounding(kind):
 
 def test_grounding_that_cannot_abstain_is_the_limit_of_full_confidence():
     able, unable, given = build("tgqformer"), build("tgqformer", abstain=False), inputs()
+    towers = TowerBatch(**given)
     unable.load_state_dict(able.state_dict(), strict=False)
     assert not list(unable.grounding.confidence.parameters())
     assert torch.equal(ask(unable.grounding, given).confidence, torch.ones(3, 1))
-    assert not torch.allclose(able(**given).tokens, unable(**given).tokens, atol=1e-5)
+    assert not torch.allclose(able(towers).tokens, unable(towers).tokens, atol=1e-5)
     able.grounding.confidence.threshold.data.fill_(-100)
-    assert torch.equal(able(**given).tokens, unable(**given).tokens)
+    assert torch.equal(able(towers).tokens, unable(towers).tokens)
 
 
 def test_the_bias_of_an_item_is_its_map_by_strength_and_confidence():
@@ -232,7 +235,7 @@ def test_at_the_start_every_map_counts():
 
 def test_where_confidence_lies_is_learned_with_the_rest():
     connector = build("tgqformer")
-    connector(**inputs()).tokens.square().sum().backward()
+    connector(TowerBatch(**inputs())).tokens.square().sum().backward()
     learned = dict(connector.grounding.confidence.named_parameters())
     assert learned.keys() == {"log_slope", "threshold"}
     assert all(bool(weight.grad) for weight in learned.values())
@@ -266,9 +269,9 @@ def test_each_look_of_a_rival_has_strengths_of_its_own(kind, cross_every):
     looks = layers if kind == "perceiver" else -(-layers // cross_every)
     assert connector.grounding.strength.shape == (looks, 2)
     for look in range(looks):  # and each is heeded
-        before = connector(**given).tokens
+        before = connector(TowerBatch(**given)).tokens
         connector.grounding.strength.data[look] += 3
-        assert not torch.allclose(before, connector(**given).tokens, atol=1e-5)
+        assert not torch.allclose(before, connector(TowerBatch(**given)).tokens, atol=1e-5)
 
 
 @attentive
@@ -276,7 +279,7 @@ def test_without_strength_a_grounded_rival_is_the_build(kind):
     grounded, plain, given = build(kind), build(kind, "none"), inputs()
     plain.load_state_dict(grounded.state_dict(), strict=False)
     grounded.grounding.strength.data.zero_()
-    a, b = (model(**given, return_attention=True) for model in (grounded, plain))
+    a, b = (model(TowerBatch(**given), return_attention=True) for model in (grounded, plain))
     torch.testing.assert_close(a.tokens, b.tokens)
     torch.testing.assert_close(a.attention, b.attention)
 
@@ -284,7 +287,7 @@ def test_without_strength_a_grounded_rival_is_the_build(kind):
 @attentive
 def test_a_grounded_rival_says_what_the_contrast_trains(kind):
     connector, given = build(kind), inputs()
-    out, alone = connector(**given), ask(connector.grounding, given)
+    out, alone = connector(TowerBatch(**given)), ask(connector.grounding, given)
     assert torch.equal(out.agreement, alone.agreement)
     assert out.projections.keys() == {"image", "text"}
     assert all(torch.equal(out.projections[name], x) for name, x in alone.projections.items())
@@ -299,7 +302,10 @@ def test_a_rival_looks_where_the_metadata_points(kind):
     connector, given = build(kind), inputs()
     connector.grounding.strength.data.fill_(1e6)
     connector.grounding.rest.data.fill_(-1)
-    found, attention = ask(connector.grounding, given), connector(**given, return_attention=True)
+    found, attention = (
+        ask(connector.grounding, given),
+        connector(TowerBatch(**given), return_attention=True),
+    )
     shown = attention.attention["visual"]
     best = found.relevance[:, :-1].argmax(dim=1)
     assert torch.equal(shown.argmax(dim=-1), best[:, None].expand(-1, shown.shape[1]))
@@ -312,9 +318,9 @@ def test_a_rival_looks_where_the_metadata_points(kind):
 def test_a_rival_is_not_steered_where_photo_or_metadata_are_missing(kind, missing):
     connector, given = build(kind), inputs()
     given["presence"][1, missing] = False
-    before = connector(**given).tokens
+    before = connector(TowerBatch(**given)).tokens
     connector.grounding.strength.data.mul_(-3)
-    after = connector(**given).tokens
+    after = connector(TowerBatch(**given)).tokens
     assert torch.equal(before[1], after[1])
     assert not torch.allclose(before[0], after[0], atol=1e-5)
 

@@ -13,6 +13,7 @@ from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, bu
 from tgqformer.connectors.blocks import Attention, Memory
 from tgqformer.connectors.tgqformer import Agreement, ReliabilityGate, csigmoid, modulate
 from tgqformer.errors import ConfigError
+from tgqformer.towers.base import TowerBatch
 
 
 def test_csigmoid_is_odd_and_bounded():
@@ -42,12 +43,14 @@ def test_a_gate_opens_both_ways_once_it_learns():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_agreement_is_a_cosine_and_zero_where_a_side_is_missing(shared):
+def test_agreement_is_a_cosine_and_zero_where_a_side_is_missing(shared, states):
     torch.manual_seed(0)
-    agreement = Agreement(6, 6, 4, shared_space=shared)
+    shape = ConnectorShape(6, 6, 6, 6, 8, shared_space=shared)
+    agreement = Agreement(ConnectorConfig(agreement_width=4), shape)
     image, text = torch.randn(4, 6), torch.randn(4, 6)
     presence = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0]], dtype=torch.bool)
-    cosine, projections = agreement(image, text, presence)
+    given = {**states(items=4), "image_global": image, "text_global": text, "presence": presence}
+    cosine, projections = agreement(TowerBatch(**given))
     a, b = (image, text) if shared else (agreement.image(image), agreement.text(text))
     expected = F.cosine_similarity(a, b)[:, None] * torch.tensor([[1.0], [0], [0], [0]])
     torch.testing.assert_close(cosine, expected)

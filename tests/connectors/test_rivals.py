@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tgqformer.connectors import CONNECTORS, ConnectorConfig, ConnectorShape, build_connector
 from tgqformer.connectors.blocks import grid_side, pooling_weights
 from tgqformer.errors import ConfigError
+from tgqformer.towers.base import TowerBatch
 
 SHAPE = ConnectorShape(visual=12, image_global=10, text=8, text_global=6, output=20)
 WITHOUT_TOKENS = {"text_only", "clip_sum"}  # test_baselines.py
@@ -38,7 +39,7 @@ def close(a: Tensor, b: Tensor) -> None:
 @pytest.mark.parametrize("kind", ["tgqformer", *RIVALS])
 def test_all_emit_the_same_number_of_tokens_and_their_streams(kind, states):
     model = connector(kind)
-    out = model(**states(visual=9))
+    out = model(TowerBatch(**states(visual=9)))
     assert out.tokens.shape == (5, 6, SHAPE.output)
     assert model.num_tokens == model.config.tokens == 6
     assert tuple(out.streams) == model.stream_names
@@ -48,8 +49,8 @@ def test_all_emit_the_same_number_of_tokens_and_their_streams(kind, states):
 @every_rival
 def test_the_stream_is_the_mean_of_the_states_behind_the_tokens(kind, states):
     model, batch = connector(kind), states(visual=9)
-    seen, _ = model.states(batch["visual"], batch["visual_mask"], batch["text"], batch["text_mask"])
-    out = model(**batch)
+    seen, _ = model.states(TowerBatch(**batch))
+    out = model(TowerBatch(**batch))
     assert torch.equal(out.streams["visual"], seen.mean(dim=1))
     assert torch.equal(out.tokens, model.project(seen))
     assert not out.gates
@@ -60,7 +61,7 @@ def test_the_stream_is_the_mean_of_the_states_behind_the_tokens(kind, states):
 def test_an_item_does_not_depend_on_its_batch(kind, states):
     model, batch = connector(kind), states(visual=9)
     alone = {name: x[2:3] for name, x in batch.items()}
-    close(model(**batch).tokens[2:3], model(**alone).tokens)
+    close(model(TowerBatch(**batch)).tokens[2:3], model(TowerBatch(**alone)).tokens)
 
 
 @every_rival
@@ -68,21 +69,21 @@ def test_what_is_masked_has_no_influence(kind, states):
     model, batch = connector(kind), states(visual=9)
     batch["visual_mask"][1] = False
     batch["text_mask"][2, 3:] = False
-    before = model(**batch).tokens
+    before = model(TowerBatch(**batch)).tokens
     batch["visual"][1] = 1e3
     batch["text"][2, 3:] = 1e3
-    close(model(**batch).tokens, before)
+    close(model(TowerBatch(**batch)).tokens, before)
 
 
 @pytest.mark.parametrize("kind", sorted(set(RIVALS) - {"cabstractor"}))
 def test_padding_changes_nothing(kind, states):
     model, batch = connector(kind), states(visual=9)
-    before = model(**batch).tokens
+    before = model(TowerBatch(**batch)).tokens
     for name in ("visual", "text"):
         junk = torch.randn_like(batch[name][:, :3])
         batch[name] = torch.cat([batch[name], junk], dim=1)
         batch[f"{name}_mask"] = nn.functional.pad(batch[f"{name}_mask"], (0, 3), value=False)
-    close(model(**batch).tokens, before)
+    close(model(TowerBatch(**batch)).tokens, before)
 
 
 @every_rival
@@ -93,7 +94,7 @@ def test_missing_parts_leave_tokens_and_gradients_finite(kind, states, missing):
         if missing in (name, "both"):
             batch[name], batch[f"{name}_mask"] = batch[name] * 0, batch[f"{name}_mask"] & False
             batch["presence"][:, column] = False
-    out = model(**batch)
+    out = model(TowerBatch(**batch))
     (out.tokens.square().sum() + out.streams["visual"].sum()).backward()
     assert bool(out.tokens.isfinite().all())
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
@@ -102,7 +103,7 @@ def test_missing_parts_leave_tokens_and_gradients_finite(kind, states, missing):
 @every_rival
 def test_every_weight_is_trained(kind, states):
     model = connector(kind)
-    model(**states(visual=9)).tokens.square().sum().backward()
+    model(TowerBatch(**states(visual=9))).tokens.square().sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not idle
 
@@ -110,24 +111,25 @@ def test_every_weight_is_trained(kind, states):
 @every_rival
 def test_only_the_text_conditioned_rival_reads_the_metadata(kind, states):
     model, batch = connector(kind), states(visual=9)
-    before = model(**batch).tokens
+    before = model(TowerBatch(**batch)).tokens
     batch["text"], batch["text_global"] = batch["text"] + 1, batch["text_global"] + 1
     batch["text"][:, 0, 0] += 3
-    assert torch.equal(model(**batch).tokens, before) == (kind != "qformer_text")
+    assert torch.equal(model(TowerBatch(**batch)).tokens, before) == (kind != "qformer_text")
 
 
 @every_rival
 def test_the_photo_matters(kind, states):
     model, batch = connector(kind), states(visual=9)
     other = {**batch, "visual": states(visual=9, seed=1)["visual"]}
-    gap = (model(**batch).tokens - model(**other).tokens).abs().amax(dim=(1, 2))
+    a, b = (model(TowerBatch(**given)).tokens for given in (batch, other))
+    gap = (a - b).abs().amax(dim=(1, 2))
     assert bool((gap > 1e-3).all())
 
 
 @attentive
 def test_attention_comes_on_request_and_changes_nothing(kind, states):
     model, batch = connector(kind), states()
-    plain, shown = model(**batch), model(**batch, return_attention=True)
+    plain, shown = model(TowerBatch(**batch)), model(TowerBatch(**batch), return_attention=True)
     assert not plain.attention
     assert shown.attention["visual"].shape == (5, 6, 7)
     close(plain.tokens, shown.tokens)
@@ -138,7 +140,7 @@ def test_attention_comes_on_request_and_changes_nothing(kind, states):
 
 @pytest.mark.parametrize("kind", sorted(set(RIVALS) - set(ATTENTIVE)))
 def test_without_attention_there_is_no_map(kind, states):
-    assert not connector(kind)(**states(visual=9), return_attention=True).attention
+    assert not connector(kind)(TowerBatch(**states(visual=9)), return_attention=True).attention
 
 
 @attentive
@@ -146,7 +148,10 @@ def test_permuted_visual_tokens_permute_the_attention_alone(kind, states):
     model, batch = connector(kind), states()
     order = torch.randperm(7, generator=torch.Generator().manual_seed(3))
     moved = {**batch, "visual": batch["visual"][:, order]}
-    a, b = model(**batch, return_attention=True), model(**moved, return_attention=True)
+    a, b = (
+        model(TowerBatch(**batch), return_attention=True),
+        model(TowerBatch(**moved), return_attention=True),
+    )
     close(a.tokens, b.tokens)
     close(a.attention["visual"][..., order], b.attention["visual"])
 
@@ -167,7 +172,9 @@ def test_linear_and_mlp_are_llavas_where_nothing_is_pooled(states):
     batch = states(visual=6)  # no square: a sequence of as many tokens as the connector emits
     for kind in ("linear", "mlp"):
         model = connector(kind)
-        close(model(**batch).tokens, model.projection(model.input_norm(batch["visual"])))
+        close(
+            model(TowerBatch(**batch)).tokens, model.projection(model.input_norm(batch["visual"]))
+        )
 
 
 def test_a_class_token_is_left_out_of_the_grid(states):
@@ -178,20 +185,20 @@ def test_a_class_token_is_left_out_of_the_grid(states):
             "visual": batch["visual"][:, 1:],
             "visual_mask": batch["visual_mask"][:, 1:],
         }
-        close(model(**batch).tokens, model(**grid).tokens)
+        close(model(TowerBatch(**batch)).tokens, model(TowerBatch(**grid)).tokens)
 
 
 def test_c_abstractor_asks_for_a_square_grid(states):
     with pytest.raises(ConfigError, match="square grid of visual tokens .* there are 7"):
-        connector("cabstractor")(**states(visual=7))
+        connector("cabstractor")(TowerBatch(**states(visual=7)))
 
 
 def test_c_abstractor_takes_no_four_photos_for_a_grid(states):
     known = connector("cabstractor", replace(SHAPE, photo_tokens=9))
-    assert known(**states(visual=9)).tokens.isfinite().all()
-    assert known(**states(visual=36)).tokens.isfinite().all()
+    assert known(TowerBatch(**states(visual=9))).tokens.isfinite().all()
+    assert known(TowerBatch(**states(visual=36))).tokens.isfinite().all()
     with pytest.raises(ConfigError, match=r"there are 35; set embedder.max_images=1"):
-        known(**states(visual=35))
+        known(TowerBatch(**states(visual=35)))
 
 
 def test_c_abstractor_knows_where_a_token_lies(states):
@@ -199,10 +206,10 @@ def test_c_abstractor_knows_where_a_token_lies(states):
     without = connector("cabstractor")
     without.load_state_dict({k: x for k, x in known.state_dict().items() if k != "positions"})
     one = states(visual=9)
-    assert not torch.allclose(known(**one).tokens, without(**one).tokens)
+    assert not torch.allclose(known(TowerBatch(**one)).tokens, without(TowerBatch(**one)).tokens)
     with torch.no_grad():
         known.positions.zero_()
-    close(known(**one).tokens, without(**one).tokens)
+    close(known(TowerBatch(**one)).tokens, without(TowerBatch(**one)).tokens)
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
@@ -210,7 +217,7 @@ def test_projectors_average_the_grids_of_four_photos(kind, states):
     known, batch = connector(kind, replace(SHAPE, photo_tokens=9)), states(visual=36)
     maps = known.input_norm(batch["visual"]).unflatten(1, (4, 3, 3)).mean(dim=1)
     pooled = nn.functional.adaptive_avg_pool2d(maps.permute(0, 3, 1, 2), (2, 3))
-    close(known(**batch).tokens, known.projection(pooled.flatten(2).transpose(1, 2)))
+    close(known(TowerBatch(**batch)).tokens, known.projection(pooled.flatten(2).transpose(1, 2)))
 
 
 @pytest.mark.parametrize("kind", sorted(CONNECTORS))
@@ -220,15 +227,17 @@ def test_the_order_of_photos_does_not_matter_and_a_photo_told_twice_adds_little(
     batch["visual_mask"][1, 18:] = False  # of one item two photos, of another one
     batch["visual_mask"][2, 9:] = False
     batch["visual"] = batch["visual"] * batch["visual_mask"][..., None]
-    told = known(**batch)
+    told = known(TowerBatch(**batch))
     photos = batch["visual"].unflatten(1, (3, 9))
     turned = torch.stack([photos[0].flip(0), photos[1][[1, 0, 2]], *photos[2:]])
-    again = known(**{**batch, "visual": turned.flatten(1, 2)})
+    again = known(TowerBatch(**{**batch, "visual": turned.flatten(1, 2)}))
     close(again.tokens, told.tokens)
     for name, stream in told.streams.items():
         close(again.streams[name], stream)
     one = {name: x[2:3, :9] if name.startswith("visual") else x[2:3] for name, x in batch.items()}
-    close(known(**one).tokens, told.tokens[2:3])  # beside items with more photos and alone
+    close(
+        known(TowerBatch(**one)).tokens, told.tokens[2:3]
+    )  # beside items with more photos and alone
 
 
 # -- pooling --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tgqformer.connectors.blocks import Attention
+from tgqformer.connectors.config import ConnectorConfig
 from tgqformer.connectors.perceiver import PerceiverLayer, PerceiverStack
 from tgqformer.connectors.qformer import PostNormStack
 
@@ -20,6 +21,7 @@ SIZES = {
     "cross_attention_frequency": 2,
     "attn_implementation": "eager",
 }
+CONFIG = ConnectorConfig(width=WIDTH, heads=HEADS, ffn=4, cross_every=2)
 
 
 def stirred(module: nn.Module) -> nn.Module:
@@ -75,7 +77,7 @@ def test_q_former_is_blip_2s(memory):
     from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
     theirs = stirred(Blip2QFormerModel(Blip2QFormerConfig(**SIZES)))
-    ours = PostNormStack(WIDTH, HEADS, 4, 4, 0.0, 2).eval()
+    ours = PostNormStack(CONFIG, 4).eval()
     copy_stack(ours, theirs.layernorm, theirs)
     queries, (states, mask) = torch.randn(2, QUERIES, WIDTH), memory
     with torch.no_grad():
@@ -97,7 +99,7 @@ def test_text_conditioned_q_former_is_instruct_blips(memory):
 
     settings = InstructBlipQFormerConfig(**SIZES, vocab_size=30, max_position_embeddings=16)
     theirs = stirred(InstructBlipQFormerModel(settings))
-    ours = PostNormStack(WIDTH, HEADS, 4, 4, 0.0, 2, text=True).eval()
+    ours = PostNormStack(CONFIG, 4, text=True).eval()
     copy_stack(ours, theirs.embeddings.layernorm, theirs)
     queries, (states, mask) = torch.randn(2, QUERIES, WIDTH), memory
     ids, text_mask = torch.randint(1, 30, (2, TEXT)), torch.ones(2, TEXT, dtype=torch.long)

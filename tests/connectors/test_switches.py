@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tgqformer.towers.base import TowerBatch
+
 PAPER = {"grounding": "none"}  # grounding, which is ours, has its laws in test_grounding.py
 GATES_OFF = {"anchored_gate": False, "exploratory_gate": False}
 
 
 def run(connector, states):
     with torch.no_grad():
-        return connector(**states, return_attention=True)
+        return connector(TowerBatch(**states), return_attention=True)
 
 
 def names(connector) -> set[str]:
@@ -50,7 +52,6 @@ def test_gates_start_as_nothing(build, states):
         ({"exploratory": 0}, ("exploratory.", "exploratory_gate."), {"anchored"}),
         ({"anchored": 0}, ("anchored.", "anchored_gate.", "agreement."), {"exploratory"}),
         ({"mixing": True}, (), {"anchored", "exploratory"}),
-        ({"anchoring": "guide"}, (), {"anchored", "exploratory"}),
     ],
 )
 def test_a_switch_takes_its_own_weights_and_outputs(build, states, switch, gone, gates):
@@ -99,10 +100,9 @@ def test_a_stream_does_not_need_the_other(build, states, removed, rest):
         assert_close(a.attention[name], b.attention[name])
 
 
-@pytest.mark.parametrize("anchoring", ["initial", "guide"])
 @pytest.mark.parametrize("mixing", [False, True])
-def test_streams_stay_apart_unless_mixed(build, states, mixing, anchoring):
-    connector = build(mixing=mixing, anchoring=anchoring, **PAPER)
+def test_streams_stay_apart_unless_mixed(build, states, mixing):
+    connector = build(mixing=mixing, **PAPER)
     given = states()
     told = dict(given, text=states(seed=1)["text"], text_global=-given["text_global"])
     a, b = run(connector, given), run(connector, told)
@@ -135,32 +135,3 @@ def test_grounding_tells_the_agreement_to_who_inspects_and_not_to_the_gate(build
     assert set(a.projections) == set(b.projections) == {"image", "text"}  # trained all the same
     widths = [one.anchored_gate.hidden.in_features for one in (shown, blind)]
     assert widths[0] - widths[1] == 1
-
-
-def test_a_guide_hands_on_nothing_but_what_was_attended_to(build, states):
-    """With attention values that are constant, no word of the metadata reaches the tokens."""
-    outs = {}
-    for anchoring in ("guide", "initial"):
-        connector = build(anchoring=anchoring, **GATES_OFF)
-        with torch.no_grad():
-            for layer in connector.layers:
-                for attention in (layer.self_attention, layer.cross_attention):
-                    attention.value.weight.zero_()
-        told = dict(states(), text=states(seed=1)["text"])
-        tokens = [
-            run(
-                connector.double(),
-                {n: x.double() if x.is_floating_point() else x for n, x in s.items()},
-            ).tokens
-            for s in (states(), told)
-        ]
-        outs[anchoring] = torch.allclose(*tokens, rtol=0, atol=1e-12)
-    assert outs == {"guide": True, "initial": False}
-
-
-def test_a_guide_steers_what_is_looked_at(build, states):
-    connector, given = build(anchoring="guide"), states()
-    told = dict(given, text=states(seed=1)["text"])
-    a, b = run(connector, given), run(connector, told)
-    assert not torch.allclose(a.attention["anchored"], b.attention["anchored"], atol=1e-3)
-    assert torch.equal(a.attention["exploratory"], b.attention["exploratory"])

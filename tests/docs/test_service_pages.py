@@ -15,7 +15,7 @@ from tgqformer.cli.serve import KEYS_VARIABLE, serve
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.failures import STATUSES
 from tgqformer.service.observing import Metrics
-from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
+from tgqformer.service.routes import explore, items, operations, search
 
 DOCS = Path(__file__).parents[2] / "docs"
 SERVICE = (DOCS / "service.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_the_routes_are_those_of_the_service() -> None:
     told = set(re.findall(r"`(GET|POST|PATCH|DELETE) (/[^`]*)`", section(SERVICE, "Routes")))
     there = {
         (method, route.path.replace(":path}", "}"))
-        for part in (similar, embeddings, items, explain, explore, operations)
+        for part in (search, items, explore, operations)
         for route in cast("list[Any]", part.router.routes)
         if route.include_in_schema
         for method in route.methods

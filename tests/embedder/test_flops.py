@@ -21,6 +21,7 @@ from tgqformer.embedder.flops import (
 from tgqformer.embedder.memory import kept_for_backward
 from tgqformer.language import NOTELLM2_PROMPT, LanguageConfig, PromptConfig, load_backbone
 from tgqformer.presets import load_preset
+from tgqformer.towers.base import TowerBatch
 
 torch.set_num_threads(1)
 
@@ -92,16 +93,17 @@ def test_counted_without_storage_is_counted_with_numbers(kind):
     config = replace(SMALL, kind=kind)
     part = count_connector(config, SHAPE, P, T)
     connector = build_connector(config, SHAPE).requires_grad_(False)
-    states = {
-        "visual": torch.randn(1, P, 12),
-        "visual_mask": torch.ones(1, P, dtype=torch.bool),
-        "image_global": torch.randn(1, 10),
-        "text": torch.randn(1, T, 8),
-        "text_mask": torch.ones(1, T, dtype=torch.bool),
-        "text_global": torch.randn(1, 6),
-        "presence": torch.ones(1, 2, dtype=torch.bool),
-    }
-    assert part.multiply_adds == multiply_adds(lambda: connector(**states))
+    states = TowerBatch(
+        visual=torch.randn(1, P, 12),
+        visual_mask=torch.ones(1, P, dtype=torch.bool),
+        image_global=torch.randn(1, 10),
+        text=torch.randn(1, T, 8),
+        text_mask=torch.ones(1, T, dtype=torch.bool),
+        text_global=torch.randn(1, 6),
+        presence=torch.ones(1, 2, dtype=torch.bool),
+        words=torch.zeros(1, 0),
+    )
+    assert part.multiply_adds == multiply_adds(lambda: connector(states))
     assert part.parameters == part.trained == sum(p.numel() for p in connector.parameters())
     assert part.tokens == connector.num_tokens
 
@@ -261,7 +263,11 @@ def kept(module: nn.Module, inputs) -> int:
     def of(size: int) -> int:
         given = inputs(size)
         with torch.autocast("cpu", torch.bfloat16):
-            apart = [*module.parameters(), *module.buffers(), *given.values()]
+            leaves = [
+                vars(x).values() if isinstance(x, TowerBatch) else [x] for x in given.values()
+            ]
+            apart = [*module.parameters(), *module.buffers()]
+            apart += [x for part in leaves for x in part if x is not None]
             return kept_for_backward(lambda: module(**given), apart)
 
     return of(2) - of(1)
@@ -277,15 +283,18 @@ def test_training_memory_is_what_autograd_keeps(kind):
     connector = build_connector(config.connector, shape)
     backbone = load_backbone(config.language).model
 
-    def states(size: int) -> dict[str, torch.Tensor]:
+    def states(size: int) -> dict[str, TowerBatch]:
         return {
-            "visual": torch.randn(size, visual, shape.visual),
-            "visual_mask": torch.ones(size, visual, dtype=torch.bool),
-            "image_global": torch.randn(size, shape.image_global),
-            "text": torch.randn(size, text, shape.text),
-            "text_mask": torch.ones(size, text, dtype=torch.bool),
-            "text_global": torch.randn(size, shape.text_global),
-            "presence": torch.ones(size, 2, dtype=torch.bool),
+            "towers": TowerBatch(
+                visual=torch.randn(size, visual, shape.visual),
+                visual_mask=torch.ones(size, visual, dtype=torch.bool),
+                image_global=torch.randn(size, shape.image_global),
+                text=torch.randn(size, text, shape.text),
+                text_mask=torch.ones(size, text, dtype=torch.bool),
+                text_global=torch.randn(size, shape.text_global),
+                presence=torch.ones(size, 2, dtype=torch.bool),
+                words=torch.zeros(size, 0),
+            )
         }
 
     def embeds(size: int) -> dict[str, torch.Tensor]:

@@ -56,7 +56,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved, tmp_path):
     [
         ["language.train=full"],
         ["language.train=frozen"],
-        ["connector.anchoring=guide", "base=frozen", "reliability=false", "matryoshka=8,16"],
+        ["base=frozen", "reliability=false", "matryoshka=8,16"],
         ["base=none", "language.kind=none"],
         ["image_tower.name=shared", "text_tower.name=shared", "language.pooling=mean"],
     ],
@@ -67,6 +67,22 @@ def test_other_configurations_come_back_too(make, config, items, tmp_path, chang
     loaded = ItemEmbedder.from_pretrained(tmp_path, device="cpu")
     assert loaded.config == embedder.config
     assert np.array_equal(loaded.encode(items), embedder.encode(items))
+
+
+def test_a_model_saved_with_an_option_that_is_gone_loads_where_it_stood_at_what_is_left(
+    saved, tmp_path, items, vectors
+):
+    shutil.copytree(saved, tmp_path / "old")
+    path = tmp_path / "old" / "config.json"
+    told = json.loads(path.read_text())
+    told["embedder"]["connector"]["anchoring"] = "initial"
+    path.write_text(json.dumps(told))
+    loaded = ItemEmbedder.from_pretrained(tmp_path / "old", device="cpu")
+    assert np.array_equal(loaded.encode(items), vectors)
+    told["embedder"]["connector"]["anchoring"] = "guide"
+    path.write_text(json.dumps(told))
+    with pytest.raises(ModelError, match="unknown option 'connector.anchoring'"):
+        ItemEmbedder.from_pretrained(tmp_path / "old", device="cpu")
 
 
 def test_no_frozen_weight_and_no_pickle(saved, embedder):

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from tgqformer.inspection.heatmap import Layout, heatmap, layout_of
-from tgqformer.towers.config import ImageTowerConfig
 from tgqformer.towers.hashing import HashTokenizer, token_spans
+from tgqformer.towers.load import ImageTowerConfig
 from tgqformer.towers.processors import Preprocessor
 from tgqformer.towers.tiny import TinyImageTower
 

@@ -10,9 +10,15 @@ import torch
 
 from tgqformer.catalog.items import Item
 from tgqformer.errors import ModelError, StorageError
-from tgqformer.scale import forward, pipeline
-from tgqformer.scale.forward import BatchEncoder, check_finite, resolve_compute
-from tgqformer.scale.pipeline import PhotoReader, Pipeline, ShardVectors, without_network
+from tgqformer.scale import pipeline as pipeline_module
+from tgqformer.scale.pipeline import (
+    BatchEncoder,
+    Pipeline,
+    ShardVectors,
+    check_finite,
+    resolve_compute,
+)
+from tgqformer.towers.encoding import ItemPhotos, PhotoReader, without_network
 
 
 def vectors_of(pipeline: Pipeline, items: list[Item], shard: int = 1000) -> np.ndarray:
@@ -62,7 +68,7 @@ def test_a_worker_that_dies_is_one_sentence():
     from concurrent.futures import Future
     from concurrent.futures.process import BrokenProcessPool
 
-    dead: Future[list[pipeline.ItemPhotos]] = Future()
+    dead: Future[list[ItemPhotos]] = Future()
     dead.set_exception(BrokenProcessPool("killed"))
     with pytest.raises(StorageError, match="fewer --workers"):
         PhotoReader.collect([dead])
@@ -71,7 +77,7 @@ def test_a_worker_that_dies_is_one_sentence():
 @pytest.mark.parametrize("times", [1, 4])
 def test_what_is_held_does_not_grow_with_the_catalog(embedder, items, monkeypatch, times):
     """Batches that are read and not yet computed, and states kept for photos that come again."""
-    monkeypatch.setattr(forward, "KEPT_BYTES", 6 * 2 * 16 * 32)  # six photos
+    monkeypatch.setattr(pipeline_module, "KEPT_BYTES", 6 * 2 * 16 * 32)  # six photos
     catalog = [replace(i, item_id=f"{i.item_id}-{n}") for n in range(times) for i in items]
     held, most, kept = 0, 0, 0
     submit, run = PhotoReader.submit, BatchEncoder.run

@@ -13,8 +13,7 @@ import pytest
 
 from tgqformer.errors import ConfigError, MissingDependencyError, StorageError
 from tgqformer.retrieval.embeddings import read_embeddings
-from tgqformer.scale.folder import Folder
-from tgqformer.scale.manifest import read_manifest
+from tgqformer.scale.folder import Folder, read_manifest
 from tgqformer.scale.pipeline import Pipeline
 from tgqformer.scale.shards import ShardJob, ShardOptions, embed_shards
 

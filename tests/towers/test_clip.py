@@ -11,10 +11,14 @@ import torch
 from PIL import Image
 
 from tgqformer.errors import ConfigError, ModelError
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+from tgqformer.hub import load_settings
 from tgqformer.towers.features import ItemFeatures
-from tgqformer.towers.hub import load_settings
-from tgqformer.towers.load import load_image_tower, load_text_tower
+from tgqformer.towers.load import (
+    ImageTowerConfig,
+    TextTowerConfig,
+    load_image_tower,
+    load_text_tower,
+)
 
 Checkpoint = Callable[..., str]
 FAMILIES = ["clip", "chinese_clip", "siglip", "siglip2"]

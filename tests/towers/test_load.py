@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tgqformer import precision
+from tgqformer import hub, numerics
 from tgqformer.errors import ConfigError, ModelError, TGQFormerError
-from tgqformer.towers import hub
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
-from tgqformer.towers.load import IMAGE_TOWERS, TEXT_TOWERS, load_image_tower, load_text_tower
+from tgqformer.towers.load import (
+    IMAGE_TOWERS,
+    TEXT_TOWERS,
+    ImageTowerConfig,
+    TextTowerConfig,
+    load_image_tower,
+    load_text_tower,
+)
 
 Checkpoint = Callable[..., str]
 
@@ -103,8 +108,8 @@ def test_auto_is_bfloat16_where_the_device_computes_in_it(
     expected: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: fast_cpu)
-    assert precision.resolve_dtype(name, torch.device(device)) == expected
+    monkeypatch.setattr(numerics, "cpu_has_bfloat16", lambda: fast_cpu)
+    assert numerics.resolve_dtype(name, torch.device(device)) == expected
 
 
 def test_bfloat16_is_near_float32_and_has_a_key_of_its_own(checkpoint: Checkpoint) -> None:
@@ -140,7 +145,7 @@ def test_a_tower_is_no_module_that_an_optimizer_could_find() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("tgqformer.towers.config", ("torch", "numpy")),
+        ("tgqformer.towers.load", ("torch", "numpy")),
         ("tgqformer.towers.cache", ("torch", "transformers")),
         ("tgqformer.towers.load", ("transformers",)),
     ],

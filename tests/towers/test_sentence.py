@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tgqformer.errors import ConfigError, ModelError
-from tgqformer.towers.config import TextTowerConfig
 from tgqformer.towers.hashing import HashTokenizer
-from tgqformer.towers.load import load_text_tower
+from tgqformer.towers.load import TextTowerConfig, load_text_tower
 
 Checkpoint = Callable[..., str]
 TEXTS = ["red shoe", "the large blue boot of leather", "lamp"]

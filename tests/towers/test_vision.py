@@ -15,8 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tgqformer.errors import ConfigError
-from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.load import load_image_tower
+from tgqformer.towers.load import ImageTowerConfig, load_image_tower
 from tgqformer.towers.processors import bound_aspect
 
 Checkpoint = Callable[..., str]

@@ -18,7 +18,7 @@ from tgqformer.catalog.items import Item, Pair
 from tgqformer.config import override
 from tgqformer.embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
-from tgqformer.precision import cpu_has_bfloat16
+from tgqformer.numerics import cpu_has_bfloat16
 from tgqformer.training import is_finished, read_curve, train
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.noise import NoiseViews

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from tgqformer.catalog.items import Item
     from tgqformer.mllm import MLLMEmbedder
     from tgqformer.retrieval.scores import Precision
-    from tgqformer.scale.forward import Compute
-    from tgqformer.scale.pipeline import ShardVectors
+    from tgqformer.scale.pipeline import Compute, ShardVectors
     from tgqformer.scale.shards import ShardOptions
 
 STRETCH = 2048  # items of a single file that are embedded, and written, at once
@@ -289,7 +288,8 @@ def _plainly(
     """`Pipeline.run` for a model that is no more than an `encode`."""
     import numpy as np
 
-    from tgqformer.scale.pipeline import BrokenPhoto, ShardVectors
+    from tgqformer.scale.pipeline import ShardVectors
+    from tgqformer.towers.encoding import BrokenPhoto
 
     for number, items in stretches:
         made = []

@@ -166,7 +166,7 @@ def _listed(source: Path) -> list[str]:
     """The ids of a text file, or those that a folder of embeddings says are gone."""
     if source.is_dir():
         from tgqformer.scale.folder import Folder
-        from tgqformer.scale.manifest import read_manifest as read_shards
+        from tgqformer.scale.folder import read_manifest as read_shards
 
         manifest = read_shards(Folder(source))
         if manifest is None:

@@ -1,15 +1,26 @@
-"""One call for every connector, so that a rival is a drop-in and an ablation is a flag."""
+"""One call for every connector, so that a rival is a drop-in and an ablation is a flag.
+
+A rival differs from TGQ-Former in how it makes its states, and in nothing else: the same towers,
+the same number of visual tokens, the same visual auxiliary loss (its stream is the mean of its
+states), the same backbone. Of what is ours, one whose queries attend to the photo can take the
+grounding, where it is asked for; a comparison leaves it, and what the preset has of ours behind
+the connector (`embedder.fusion`), to TGQ-Former and to rows of their own.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from tgqformer.connectors.config import ConnectorConfig
 from tgqformer.connectors.grounding import Grounded, Grounding, Ungrounded
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 
 @dataclass
@@ -61,40 +72,13 @@ class Connector(nn.Module, ABC):
         return self.width
 
     @abstractmethod
-    def forward(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        image_global: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        text_global: Tensor,
-        presence: Tensor,
-        *,
-        return_attention: bool = False,
-    ) -> ConnectorOutput:
+    def forward(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
         """Map tower states to visual tokens.
 
         Args:
-            visual: [B, P, Dv] visual tokens of the frozen vision tower.
-            visual_mask: [B, P] bool, True where a token is real.
-            image_global: [B, Dg] global image vector.
-            text: [B, T, Dt] token states of the metadata from the frozen text tower.
-            text_mask: [B, T] bool.
-            text_global: [B, Dtg] global vector of the metadata.
-            presence: [B, 2] bool: has an image, has a text.
+            towers: both towers' output for B items, tokens in float32.
             return_attention: also fill `ConnectorOutput.attention` and `text_attention`.
         """
-
-
-# -- rival -----------------------------------------------------------------------------------------
-# What the rivals have in common: one stream of visual states, one projection to the backbone.
-#
-# A rival differs from TGQ-Former in how it makes its states, and in nothing else: the same towers,
-# the same number of visual tokens, the same visual auxiliary loss (its stream is the mean of its
-# states), the same backbone. Of what is ours, one whose queries attend to the photo can take the
-# grounding, where it is asked for; a comparison leaves it, and what the preset has of ours behind
-# the connector (`embedder.fusion`), to TGQ-Former and to rows of their own.
 
 
 class Rival(Connector):
@@ -114,22 +98,9 @@ class Rival(Connector):
         self.config, self.width, self.num_tokens = config, width, config.tokens
         self.grounding = Ungrounded()
 
-    def forward(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        image_global: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        text_global: Tensor,
-        presence: Tensor,
-        *,
-        return_attention: bool = False,
-    ) -> ConnectorOutput:
-        grounded: Grounded = self.grounding(visual, visual_mask, text_global, presence)
-        states, attention = self.states(
-            visual, visual_mask, text, text_mask, grounded.bias, weights=return_attention
-        )
+    def forward(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
+        grounded: Grounded = self.grounding(towers)
+        states, attention = self.states(towers, grounded.bias, weights=return_attention)
         return ConnectorOutput(
             tokens=self.project(states),
             streams={"visual": states.mean(dim=1)},
@@ -140,22 +111,12 @@ class Rival(Connector):
 
     @abstractmethod
     def states(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        bias: Sequence[Tensor] = (),
-        *,
-        weights: bool = False,
+        self, towers: TowerBatch, bias: Sequence[Tensor] = (), *, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Tower states to the connector's own.
 
         Args:
-            visual: [B, P, Dv].
-            visual_mask: [B, P] bool.
-            text: [B, T, Dt]; most rivals do not look at it.
-            text_mask: [B, T] bool.
+            towers: of B items; most rivals do not look at the text.
             bias: of each look at the photo what is added to its scores, [B, H, 1, P + 1], the null
                 token's last; none where nothing steers, or nothing attends.
             weights: also return the attention over the visual tokens.

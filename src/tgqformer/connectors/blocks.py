@@ -1,6 +1,7 @@
-"""Blocks that every connector is built from: attention over a masked memory, feed-forward, layer.
+"""Blocks that every connector is built from: attention, feed-forward, layer, memory, pooling.
 
-Pre-norm, as in BLIP-2's successors; the original Q-Former is post-norm (arXiv 2301.12597).
+The layer is pre-norm, as in BLIP-2's successors; the original Q-Former is post-norm
+(arXiv 2301.12597).
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
+
+PERIODS = 100.0
+"""The longest wave is so many times the shortest: grids have tens of cells a side."""
+
+INITIAL_SCALE = 0.5
+"""Against tokens of unit variance."""
+
+LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
 
 
 class Attention(nn.Module):
@@ -91,6 +100,8 @@ class Attention(nn.Module):
 
 def _attention(scores: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
     """Softmax over the keys that may be seen; all [B, H, Q, M] or broadcastable to it."""
+    if mask is not None and bias is not None:  # the smaller of the two is masked
+        bias, mask = bias.masked_fill(~mask, float("-inf")), None
     scores = scores if bias is None else scores + bias
     scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(dim=-1)
@@ -113,15 +124,16 @@ class FeedForward(nn.Sequential):
 class QFormerLayer(nn.Module):
     """Self-attention among queries, cross-attention to the visual memory, feed-forward."""
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()
+        width, heads = config.width, config.heads
         self.self_norm = nn.LayerNorm(width)
         self.self_attention = Attention(width, heads)
         self.cross_norm = nn.LayerNorm(width)
         self.cross_attention = Attention(width, heads)
         self.ffn_norm = nn.LayerNorm(width)
-        self.ffn = FeedForward(width, ffn * width)
-        self.dropout = nn.Dropout(dropout)
+        self.ffn = FeedForward(width, config.ffn * width)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -129,7 +141,6 @@ class QFormerLayer(nn.Module):
         memory: Tensor,
         memory_mask: Tensor,
         self_mask: Tensor | None = None,
-        guide: Tensor | None = None,
         bias: Tensor | None = None,
         *,
         weights: bool = False,
@@ -141,15 +152,12 @@ class QFormerLayer(nn.Module):
             memory: [B, M, D], already normalised.
             memory_mask: [B, 1, 1, M] bool.
             self_mask: [Q, Q] bool, True where query i may see query j; None is full.
-            guide: [B, Q, D] added to what asks (the queries), never to what is handed on.
             bias: [B, H, Q, M] or broadcastable, added to the scores over the visual memory.
         """
         asks = self.self_norm(states)
-        asks = asks if guide is None else asks + guide
-        mixed, _ = self.self_attention(asks, self.self_norm(states), self_mask)
+        mixed, _ = self.self_attention(asks, asks, self_mask)
         states = states + self.dropout(mixed)
         asks = self.cross_norm(states)
-        asks = asks if guide is None else asks + guide
         seen, attention = self.cross_attention(asks, memory, memory_mask, bias, weights=weights)
         states = states + self.dropout(seen)
         return states + self.dropout(self.ffn(self.ffn_norm(states))), attention
@@ -184,21 +192,6 @@ class Memory(nn.Module):
         return self.norm(memory), F.pad(mask, (0, 1), value=True)[:, None, None, :]
 
 
-# -- positions -------------------------------------------------------------------------------------
-# Where a visual token lies in its photo: 2-D sine-cosine positions (ours, for CNN towers).
-#
-# A transformer's tokens carry their place; a CNN's map does not, so attention over it cannot tell
-# which tokens lie together. With positions a query that has found the product reads its neighbours:
-# on cluttered scenes that is the difference between finding the object and reading it (LOG.md). The
-# table is DETR's (arXiv 2005.12872, section A.4), learned is only its scale.
-
-PERIODS = 100.0
-"""The longest wave is so many times the shortest: grids have tens of cells a side."""
-
-INITIAL_SCALE = 0.5
-"""Against tokens of unit variance."""
-
-
 def photo_grid(config: ConnectorConfig, shape: ConnectorShape) -> int | None:
     """Tokens of a photo, where they are a grid and get positions; None otherwise."""
     tokens = shape.photo_tokens if config.positions else None
@@ -206,7 +199,13 @@ def photo_grid(config: ConnectorConfig, shape: ConnectorShape) -> int | None:
 
 
 class GridPositions(nn.Module):
-    """Positions of the tokens of one photo, repeated for each photo of an item."""
+    """Where a token lies in its photo: 2-D sine-cosine positions, repeated for each photo (ours).
+
+    A transformer's tokens carry their place; a CNN's map does not, so attention over it cannot tell
+    which tokens lie together. With positions a query that has found the product reads its
+    neighbours: on cluttered scenes that is the difference between finding the object and reading it
+    (LOG.md). The table is DETR's (arXiv 2005.12872, section A.4), learned is only its scale.
+    """
 
     table: Tensor
 
@@ -248,16 +247,6 @@ def sine_cosine(side: int, width: int) -> Tensor:
     return table
 
 
-# -- pooling ---------------------------------------------------------------------------------------
-# Adaptive average pooling of visual tokens to Q cells, item by item.
-#
-# The bins are those of `torch.nn.functional.adaptive_avg_pool1d` and `2d`; as matrices, because
-# items of a batch may have different numbers of tokens, and because the gradient of the library's
-# pooling is not deterministic on GPUs.
-
-LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
-
-
 def cell_grid(cells: int) -> tuple[int, int]:
     """Rows and columns of `cells` cells, as near to a square as whole numbers allow: 8 is 2 x 4."""
     rows = next(r for r in range(math.isqrt(cells), 0, -1) if cells % r == 0)
@@ -285,7 +274,11 @@ def grid_side(tokens: int, photo_tokens: int | None = None) -> tuple[int, int] |
 def pooling_weights(
     mask: Tensor, cells: int, photo_tokens: int | None = None, *, apart: bool = False
 ) -> Tensor:
-    """Weights that average each item's real tokens into Q cells.
+    """Weights that average each item's real tokens into Q cells: adaptive pooling, item by item.
+
+    The bins are those of `torch.nn.functional.adaptive_avg_pool1d` and `2d`; as matrices, because
+    items of a batch may have different numbers of tokens, and because the gradient of the library's
+    pooling is not deterministic on GPUs.
 
     An item whose number of real tokens is a square, or a square and a class token in front, is
     pooled over its 2-D grid (the class token left out); any other over the sequence. Several photos
@@ -326,12 +319,13 @@ def pooling_weights(
         behind.div(side, rounding_mode="floor"), side, own.div(columns, rounding_mode="floor"), rows
     )
     column = _bins(behind.remainder(side), side, own.remainder(columns), columns)
-    grid = row & column & (behind >= 0)[..., None]
+    grid = row & column & (behind >= 0)[:, None]
     inside = torch.where(is_grid[..., None], grid, _bins(place, length, own, each))
     if apart:
         photo = rank.div(length.clamp(min=1), rounding_mode="floor")  # [B, P]
-        inside = inside & (photo[..., None] == index.div(each, rounding_mode="floor")[:, None])
-    weights = (inside & mask[..., None]).transpose(1, 2).float()
+        cell = index.div(each, rounding_mode="floor")  # [B, Q], whose photo's it is
+        inside = inside & (photo.int()[:, None] == cell.int()[..., None])
+    weights = (inside & mask[:, None]).float()  # [B, Q, P]
     return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
@@ -349,11 +343,12 @@ def _root(count: Tensor) -> Tensor:
 
 
 def _bins(place: Tensor, length: Tensor, index: Tensor, bins: Tensor) -> Tensor:
-    """Whether each place [B, P] lies in the bin `index` [B, Q]: bool [B, P, Q].
+    """Whether each place [B, P] lies in the bin `index` [B, Q]: bool [B, Q, P].
 
     Args:
         length: [B, 1] places in all. bins: [B, 1], over how many they are cut.
     """
-    start = (index * length).div(bins, rounding_mode="floor")[:, None, :]
-    stop = -(-(index + 1) * length).div(bins, rounding_mode="floor")[:, None, :]
-    return (place[..., None] >= start) & (place[..., None] < stop)
+    start = (index * length).div(bins, rounding_mode="floor").int()[..., None]
+    stop = -(-(index + 1) * length).div(bins, rounding_mode="floor").int()[..., None]
+    place = place.int()[:, None]
+    return (place >= start) & (place < stop)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tgqformer.connectors.base import Connector
-from tgqformer.connectors.baselines import ClipSum, ImageOnly, TextOnly
+from tgqformer.connectors.baselines import (
+    ClipSum,
+    ImageOnly,
+    MeanProjector,
+    TextOnly,
+    linear_projector,
+    mlp_projector,
+)
 from tgqformer.connectors.cabstractor import CAbstractor
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.perceiver import Perceiver
-from tgqformer.connectors.projectors import MeanProjector, linear_projector, mlp_projector
 from tgqformer.connectors.qformer import QFormer, TextQFormer, notellm2
 from tgqformer.connectors.tgqformer import TGQFormer
 from tgqformer.errors import ConfigError

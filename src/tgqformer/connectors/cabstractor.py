@@ -13,6 +13,7 @@ default there. Three blocks on each side are published; here `config.layers`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ from tgqformer.connectors.base import Rival
 from tgqformer.connectors.blocks import cell_grid, grid_side, pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 SQUEEZE = 4  # inner width of squeeze and excitation is the block's input width by this
 
@@ -80,16 +84,9 @@ class CAbstractor(Rival):
         )
 
     def states(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        bias: Sequence[Tensor] = (),
-        *,
-        weights: bool = False,
+        self, towers: TowerBatch, bias: Sequence[Tensor] = (), *, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        tokens = visual.shape[1]
+        mask, tokens = towers.visual_mask, towers.visual.shape[1]
         photo = tokens if self.photo_tokens is None else min(tokens, self.photo_tokens)
         found = grid_side(photo)
         if found is None or tokens % photo:
@@ -99,7 +96,7 @@ class CAbstractor(Rival):
                 "or layer, or another connector."
             )
         side, leading = found
-        normed = self.input_norm(visual) * visual_mask[..., None]
+        normed = self.input_norm(towers.visual) * mask[..., None]
         photos = normed.unflatten(1, (-1, photo))  # [B, P, Dv] -> [B, N, P', Dv], N photos
         grid = photos[:, :, leading:].unflatten(2, (side, side))  # -> [B, N, H, W, Dv]
         grid = grid if self.positions is None else grid + self.positions
@@ -107,7 +104,7 @@ class CAbstractor(Rival):
         every = torch.ones(1, side * side, dtype=torch.bool, device=seen.device)
         cells = pooling_weights(every, self.num_tokens).to(seen.dtype)
         pooled = (cells @ seen).unflatten(0, photos.shape[:2])  # -> [B, N, Q, D']
-        there = visual_mask.view(*photos.shape[:3]).any(dim=2).to(pooled.dtype)  # [B, N]
+        there = mask.view(*photos.shape[:3]).any(dim=2).to(pooled.dtype)  # [B, N]
         if there.shape[1] > 1:  # the mean of the photos that an item has; of none, what zeros give
             share = there / there.sum(dim=1, keepdim=True).clamp(min=1)
             share[:, 0] += 1 - share.sum(dim=1)

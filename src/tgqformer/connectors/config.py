@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tgqformer.errors import ConfigError
 
@@ -23,10 +23,6 @@ class ConnectorConfig:
         anchored: number of metadata-anchored queries, K; 0 removes the stream.
         exploratory: number of exploratory queries, L; 0 removes the stream. A rival has one stream
             of K + L tokens.
-        anchoring: how the metadata steers an anchored query. "initial" (the paper): it is the
-            query's first state. "guide" (ours): it is added to the query of every attention,
-            while the state that is handed on starts from a learned slot and holds only what was
-            attended to, so that metadata cannot pass for visual evidence.
         mixing: let the two streams see each other in self-attention (off: block-diagonal).
         anchored_gate: scale the anchored stream by its reliability gate.
         exploratory_gate: scale the exploratory stream by its gate.
@@ -58,7 +54,6 @@ class ConnectorConfig:
     dropout: float = 0.0
     anchored: int = 4
     exploratory: int = 4
-    anchoring: Literal["initial", "guide"] = "initial"
     mixing: bool = False
     anchored_gate: bool = True
     exploratory_gate: bool = True
@@ -70,6 +65,8 @@ class ConnectorConfig:
     positions: bool = True
     cross_every: int = 2
     notellm2_layers: int = 6
+
+    dropped: ClassVar[dict[str, object]] = {"anchoring": "initial", "reread": False}
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "ffn", "agreement_width"):

@@ -22,6 +22,7 @@ On cluttered scenes nearly all that a connector misses, it misses by looking els
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,10 @@ from torch.nn import functional as F
 
 from tgqformer.connectors.blocks import pooling_weights
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
-from tgqformer.smooth_max import smooth_max
+from tgqformer.numerics import smooth_max
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 CELLS = 49
 """Cells of an item that are contrasted with the metadata: a fixed number, so that items of any
@@ -119,20 +123,19 @@ class Grounding(nn.Module):
         self.confidence = Confidence() if config.abstain else FullConfidence()
         self.strength = nn.Parameter(torch.full((looks, config.heads), INITIAL_STRENGTH))
 
-    def forward(
-        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
-    ) -> Grounded:
-        """[B, P, Dv], [B, P] bool, global text vector [B, Dt], presence [B, 2] bool."""
-        tokens = F.normalize(self.image(visual), dim=-1)  # [B, P, Da]
-        words = F.normalize(self.text(text), dim=-1)  # [B, Da]
-        weights = pooling_weights(visual_mask, CELLS, self.photo_tokens, apart=True)
+    def forward(self, towers: TowerBatch) -> Grounded:
+        """What the metadata says of each visual token of B items."""
+        mask = towers.visual_mask
+        tokens = F.normalize(self.image(towers.visual), dim=-1)  # [B, P, Da]
+        words = F.normalize(self.text(towers.compared), dim=-1)  # [B, Da]
+        weights = pooling_weights(mask, CELLS, self.photo_tokens, apart=True)
         weights = weights.to(tokens.dtype)
         cells = weights @ tokens  # [B, CELLS, P] @ [B, P, Da] -> [B, CELLS, Da]
-        both = presence.all(dim=-1, keepdim=True)  # [B, 1]
+        both = towers.presence.all(dim=-1, keepdim=True)  # [B, 1]
         in_cells = (cells @ words[..., None]).squeeze(-1)  # [B, CELLS]
         agreement = smooth_max(in_cells)[:, None]
         cosine = self._smooth((tokens @ words[..., None]).squeeze(-1), in_cells, weights)
-        best = cosine.masked_fill(~visual_mask, -1.0).amax(dim=-1, keepdim=True)
+        best = cosine.masked_fill(~mask, -1.0).amax(dim=-1, keepdim=True)
         relevance = torch.cat([cosine - best, self.rest.expand(len(cosine), 1)], dim=-1)
         relevance = torch.where(both, relevance, torch.zeros_like(relevance))
         confidence = self.confidence(agreement)
@@ -156,10 +159,8 @@ class Grounding(nn.Module):
 class Ungrounded(nn.Module):
     """In place of `Grounding` where there is none: no attention is steered."""
 
-    def forward(
-        self, visual: Tensor, visual_mask: Tensor, text: Tensor, presence: Tensor
-    ) -> Grounded:
-        """As `Grounding`, and nothing said."""
+    def forward(self, towers: TowerBatch) -> Grounded:
+        """Nothing, whatever the items are."""
         return Grounded()
 
 

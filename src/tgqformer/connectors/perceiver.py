@@ -12,6 +12,7 @@ as in the open implementations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from tgqformer.connectors.base import Rival
 from tgqformer.connectors.blocks import Attention, Memory, photo_grid
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.grounding import build_grounding
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 
 class SquaredReLU(nn.Module):
@@ -118,16 +122,9 @@ class Perceiver(Rival):
         self.grounding = build_grounding(config, shape, looks=c.layers)
 
     def states(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        bias: Sequence[Tensor] = (),
-        *,
-        weights: bool = False,
+        self, towers: TowerBatch, bias: Sequence[Tensor] = (), *, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        memory, mask = self.memory(visual, visual_mask)
+        memory, mask = self.memory(towers.visual, towers.visual_mask)
         states, attention = self.stack(memory, mask, bias, weights=weights)
         return states, None if attention is None else attention[..., :-1]  # without the null token
 

@@ -10,12 +10,13 @@ Departures: random initialisation (no BERT weights); the visual tokens pass thro
 `blocks.Memory` as TGQ-Former's, with its null token, before keys and values; no dropout inside the
 attention; the text comes as states of the frozen text tower, which know their order, in place of
 BERT's word and position embeddings; the last layer leaves the text's feed-forward out, because
-nobody reads it.
+nobody reads it. `notellm2` is NoteLLM-2's connector over the same stack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from tgqformer.connectors.base import Rival
 from tgqformer.connectors.blocks import Attention, FeedForward, Memory, photo_grid
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.grounding import build_grounding
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 EPSILON = 1e-12  # of BERT's layer norms
 
@@ -37,19 +41,18 @@ class PostNormLayer(nn.Module):
         text: hand the text on, through a feed-forward of its own; else it ends here.
     """
 
-    def __init__(
-        self, width: int, heads: int, ffn: int, dropout: float, *, cross: bool, text: bool
-    ) -> None:
+    def __init__(self, config: ConnectorConfig, *, cross: bool, text: bool) -> None:
         super().__init__()
+        width, heads, hidden = config.width, config.heads, config.ffn * config.width
         self.self_attention = Attention(width, heads)
         self.self_norm = nn.LayerNorm(width, eps=EPSILON)
         self.cross_attention = Attention(width, heads) if cross else None
         self.cross_norm = nn.LayerNorm(width, eps=EPSILON) if cross else None
-        self.ffn = FeedForward(width, ffn * width)
+        self.ffn = FeedForward(width, hidden)
         self.ffn_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.text_ffn = FeedForward(width, ffn * width) if text else None
+        self.text_ffn = FeedForward(width, hidden) if text else None
         self.text_norm = nn.LayerNorm(width, eps=EPSILON) if text else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -94,35 +97,20 @@ class PostNormStack(nn.Module):
     """Layers 0 to L - 1, with cross-attention in every `cross_every`-th of them, the first one on.
 
     Args:
+        layers: L.
         text: text stands behind the queries.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        layers: int,
-        ffn: int,
-        dropout: float,
-        cross_every: int,
-        *,
-        text: bool = False,
-    ) -> None:
+    def __init__(self, config: ConnectorConfig, layers: int, *, text: bool = False) -> None:
         super().__init__()
-        self.input_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.dropout = nn.Dropout(dropout)
+        every = config.cross_every
+        self.input_norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            PostNormLayer(
-                width,
-                heads,
-                ffn,
-                dropout,
-                cross=i % cross_every == 0,
-                text=text and i < layers - 1,
-            )
+            PostNormLayer(config, cross=i % every == 0, text=text and i < layers - 1)
             for i in range(layers)
         )
-        self.looks = len(range(0, layers, cross_every))
+        self.looks = len(range(0, layers, every))
 
     def forward(
         self,
@@ -168,32 +156,23 @@ class QFormer(Rival):
         c = config
         self.queries = nn.Parameter(torch.randn(c.tokens, c.width) * 0.02)
         self.memory = Memory(shape.visual, c.width, photo_tokens=photo_grid(config, shape))
-        self.stack = PostNormStack(
-            c.width, c.heads, layers or c.layers, c.ffn, c.dropout, c.cross_every, text=text
-        )
+        self.stack = PostNormStack(c, layers or c.layers, text=text)
         self.project = project or nn.Linear(c.width, shape.output)
         self.grounding = build_grounding(config, shape, looks=self.stack.looks)
 
     def states(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        bias: Sequence[Tensor] = (),
-        *,
-        weights: bool = False,
+        self, towers: TowerBatch, bias: Sequence[Tensor] = (), *, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        memory, memory_mask = self.memory(visual, visual_mask)
-        states, self_mask = self.inputs(text, text_mask)
+        memory, memory_mask = self.memory(towers.visual, towers.visual_mask)
+        states, self_mask = self.inputs(towers)
         states, attention = self.stack(
             states, self.num_tokens, memory, memory_mask, self_mask, bias, weights=weights
         )
         return states, None if attention is None else attention[..., :-1]  # without the null token
 
-    def inputs(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    def inputs(self, towers: TowerBatch) -> tuple[Tensor, Tensor | None]:
         """-> first states [B, Q, D'] and the mask of self-attention (None: all see all)."""
-        return self.queries.expand(len(text), -1, -1), None
+        return self.queries.expand(len(towers), -1, -1), None
 
 
 class TextQFormer(QFormer):
@@ -205,31 +184,29 @@ class TextQFormer(QFormer):
             nn.LayerNorm(shape.text), nn.Linear(shape.text, config.width)
         )
 
-    def inputs(self, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    def inputs(self, towers: TowerBatch) -> tuple[Tensor, Tensor | None]:
         """-> [B, Q + T, D'], and a mask [B, 1, 1, Q + T] that hides the padding."""
-        queries, _ = super().inputs(text, text_mask)
-        states = torch.cat([queries, self.text_project(text)], dim=1)
-        return states, F.pad(text_mask, (self.num_tokens, 0), value=True)[:, None, None, :]
-
-
-# -- notellm2 --------------------------------------------------------------------------------------
-# The connector of NoteLLM-2 (Zhang et al., arXiv 2405.16789, KDD 2025), as its public code has it.
-#
-# A BLIP-2 Q-Former without text, random initialisation, six layers with cross-attention at 0, 2 and
-# 4, then Linear-GELU-Linear to the width of the backbone. Departures: the queries start random (in
-# the public code at zero, where they can never part from one another); those of `qformer.py`.
-#
-# What is no part of a connector stands elsewhere, and NoteLLM-2 in full is all four: this kind; the
-# prompt in two parts (mICL), `language.NOTELLM2_PROMPT`; `embedder.fusion=late` (`fusion.py`); and
-# the loss over all 2B vectors, (9 L_m + 1 L_v) / 10, which is `training.loss.visual=1/9` with
-# `training.loss.both_sides`. Kind "notellm2" by itself is its connector inside this project's own
-# pipeline, and must be reported as that.
-#
-# It has no alignment stage of its own. With `training.alignment_steps` its connector is trained in
-# that stage as every rival's is, on the mean of its states.
+        queries, _ = super().inputs(towers)
+        states = torch.cat([queries, self.text_project(towers.text)], dim=1)
+        return states, F.pad(towers.text_mask, (self.num_tokens, 0), value=True)[:, None, None, :]
 
 
 def notellm2(config: ConnectorConfig, shape: ConnectorShape) -> QFormer:
-    """NoteLLM-2's Q-Former and projector; `config.notellm2_layers` deep."""
+    """The connector of NoteLLM-2 (Zhang et al., arXiv 2405.16789, KDD 2025), as in its public code.
+
+    A BLIP-2 Q-Former without text, `config.notellm2_layers` deep, six layers with cross-attention
+    at 0, 2 and 4, then Linear-GELU-Linear to the width of the backbone. Departures: the queries
+    start random (in the public code at zero, where they can never part from one another), and those
+    of this file.
+
+    What is no part of a connector stands elsewhere, and NoteLLM-2 in full is all four: this kind;
+    the prompt in two parts (mICL), `language.NOTELLM2_PROMPT`; `embedder.fusion=late`; and the loss
+    over all 2B vectors, (9 L_m + 1 L_v) / 10, which is `training.loss.visual=1/9` with
+    `training.loss.both_sides`. Kind "notellm2" by itself is its connector inside this project's own
+    pipeline, and must be reported as that.
+
+    It has no alignment stage of its own. With `training.alignment_steps` its connector is trained
+    in that stage as every rival's is, on the mean of its states.
+    """
     project = FeedForward(config.width, shape.output, shape.output)
     return QFormer(config, shape, layers=config.notellm2_layers, project=project)

@@ -2,15 +2,16 @@
 
 From the abstract: two groups of queries, one anchored in the item's metadata and one exploratory,
 attend to the visual tokens, and gates weigh the two by how far photo and title agree. From public
-summaries: the gates' form and inputs (`gates.py`) and the regulariser (`objectives.redundancy`).
-Ours: the compressor (`queries.py`), pre-norm layers, the block-diagonal self-attention, the null
-token (`blocks.Memory`), presence flags, `anchoring="guide"` and the token-level
-agreement that steers all queries (`grounding.py`; `grounding="none"` is the paper's connector).
+summaries: the gates' form and inputs, and the regulariser (`objectives.redundancy`). Ours: the
+compressor of the metadata, pre-norm layers, the block-diagonal self-attention, the null token
+(`blocks.Memory`), presence flags, and the token-level agreement that steers all queries
+(`grounding.py`; `grounding="none"` is the paper's connector).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from tgqformer.connectors.base import Connector, ConnectorOutput
 from tgqformer.connectors.blocks import Attention, Memory, QFormerLayer, photo_grid
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 from tgqformer.connectors.grounding import Grounded, build_grounding
+
+if TYPE_CHECKING:
+    from tgqformer.towers.base import TowerBatch
 
 
 class TGQFormer(Connector):
@@ -35,13 +39,9 @@ class TGQFormer(Connector):
         sizes = {"anchored": c.anchored, "exploratory": c.exploratory}
         self.stream_names = tuple(name for name, size in sizes.items() if size)
         self.memory = Memory(shape.visual, width, photo_tokens=photo_grid(config, shape))
-        self.anchored = (
-            AnchoredQueries(shape.text, width, c.heads, c.anchored) if c.anchored else None
-        )
-        self.exploratory = ExploratoryQueries(width, c.exploratory) if c.exploratory else None
-        self.layers = nn.ModuleList(
-            QFormerLayer(width, c.heads, c.ffn, c.dropout) for _ in range(c.layers)
-        )
+        self.anchored = AnchoredQueries(config, shape) if c.anchored else None
+        self.exploratory = ExploratoryQueries(config) if c.exploratory else None
+        self.layers = nn.ModuleList(QFormerLayer(config) for _ in range(c.layers))
         self.norm = nn.LayerNorm(width)
         self.grounding = build_grounding(config, shape, looks=c.layers)
         self.agreement = self._build_agreement(shape)
@@ -51,40 +51,24 @@ class TGQFormer(Connector):
         self.register_buffer("is_anchored", is_anchored, persistent=False)
         self.register_buffer("self_mask", self._self_mask(), persistent=False)
 
-    def forward(
-        self,
-        visual: Tensor,
-        visual_mask: Tensor,
-        image_global: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-        text_global: Tensor,
-        presence: Tensor,
-        *,
-        return_attention: bool = False,
-    ) -> ConnectorOutput:
-        memory, memory_mask = self.memory(visual, visual_mask)
-        states, guide, read = self._queries(text, text_mask, weights=return_attention)
-        grounded: Grounded = self.grounding(visual, visual_mask, text_global, presence)
+    def forward(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
+        memory, memory_mask = self.memory(towers.visual, towers.visual_mask)
+        states, read = self._queries(towers, weights=return_attention)
+        grounded: Grounded = self.grounding(towers)
         biases = iter(self._steer(grounded))
         maps: list[Tensor] = []
         for layer in self.layers:
+            bias = next(biases, None)
             states, attention = layer(
-                states,
-                memory,
-                memory_mask,
-                self.self_mask,
-                guide,
-                next(biases, None),
-                weights=return_attention,
+                states, memory, memory_mask, self.self_mask, bias, weights=return_attention
             )
             if attention is not None:
                 maps.append(attention[..., :-1])  # without the null token
         states = self.norm(states)  # [B, K + L, D']
         anchored, exploratory = states.split([self.config.anchored, self.config.exploratory], dim=1)
         streams = self._summaries(anchored, exploratory)
-        agreement, projections = self._agree(image_global, text_global, presence, grounded)
-        gates = self._gates(streams, image_global, agreement, presence)
+        agreement, projections = self._agree(towers, grounded)
+        gates = self._gates(towers, streams, agreement)
         if "anchored" in gates:
             anchored = modulate(anchored, gates["anchored"])
         if "exploratory" in gates:
@@ -99,26 +83,16 @@ class TGQFormer(Connector):
             projections=projections,
         )
 
-    # -- parts ---------------------------------------------------------------------------------
-
-    def _queries(
-        self, text: Tensor, text_mask: Tensor, *, weights: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """-> first states [B, Q, D'], what steers them (anchoring "guide"), the text attention."""
-        parts: list[Tensor] = []
-        guides: list[Tensor] = []
+    def _queries(self, towers: TowerBatch, *, weights: bool) -> tuple[Tensor, Tensor | None]:
+        """-> first states [B, K + L, D'], and the attention over the metadata where asked for."""
+        states: list[Tensor] = []
         read: Tensor | None = None
         if self.anchored is not None:
-            slots, content, read = self.anchored(text, text_mask, weights=weights)
-            guided = self.config.anchoring == "guide"
-            parts.append(slots if guided else slots + content)
-            guides.append(content if guided else torch.zeros_like(content))
+            own, read = self.anchored(towers.text, towers.text_mask, weights=weights)
+            states.append(own)
         if self.exploratory is not None:
-            slots = self.exploratory(len(text))
-            parts.append(slots)
-            guides.append(torch.zeros_like(slots))
-        steer = self.anchored is not None and self.config.anchoring == "guide"
-        return torch.cat(parts, dim=1), torch.cat(guides, dim=1) if steer else None, read
+            states.append(self.exploratory(len(towers)))
+        return torch.cat(states, dim=1), read
 
     def _steer(self, grounded: Grounded) -> Sequence[Tensor]:
         """Of each layer what is added to its scores: [B, H, 1 or Q, P + 1]."""
@@ -137,12 +111,7 @@ class TGQFormer(Connector):
         c = self.config
         if not (c.anchored and c.anchored_gate and c.agreement_input) or c.steered != "none":
             return None
-        return Agreement(
-            shape.image_global,
-            shape.text_global,
-            c.agreement_width,
-            shared_space=shape.shared_space,
-        )
+        return Agreement(c, shape)
 
     def _build_gates(
         self, shape: ConnectorShape
@@ -158,21 +127,18 @@ class TGQFormer(Connector):
         return anchored, exploratory
 
     def _agree(
-        self, image: Tensor, text: Tensor, presence: Tensor, grounded: Grounded
+        self, towers: TowerBatch, grounded: Grounded
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         if self.agreement is None:
             return grounded.agreement, grounded.projections
-        cosine, projections = self.agreement(image, text, presence)
+        cosine, projections = self.agreement(towers)
         return cosine, projections
 
     def _gates(
-        self,
-        streams: dict[str, Tensor],
-        image: Tensor,
-        agreement: Tensor | None,
-        presence: Tensor,
+        self, towers: TowerBatch, streams: dict[str, Tensor], agreement: Tensor | None
     ) -> dict[str, Tensor]:
-        flags = presence.to(image.dtype)
+        image = towers.image_global
+        flags = towers.presence.to(image.dtype)
         gates: dict[str, Tensor] = {}
         if self.anchored_gate is not None:
             asked = self.config.agreement_input
@@ -195,28 +161,25 @@ class TGQFormer(Connector):
         return {name: a for name, a in split.items() if a.shape[1]}
 
 
-# -- queries ---------------------------------------------------------------------------------------
-# The hybrid queries (abstract): what the metadata speaks of, and what it leaves out.
-
-
 class AnchoredQueries(nn.Module):
-    """Compress the metadata into K query vectors.
+    """K queries of what the metadata speaks of (abstract).
 
     The compressor is ours: one cross-attention from K learned slots to the token states of the
     frozen text tower. The paper says only that the queries are initialised from title, brand and
     category.
     """
 
-    def __init__(self, text_width: int, width: int, heads: int, count: int) -> None:
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__()
-        self.slots = nn.Parameter(torch.randn(count, width) * 0.02)
-        self.memory = Memory(text_width, width)
+        width = config.width
+        self.slots = nn.Parameter(torch.randn(config.anchored, width) * 0.02)
+        self.memory = Memory(shape.text, width)
         self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, config.heads)
 
     def forward(
         self, text: Tensor, text_mask: Tensor, *, weights: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Read the metadata.
 
         Args:
@@ -224,40 +187,31 @@ class AnchoredQueries(nn.Module):
             weights: also return which tokens were read.
 
         Returns:
-            Slots [B, K, D], the metadata's content for them [B, K, D], and where asked for the
-            attention [B, K, T], averaged over heads, without what rests on the null token.
+            First states [B, K, D], each a slot and what it read; and where asked for the attention
+            [B, K, T], averaged over heads, without what rests on the null token.
         """
         slots = self.slots.expand(len(text), -1, -1)
         memory, mask = self.memory(text, text_mask)
         asks = self.norm(slots)
         content, _ = self.attention(asks, memory, mask)
+        states = slots + content
         if not weights:
-            return slots, content, None
+            return states, None
         _, read = self.attention(asks, memory, mask, weights=True)  # to be asked changes no bit
         assert read is not None
-        return slots, content, read[..., :-1]
+        return states, read[..., :-1]
 
 
 class ExploratoryQueries(nn.Module):
-    """L learned, randomly initialised query vectors."""
+    """L learned queries of what the metadata leaves out (abstract), randomly initialised."""
 
-    def __init__(self, width: int, count: int) -> None:
+    def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()
-        self.slots = nn.Parameter(torch.randn(count, width) * 0.02)
+        self.slots = nn.Parameter(torch.randn(config.exploratory, config.width) * 0.02)
 
     def forward(self, batch: int) -> Tensor:
         """-> [B, L, D]."""
         return self.slots.expand(batch, -1, -1)
-
-
-# -- gates -----------------------------------------------------------------------------------------
-# Reliability-aware gates (abstract; formula from a public summary of the paper).
-#
-# csigmoid(x) = 2 sigmoid(x) - 1            in (-1, 1)
-#     z' = z * (1 + csigmoid(MLP(inputs)))      z: [B, Q, D], gate: [B, 1, D]
-#
-# Ours: the last layer of the MLP starts at zero, so that z' = z at the start, and the flags for a
-# missing image and a missing text are inputs too.
 
 
 def csigmoid(x: Tensor) -> Tensor:
@@ -266,7 +220,14 @@ def csigmoid(x: Tensor) -> Tensor:
 
 
 class ReliabilityGate(nn.Module):
-    """One gate value per channel from a few vectors about the item."""
+    """A reliability-aware gate (abstract; formula from a public summary of the paper).
+
+        z' = z * (1 + csigmoid(MLP(inputs)))      z: [B, Q, D], gate: [B, 1, D]
+
+    One value per channel, from a few vectors about the item. Ours: the last layer of the MLP starts
+    at zero, so that z' = z at the start, and the flags for a missing image and a missing text are
+    inputs too.
+    """
 
     def __init__(self, input_widths: list[int], width: int) -> None:
         super().__init__()
@@ -289,30 +250,28 @@ def modulate(states: Tensor, gate: Tensor) -> Tensor:
     return states * (1 + gate[:, None, :])
 
 
-# -- agreement -------------------------------------------------------------------------------------
-# How far photo and metadata agree: a cosine in [-1, 1].
-#
-# Where the towers share a space (CLIP and kin) it is the cosine of their global vectors, as in the
-# paper's summary. Elsewhere (ours) two learned projections make a space, trained by the image-text
-# contrastive loss of `objectives`.
-
-
 class Agreement(nn.Module):
-    """Agreement of the global image and text vectors."""
+    """How far photo and metadata agree: the cosine of their global vectors, in [-1, 1].
 
-    def __init__(
-        self, image_width: int, text_width: int, width: int, *, shared_space: bool
-    ) -> None:
+    Where the towers share a space (CLIP and kin) the vectors are taken as they are, as in the
+    paper's summary. Elsewhere (ours) two learned projections make a space, trained by the
+    image-text contrastive loss of `objectives`.
+    """
+
+    def __init__(self, config: ConnectorConfig, shape: ConnectorShape) -> None:
         super().__init__()
-        self.shared_space = shared_space
-        if not shared_space:
-            self.image = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, width))
-            self.text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.shared_space = shape.shared_space
+        if not self.shared_space:
+            self.image = self._projection(shape.image_global, config.agreement_width)
+            self.text = self._projection(shape.text_global, config.agreement_width)
 
-    def forward(
-        self, image: Tensor, text: Tensor, presence: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    @staticmethod
+    def _projection(width: int, output: int) -> nn.Sequential:
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output))
+
+    def forward(self, towers: TowerBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """-> cosine [B, 1], zero where either is missing, and the learned projections, if any."""
+        image, text = towers.image_global, towers.compared
         if self.shared_space:
             projections = {}
             a, b = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
@@ -320,6 +279,6 @@ class Agreement(nn.Module):
             a = F.normalize(self.image(image), dim=-1)
             b = F.normalize(self.text(text), dim=-1)
             projections = {"image": a, "text": b}
-        both = presence.all(dim=-1, keepdim=True)
+        both = towers.presence.all(dim=-1, keepdim=True)
         cosine = (a * b).sum(dim=-1, keepdim=True)
         return torch.where(both, cosine, torch.zeros_like(cosine)), projections

@@ -8,7 +8,7 @@ from typing import Literal
 from tgqformer.connectors.config import ConnectorConfig
 from tgqformer.errors import ConfigError
 from tgqformer.language.config import LanguageConfig
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
+from tgqformer.towers.load import ImageTowerConfig, TextTowerConfig
 
 
 @dataclass
@@ -29,7 +29,7 @@ class EmbedderConfig:
             vector (ours); 0 leaves them out.
         reliability: weigh the parts of the base and the streams item by item (ours).
         fusion: what joins the backbone's state: "none", or "late": the tower's global image vector,
-            before the head, by NoteLLM-2's gate (`fusion.py`), and then a head without bias.
+            before the head, by NoteLLM-2's gate (`model.LateFusion`), and then a head without bias.
         max_images: photos read of each item, the first that can be; the rest is left out. Four:
             on a storefront of one to four photos an item (LOG.md) three and four found most, at
             2.6 times the cost of one.

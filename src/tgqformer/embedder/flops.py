@@ -13,7 +13,7 @@ is trained in float32), and the most that the tensors of one part take at once (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from tgqformer.language import (
     load_tokenizer,
 )
 from tgqformer.packaged import packaged_folder
-from tgqformer.towers.base import ImageTower, TextTower
+from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.load import load_image_tower, load_text_tower
 
 REPORTED = {"TGQ-Former": 35.43e9, "InternVL3-2B": 724e9, "Qwen3-VL-4B": 592e9}
@@ -215,7 +215,7 @@ def training_memory(config: EmbedderConfig, cost: Cost) -> TrainingMemory:
     with torch.device("meta"):
         connector = build_connector(config.connector, cost.shape)
         backbone = load_backbone(_random(config).language) if config.has_backbone else None
-    item = _kept(connector, lambda size: _states(cost.shape, size, visual, text))
+    item = _kept(connector, lambda size: {"towers": _states(cost.shape, size, visual, text)})
     checkpointed = item
     if backbone is not None:
         length, width = cost.part("backbone").tokens, backbone.width
@@ -233,7 +233,7 @@ def training_memory(config: EmbedderConfig, cost: Cost) -> TrainingMemory:
     return TrainingMemory(cost.weights, 3 * 4 * cost.trained, item, checkpointed)
 
 
-def _kept(module: nn.Module, inputs: Callable[[int], dict[str, Tensor]]) -> int:
+def _kept(module: nn.Module, inputs: Callable[[int], Mapping[str, Tensor | TowerBatch]]) -> int:
     """Bytes that one item more keeps for the backward pass of a module built on meta."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -243,23 +243,26 @@ def _kept(module: nn.Module, inputs: Callable[[int], dict[str, Tensor]]) -> int:
 
         def kept(size: int) -> int:
             given = inputs(size)
+            parts = [vars(x).values() if isinstance(x, TowerBatch) else [x] for x in given.values()]
+            apart = [*own, *(x for part in parts for x in part if x is not None)]
             with torch.autocast("cpu", torch.bfloat16):
-                return kept_for_backward(lambda: module(**given), [*own, *given.values()])
+                return kept_for_backward(lambda: module(**given), apart)
 
         return kept(2) - kept(1)
 
 
-def _states(shape: ConnectorShape, size: int, visual: int, text: int) -> dict[str, Tensor]:
+def _states(shape: ConnectorShape, size: int, visual: int, text: int) -> TowerBatch:
     """Tower states without values of so many items."""
-    return {
-        "visual": torch.empty(size, visual, shape.visual),
-        "visual_mask": torch.empty(size, visual, dtype=torch.bool),
-        "image_global": torch.empty(size, shape.image_global),
-        "text": torch.empty(size, text, shape.text),
-        "text_mask": torch.empty(size, text, dtype=torch.bool),
-        "text_global": torch.empty(size, shape.text_global),
-        "presence": torch.empty(size, 2, dtype=torch.bool),
-    }
+    return TowerBatch(
+        visual=torch.empty(size, visual, shape.visual),
+        visual_mask=torch.empty(size, visual, dtype=torch.bool),
+        image_global=torch.empty(size, shape.image_global),
+        text=torch.empty(size, text, shape.text),
+        text_mask=torch.empty(size, text, dtype=torch.bool),
+        text_global=torch.empty(size, shape.text_global),
+        presence=torch.empty(size, 2, dtype=torch.bool),
+        words=torch.empty(size, 0),
+    )
 
 
 def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int, text: int) -> Part:
@@ -274,7 +277,7 @@ def count_connector(config: ConnectorConfig, shape: ConnectorShape, visual: int,
         states = _states(shape, 1, visual, text)
     counts = _parameters(connector)
     connector.requires_grad_(False)  # the counter's hooks trip over views of trained weights
-    cost, peak = measure(lambda: connector(**states))
+    cost, peak = measure(lambda: connector(states))
     size = weight_bytes(connector)
     return Part("connector", cost, *counts, connector.num_tokens, size, peak)
 
@@ -320,9 +323,6 @@ def prompt_length(config: LanguageConfig, visual: int, text_tokens: int) -> int:
     builder = PromptBuilder(tokenizer, config.prompt, visual, reads_text=text > 0)
     [length] = builder.lengths(["a"], [True])
     return length - builder.limit.count("a") + text if text else length
-
-
-# -- parts ---------------------------------------------------------------------------------------
 
 
 def _load_on_meta(config: EmbedderConfig) -> ImageTower:

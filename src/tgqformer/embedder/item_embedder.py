@@ -18,10 +18,11 @@ from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
 from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
-from tgqformer.language.pretrained import byte_tokenizer
+from tgqformer.language.backbone import byte_tokenizer
 from tgqformer.retrieval.scores import Precision, Stored, inner_products, quantize, unit
 from tgqformer.towers.base import TowerBatch
-from tgqformer.towers.features import ItemFeatures, one_ahead
+from tgqformer.towers.encoding import one_ahead
+from tgqformer.towers.features import ItemFeatures
 from tgqformer.towers.load import keep_large_buffers, load_image_tower, load_text_tower
 
 

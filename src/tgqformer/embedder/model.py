@@ -36,6 +36,19 @@ from tgqformer.errors import ConfigError
 from tgqformer.language import Backbone, PromptBatch, load_backbone
 from tgqformer.towers.base import TowerBatch
 
+INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
+"""1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
+
+MAX_LOG_SCALE = math.log(100.0)
+"""Of 1 / temperature, which is clamped to 100, as in CLIP."""
+
+STRENGTH_UNIT = 10.0
+"""The strength of the streams is this times a weight, which learns at the rate of all weights."""
+
+SHORTEST = 0.1
+"""A vector below this length is not stretched to length 1 but to its tenfold: what is said of an
+item of which nothing is known is zero at the start, and its gradient would have no bound."""
+
 
 @dataclass
 class ItemBatch:
@@ -99,21 +112,6 @@ class TowerShape:
     shared_space: bool = False
     photo_tokens: int | None = None
     words: int = 0
-
-
-INITIAL_SCALES = {"embedding": 20.0, "visual": 20.0, "agreement": 14.0}
-"""1 / temperature at the start, of each contrastive loss; learned, as in CLIP."""
-
-MAX_LOG_SCALE = math.log(100.0)
-"""Of 1 / temperature, which is clamped to 100, as in CLIP."""
-
-
-STRENGTH_UNIT = 10.0
-"""The strength of the streams is this times a weight, which learns at the rate of all weights."""
-
-SHORTEST = 0.1
-"""A vector below this length is not stretched to length 1 but to its tenfold: what is said of an
-item of which nothing is known is zero at the start, and its gradient would have no bound."""
 
 
 class EmbedderModel(nn.Module):
@@ -231,9 +229,7 @@ class EmbedderModel(nn.Module):
 
     def connect(self, towers: TowerBatch, *, return_attention: bool = False) -> ConnectorOutput:
         """What the connector says of B items; the backbone reads `visual_tokens` of it."""
-        out: ConnectorOutput = self.connector(
-            **towers.for_connector, return_attention=return_attention
-        )
+        out: ConnectorOutput = self.connector(towers.whole(), return_attention=return_attention)
         return out
 
     def _read(
@@ -391,18 +387,21 @@ def initialise_head(model: EmbedderModel, batch: ItemBatch) -> None:
     if model.head is not None and model.base is not None:
         return
     if model.head is not None:
-        _standardise(model.head, model.read(batch, out)[1])
+        standardise(model.head, model.read(batch, out)[1])
         return
     for name in model.connector.stream_names:
         stream = out.streams[name]
         present = stream[stream.any(dim=-1)]
         norm, linear = model.visual_head[name].children()
         assert isinstance(linear, nn.Linear)
-        _standardise(linear, norm(present))
+        standardise(linear, norm(present))
 
 
-def _standardise(head: nn.Linear, states: Tensor) -> None:
-    """Make a head's outputs for the states [B, D] centred, with every channel of equal weight."""
+def standardise(head: nn.Linear, states: Tensor) -> None:
+    """Make a head's outputs for the states [B, D] centred, with every channel of equal weight.
+
+    Nothing changes where there are fewer than two states.
+    """
     if len(states) < 2:
         return
     bias: Tensor | None = head.bias
@@ -415,18 +414,16 @@ def _standardise(head: nn.Linear, states: Tensor) -> None:
         bias.copy_(-head.weight @ mean)
 
 
-# -- fusion ----------------------------------------------------------------------------------------
-# Late fusion (NoteLLM-2, arXiv 2405.16789): the tower's global vector beside the backbone's state.
-#
-# v = W_p g;   z = sigmoid(W [h; v]);   e = z * h + (1 - z) * v          no biases
-#
-# h is the backbone's pooled state and g CLIP's class token in the paper. Departures: g is the
-# tower's global vector, because not every tower has a class token, and is normalised first, because
-# towers differ in scale by orders; an item without a photo has nothing to fuse, so there e = h.
-
-
 class LateFusion(nn.Module):
-    """A gate for each channel between a state and the projected global image vector."""
+    """The tower's global vector beside the backbone's state (NoteLLM-2, arXiv 2405.16789).
+
+        v = W_p g;   z = sigmoid(W [h; v]);   e = z * h + (1 - z) * v          no biases
+
+    h is the backbone's pooled state and g CLIP's class token in the paper. Departures: g is the
+    tower's global vector, because not every tower has a class token, and is normalised first,
+    because towers differ in scale by orders; an item without a photo has nothing to fuse, so there
+    e = h.
+    """
 
     def __init__(self, image_global: int, width: int) -> None:
         super().__init__()

@@ -40,6 +40,54 @@ SENTENCE_TRANSFORMERS = {
     "config_sentence_transformers.json": {"similarity_fn_name": "cosine", "prompts": {}},
 }
 
+_CARD = """---
+library_name: tgqformer
+pipeline_tag: feature-extraction
+tags: [item-embeddings, e-commerce, multimodal, tgqformer]
+---
+
+# Item embeddings by TGQ-Former
+
+Embeds products (photos, title, brand, category, attributes) so that neighbours are what shoppers
+want next. Method: TGQ-Former, KDD 2026, arXiv 2605.17366.
+
+| | |
+|---|---|
+| image tower (frozen, not in this folder) | {image} |
+| text tower (frozen, not in this folder) | {text} |
+| backbone ({train}) | {backbone} |
+| connector | {connector}, {queries} |
+| base | {base} |
+| dimensions | {dims}{matryoshka} |
+| trained weights | {count:,} |{terms}
+
+```python
+from tgqformer import ItemEmbedder
+
+embedder = ItemEmbedder.from_pretrained("PATH")
+vectors = embedder.encode(items)  # float32 [N, {dims}]
+```
+
+Or by sentence-transformers, which asks for `trust_remote_code` because the code is tgqformer's:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("PATH", trust_remote_code=True)
+vectors = model.encode([{{"title": "Desk lamp", "image": "lamp.jpg"}}, "a title alone"])
+```
+
+## Figures
+
+{facts}
+
+## Configuration
+
+```json
+{config}
+```
+"""
+
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
     """Name to weight of everything that training may change, or that is fitted to its pairs."""
@@ -189,58 +237,6 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
 
 def _count(weights: dict[str, Tensor]) -> int:
     return sum(w.numel() for w in weights.values())
-
-
-# -- card ------------------------------------------------------------------------------------------
-# The model card of a saved embedder.
-
-_CARD = """---
-library_name: tgqformer
-pipeline_tag: feature-extraction
-tags: [item-embeddings, e-commerce, multimodal, tgqformer]
----
-
-# Item embeddings by TGQ-Former
-
-Embeds products (photos, title, brand, category, attributes) so that neighbours are what shoppers
-want next. Method: TGQ-Former, KDD 2026, arXiv 2605.17366.
-
-| | |
-|---|---|
-| image tower (frozen, not in this folder) | {image} |
-| text tower (frozen, not in this folder) | {text} |
-| backbone ({train}) | {backbone} |
-| connector | {connector}, {queries} |
-| base | {base} |
-| dimensions | {dims}{matryoshka} |
-| trained weights | {count:,} |{terms}
-
-```python
-from tgqformer import ItemEmbedder
-
-embedder = ItemEmbedder.from_pretrained("PATH")
-vectors = embedder.encode(items)  # float32 [N, {dims}]
-```
-
-Or by sentence-transformers, which asks for `trust_remote_code` because the code is tgqformer's:
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("PATH", trust_remote_code=True)
-vectors = model.encode([{{"title": "Desk lamp", "image": "lamp.jpg"}}, "a title alone"])
-```
-
-## Figures
-
-{facts}
-
-## Configuration
-
-```json
-{config}
-```
-"""
 
 
 def model_card(config: EmbedderConfig, facts: dict[str, Any], count: int) -> str:

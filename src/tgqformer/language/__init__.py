@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from tgqformer.lazy import lazily
 
 if TYPE_CHECKING:
-    from tgqformer.language.backbone import Backbone, load_backbone
+    from tgqformer.language.backbone import Backbone, load_backbone, load_tokenizer
     from tgqformer.language.config import NOTELLM2_PROMPT, LanguageConfig, PromptConfig
-    from tgqformer.language.pretrained import load_tokenizer
     from tgqformer.language.prompt import PromptBatch, PromptBuilder
 
 __all__ = [
@@ -31,6 +30,6 @@ __getattr__, __dir__ = lazily(
         "PromptBuilder": "tgqformer.language.prompt",
         "PromptConfig": "tgqformer.language.config",
         "load_backbone": "tgqformer.language.backbone",
-        "load_tokenizer": "tgqformer.language.pretrained",
+        "load_tokenizer": "tgqformer.language.backbone",
     },
 )

@@ -1,16 +1,42 @@
-"""The backbone that reads visual tokens and metadata text, and pools what it understood."""
+"""The backbone: its network and tokenizer, and how it reads visual tokens and metadata text.
+
+The network comes from a folder, a package or the hub, or is built at random; it is frozen but for
+LoRA, and what it understood of a prompt is pooled into one state.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tgqformer.errors import ConfigError
+from tgqformer.errors import ConfigError, ModelError
+from tgqformer.hub import (
+    Part,
+    add_lora,
+    build_random,
+    linear_names,
+    load,
+    load_network,
+    load_settings,
+    without_dropout,
+)
 from tgqformer.language.config import LanguageConfig
-from tgqformer.language.pretrained import load_network
 from tgqformer.language.prompt import PromptBatch
+from tgqformer.numerics import resolve_dtype
+from tgqformer.packaged import packaged_folder
+
+_ELSEWHERE = (
+    "give a local folder or a reachable hub id as language.name, install the [offline] extra for "
+    "'all-MiniLM-L6-v2', or set language.random_weights=true to build it without weights"
+)
+BACKBONE = Part("backbone", _ELSEWHERE, _ELSEWHERE)
+_FOLDER = "give a local folder or a reachable hub id as language.name"
+TOKENIZER = Part("tokenizer of the backbone", _FOLDER, _FOLDER)
 
 
 class Backbone(nn.Module):
@@ -141,15 +167,13 @@ def load_backbone(config: LanguageConfig, device: torch.device | str = "cpu") ->
         ConfigError: an option does not fit the model.
         ModelError: the model cannot be loaded or takes no `inputs_embeds`.
     """
-    model = load_network(config, device)
+    model = _load_network(config, device)
     width, causal = int(model.config.hidden_size), _is_causal(model)
     pooling = config.pooling if config.pooling != "auto" else ("last" if causal else "mean")
     model.requires_grad_(config.train == "full")
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # few weights are trained, for few epochs: LoRA has a dropout of its own
+    without_dropout(model)
     if config.train == "lora":
-        model = _with_lora(model, config)
+        _add_lora(model, config)
     for parameter in model.parameters():
         if parameter.requires_grad:  # the steps of an optimiser are lost in bfloat16
             parameter.data = parameter.data.float()
@@ -157,36 +181,16 @@ def load_backbone(config: LanguageConfig, device: torch.device | str = "cpu") ->
     return Backbone(model, width, pooling, causal=causal)
 
 
-def _with_lora(model: Any, config: LanguageConfig) -> Any:
-    from peft import LoraConfig, inject_adapter_in_model
-
+def _add_lora(model: Any, config: LanguageConfig) -> None:
     targets = config.lora_targets
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=linear_names(model) if targets == "all-linear" else targets.split(","),
-        bias="none",
-    )
+    names = linear_names(model) if targets == "all-linear" else targets.split(",")
     try:
-        model = inject_adapter_in_model(lora, model)
+        add_lora(model, config, names)
     except ValueError as error:
         raise ConfigError(
             f"language.lora_targets ({targets!r}) names no layer of '{config.name}'; give names "
             "of its linear layers, separated by commas, or 'all-linear'."
         ) from error
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
-    return model
-
-
-def linear_names(model: nn.Module) -> list[str]:
-    """The full names of every linear layer inside the repeated blocks of a model."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(part.isdigit() for part in name.split("."))
-    ]
 
 
 def _is_causal(model: Any) -> bool:
@@ -196,3 +200,133 @@ def _is_causal(model: Any) -> bool:
         for module in model.modules()
         if "Attention" in type(module).__name__
     ) and not getattr(model.config, "is_encoder_decoder", False)
+
+
+def _load_network(config: LanguageConfig, device: torch.device | str = "cpu") -> Any:
+    """The bare network of `config`, cut to its first layers, without dropout in its attention.
+
+    Args:
+        device: where it will run, which decides what "auto" dtypes are; it stays on the CPU here.
+
+    Raises:
+        ConfigError: more layers are asked for than there are.
+        MissingDependencyError: it comes in pip packages, and one is absent.
+        ModelError: it cannot be loaded, lacks weights, or takes no `inputs_embeds`.
+    """
+    from transformers import AutoModel
+
+    if config.kind == "tiny":
+        return _tiny_model()
+    random = config.random_weights
+    packaged_folder(config.name, assemble=not random)  # says which package is absent
+    settings = load_settings(config.name, config.revision, shipped=random, part=BACKBONE)
+    _cut(settings, config)
+    model = load_network(
+        AutoModel,
+        config.name,
+        config.revision,
+        random_weights=random,
+        settings=settings,
+        dtype=_dtype(config, device),
+        safetensors=True,
+        part=BACKBONE,
+    )
+    if settings.is_encoder_decoder or not _takes_embeds(model):
+        raise ModelError(
+            f"The backbone '{config.name}' is a {type(model).__name__}, which cannot read visual "
+            "tokens (it takes no inputs_embeds by themselves); choose a decoder or an encoder."
+        )
+    return model
+
+
+def _cut(settings: Any, config: LanguageConfig) -> None:
+    """Leave dropout and the layers beyond `config.layers` out of a network's config."""
+    for name in ("attention_dropout", "attention_probs_dropout_prob"):
+        if hasattr(settings, name):
+            setattr(settings, name, 0.0)
+    if config.layers is None:
+        return
+    if config.layers > settings.num_hidden_layers:
+        raise ConfigError(
+            f"language.layers ({config.layers}) is more than the "
+            f"{settings.num_hidden_layers} layers of '{config.name}'."
+        )
+    settings.num_hidden_layers = config.layers
+    if getattr(settings, "layer_types", None):
+        settings.layer_types = settings.layer_types[: config.layers]
+
+
+def _takes_embeds(model: nn.Module) -> bool:
+    return "inputs_embeds" in inspect.signature(model.forward).parameters
+
+
+def _dtype(config: LanguageConfig, device: torch.device | str) -> torch.dtype:
+    if config.dtype == "auto" and config.train == "full":
+        return torch.float32  # weights that are trained are not to be rounded first
+    return resolve_dtype(config.dtype, device)
+
+
+def _tiny_model() -> Any:
+    """A random 2-layer decoder of width 64 over bytes, the same on every call."""
+    from transformers import AutoModel, Qwen3Config
+
+    config = Qwen3Config(
+        vocab_size=258,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=2048,
+        pad_token_id=256,
+        eos_token_id=257,
+    )
+    return build_random(AutoModel, config, dtype=torch.float32)
+
+
+def load_tokenizer(config: LanguageConfig) -> Any:
+    """The tokenizer of `config.name`; bytes for "tiny", and for random weights of a hub's model.
+
+    With random weights no hub is asked, so that the same configuration reads the same tokens on
+    every machine.
+
+    Raises:
+        ModelError: where it cannot be loaded.
+    """
+    packaged = packaged_folder(config.name, assemble=not config.random_weights)
+    source = packaged or Path(config.name)
+    if config.kind == "tiny" or (config.random_weights and not source.is_dir()):
+        return byte_tokenizer()
+    from transformers import AutoTokenizer
+
+    return load(AutoTokenizer, config.name, config.revision, part=TOKENIZER)
+
+
+def byte_tokenizer(marks: Sequence[str] = (), *, closed: bool = True, **named: Any) -> Any:
+    """One token a byte, ids 0-255, then <pad> 256, <eos> 257 and the special tokens `marks`.
+
+    Args:
+        closed: <eos> closes each text.
+        named: special tokens that the tokenizer knows by a name.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {symbol: i for i, symbol in enumerate(alphabet)} | {"<pad>": 256, "<eos>": 257}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    if closed:
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A <eos>", pair=None, special_tokens=[("<eos>", 257)]
+        )
+    if marks:
+        backend.add_special_tokens([*marks])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        clean_up_tokenization_spaces=False,
+        **named,
+    )

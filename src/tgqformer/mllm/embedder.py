@@ -27,6 +27,10 @@ from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.network import MLLMModel, load_mllm_settings
 from tgqformer.mllm.processing import ChatProcessor
 
+FORMAT = 1
+KIND = "tgqformer-mllm"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
 
 class MLLMEmbedder:
     """A vision-language model behind `encode`: an `Embedder` for evaluation and search.
@@ -71,15 +75,41 @@ class MLLMEmbedder:
         Raises:
             ModelError: where the folder is none of ours or does not fit its network.
         """
-        from tgqformer.mllm.embedder import load_mllm
-
-        return load_mllm(cls, Path(path), device=device)
+        path = Path(path)
+        folder = path if (path / CONFIG).is_file() else path / "model"
+        saved = _read_config(path, folder / CONFIG)
+        try:
+            config = from_dict(MLLMConfig, saved["mllm"])
+        except ConfigError as error:
+            raise ModelError(
+                f"The configuration of {path} is not one of this version of tgqformer ({error}); "
+                f"it was saved by version {saved.get('tgqformer_version', 'unknown')}."
+            ) from error
+        embedder = cls.from_config(config, device=device)
+        load_trained(embedder.model, folder / WEIGHTS)
+        embedder.facts = dict(saved.get("facts", {}))
+        return embedder
 
     def save_pretrained(self, path: Path | str) -> None:
-        """Write config and trained weights (safetensors); frozen ones are named, not written."""
-        from tgqformer.mllm.embedder import save_mllm
+        """Write a folder of what was trained, and the name of what was not.
 
-        save_mllm(self, Path(path))
+        config.json         the configuration, provenance, facts
+        model.safetensors   LoRA, head, temperature
+
+        Weights come before the config, each file whole or not at all.
+
+        Raises:
+            StorageError: where the disk refuses.
+        """
+        config = {
+            "format": FORMAT,
+            "model_type": KIND,
+            "tgqformer_version": tgqformer.__version__,
+            "mllm": to_dict(self.config),
+            "facts": self.facts,
+        }
+        write_weights(trained_weights(self.model), Path(path) / WEIGHTS)
+        write_text(Path(path) / CONFIG, json.dumps(config, indent=2))
 
     @property
     def device(self) -> torch.device:
@@ -161,40 +191,12 @@ class MLLMEmbedder:
         return None
 
 
-# -- saving ----------------------------------------------------------------------------------------
-# A saved MLLM embedder: what was trained, and the name of what was not.
-#
-# config.json         the configuration, provenance, facts
-# model.safetensors   LoRA, head, temperature
-
-FORMAT = 1
-KIND = "tgqformer-mllm"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
-def save_mllm(embedder: MLLMEmbedder, path: Path) -> None:
-    """Write the folder, weights before config, each file whole or not at all.
-
-    Raises:
-        StorageError: where the disk refuses.
-    """
-    config = {
-        "format": FORMAT,
-        "model_type": KIND,
-        "tgqformer_version": tgqformer.__version__,
-        "mllm": to_dict(embedder.config),
-        "facts": embedder.facts,
-    }
-    write_weights(trained_weights(embedder.model), path / WEIGHTS)
-    write_text(path / CONFIG, json.dumps(config, indent=2))
-
-
-def load_mllm(cls: type[MLLMEmbedder], path: Path, *, device: str | None) -> MLLMEmbedder:
-    """See `MLLMEmbedder.from_pretrained`."""
-    folder = path if (path / CONFIG).is_file() else path / "model"
+def _read_config(path: Path, file: Path) -> dict[str, Any]:
+    """The config.json of a saved embedder, of this format."""
     try:
-        saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind, version, config = saved["model_type"], saved["format"], saved["mllm"]
+        saved: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        kind, version = saved["model_type"], saved["format"]
+        saved["mllm"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} is no saved MLLM embedder: its {CONFIG} is missing or of another kind; give "
@@ -205,14 +207,4 @@ def load_mllm(cls: type[MLLMEmbedder], path: Path, *, device: str | None) -> MLL
             f"{path} is a {kind!r} of format {version}, and this version reads {KIND!r} of format "
             f"{FORMAT}; upgrade tgqformer."
         )
-    try:
-        parsed = from_dict(MLLMConfig, config)
-    except ConfigError as error:
-        raise ModelError(
-            f"The configuration of {path} is not one of this version of tgqformer ({error}); "
-            f"it was saved by version {saved.get('tgqformer_version', 'unknown')}."
-        ) from error
-    embedder = cls.from_config(parsed, device=device)
-    load_trained(embedder.model, folder / WEIGHTS)
-    embedder.facts = dict(saved.get("facts", {}))
-    return embedder
+    return saved

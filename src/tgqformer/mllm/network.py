@@ -12,12 +12,54 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgqformer.errors import ConfigError, ModelError
-from tgqformer.language.backbone import linear_names, pool
+from tgqformer.hub import (
+    add_lora,
+    build_random,
+    linear_names,
+    load_network,
+    load_settings,
+    without_dropout,
+)
+from tgqformer.language.backbone import byte_tokenizer, pool
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.processing import processor_class, without_video
+from tgqformer.numerics import resolve_dtype
 from tgqformer.packaged import quiet_loading
-from tgqformer.precision import resolve_dtype
-from tgqformer.towers.hub import build_random, load, load_settings, locate
+
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 2048,
+    "pad_token_id": 256,
+    "bos_token_id": 257,
+    "eos_token_id": 257,
+}
+
+TURNS = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% for part in message.content %}{% if part.type == 'image' %}IMAGE"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+QWEN_MARKS = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+
+INTERNVL_MARKS = {
+    "start_image_token": "<img>",
+    "end_image_token": "</img>",
+    "context_image_token": "<IMG_CONTEXT>",
+    "video_token": "<video>",
+}
 
 INITIAL_SCALE = 20.0
 MAX_LOG_SCALE = math.log(100.0)
@@ -65,8 +107,19 @@ def load_backbone(config: MLLMConfig, device: torch.device) -> Any:
         ConfigError: LoRA finds no layer.
         ModelError: it cannot be loaded, lacks weights, or is no vision-language model.
     """
+    from transformers import AutoModelForImageTextToText
+
+    settings = load_mllm_settings(config)
+    _require_vision_language(config, settings)
     dtype = resolve_dtype(config.dtype, device)
-    whole = _random(config).to(dtype) if config.random_weights else _pretrained(config, dtype)
+    whole = load_network(
+        AutoModelForImageTextToText,
+        config.name,
+        config.revision,
+        random_weights=config.random_weights,
+        dtype=torch.float32 if config.random_weights else dtype,
+        unread=("lm_head",),
+    ).to(dtype)
     network = whole.base_model
     language = getattr(network, "language_model", None)
     if not isinstance(language, nn.Module) or network is whole:
@@ -75,9 +128,7 @@ def load_backbone(config: MLLMConfig, device: torch.device) -> Any:
             "to be found; choose a Qwen-VL, an InternVL (-hf) or another that is built like them."
         )
     network.requires_grad_(False)
-    for module in language.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(language)
     if config.train == "full":
         language.requires_grad_(True)
     elif config.train == "lora":
@@ -86,33 +137,8 @@ def load_backbone(config: MLLMConfig, device: torch.device) -> Any:
 
 
 def load_mllm_settings(config: MLLMConfig) -> Any:
-    """The model's config (see `towers.hub.load_settings`)."""
+    """The model's config (see `hub.load_settings`)."""
     return load_settings(config.name, config.revision)
-
-
-def _random(config: MLLMConfig) -> Any:
-    from transformers import AutoModelForImageTextToText
-
-    settings = load_mllm_settings(config)
-    _require_vision_language(config, settings)
-    return build_random(AutoModelForImageTextToText, settings)
-
-
-def _pretrained(config: MLLMConfig, dtype: torch.dtype) -> Any:
-    from transformers import AutoModelForImageTextToText
-
-    _require_vision_language(config, load_mllm_settings(config))
-    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
-    if Path(locate(config.name)).is_dir():
-        options["use_safetensors"] = True
-    whole, info = load(AutoModelForImageTextToText, config.name, config.revision, **options)
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("lm_head"))
-    if missing:
-        raise ModelError(
-            f"The model {config.name!r} lacks {len(missing)} weights ({missing[0]} first) of a "
-            f"{type(whole).__name__}; choose a checkpoint of that architecture."
-        )
-    return whole
 
 
 def _require_vision_language(config: MLLMConfig, settings: Any) -> None:
@@ -128,70 +154,21 @@ def _require_vision_language(config: MLLMConfig, settings: Any) -> None:
 
 
 def _add_lora(language: nn.Module, config: MLLMConfig) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
     targets = linear_names(language)
     if not targets:
         raise ConfigError(
             f"mllm.train is 'lora', and the language model of {config.name!r} has no linear layer "
             "to put LoRA on; set mllm.train to 'full' or 'frozen'."
         )
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=targets,
-        bias="none",
-    )
-    inject_adapter_in_model(lora, language)
-    for name, parameter in language.named_parameters():
-        parameter.requires_grad_("lora_" in name)
-        if "lora_" in name:
-            parameter.data = parameter.data.float()
-
-
-# -- tiny ------------------------------------------------------------------------------------------
-# Random vision-language models, written in a moment: the fakes beside the real.
-#
-# A folder with config, weights, byte tokenizer, chat template and Pillow image processor, of which
-# everything goes the way of the published models: nothing in the embedder knows that they are
-# small.
-
-TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 2048,
-    "pad_token_id": 256,
-    "bos_token_id": 257,
-    "eos_token_id": 257,
-}
-TURNS = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% for part in message.content %}{% if part.type == 'image' %}IMAGE"
-    "{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-QWEN_MARKS = [
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-]
-INTERNVL_MARKS = {
-    "start_image_token": "<img>",
-    "end_image_token": "</img>",
-    "context_image_token": "<IMG_CONTEXT>",
-    "video_token": "<video>",
-}
+    add_lora(language, config, targets)
 
 
 def save_tiny_mllm(path: Path | str, family: Literal["qwen3_vl", "internvl"]) -> Path:
     """Write a random model of a family to `path`, the same one every time.
+
+    The fake beside the real: a folder with config, weights, byte tokenizer, chat template and
+    Pillow image processor, of which everything goes the way of the published models: nothing in the
+    embedder knows that it is small.
 
     The Qwen3-VL has patches of 8 px and merges four: a photo of 64 x 32 px is 8 image tokens. The
     InternVL reads tiles of 32 px as 4 image tokens.
@@ -216,7 +193,7 @@ def _qwen() -> tuple[Any, Any]:
     from transformers import Qwen3VLConfig
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    tokenizer = _tokenizer(QWEN_MARKS)
+    tokenizer = byte_tokenizer(QWEN_MARKS, closed=False)
     mark = dict(zip(QWEN_MARKS, tokenizer.convert_tokens_to_ids(QWEN_MARKS), strict=True))
     settings = Qwen3VLConfig(
         vision_config={
@@ -260,8 +237,9 @@ def _internvl() -> tuple[Any, Any]:
         GotOcr2ImageProcessorPil,
     )
 
-    tokenizer = _tokenizer(
+    tokenizer = byte_tokenizer(
         ["<|im_start|>", "<|im_end|>", *INTERNVL_MARKS.values()],
+        closed=False,
         extra_special_tokens=INTERNVL_MARKS,
     )
     settings = InternVLConfig(
@@ -284,22 +262,3 @@ def _internvl() -> tuple[Any, Any]:
         chat_template=TURNS.replace("IMAGE", "<IMG_CONTEXT>\n"),
     )
     return settings, processor
-
-
-def _tokenizer(marks: list[str], **named: Any) -> Any:
-    """One token a byte, ids 0-255, then <pad> 256, <eos> 257 and the special tokens."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: i for i, symbol in enumerate(alphabet)} | {"<pad>": 256, "<eos>": 257}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.add_special_tokens(marks)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="<pad>",
-        eos_token="<eos>",
-        clean_up_tokenization_spaces=False,
-        **named,
-    )

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tgqformer.catalog.text import TextLimit
 from tgqformer.errors import ModelError
+from tgqformer.hub import load
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.packaged import quiet_loading
-from tgqformer.towers.hub import load
 from tgqformer.towers.processors import bound_aspect
 
 

@@ -2,7 +2,12 @@
 
 A plain loop, one process, saved at its end: AdamW with a warm-up and a cosine, symmetric InfoNCE
 with a learned temperature, the gradient cache where a batch does not fit. The batches of a seed are
-those that `tgqformer train` takes with it.
+those that `tgqformer train` takes with it, and so are loss, negatives and the head's start.
+
+Not `training.trainer`, which would be little but exceptions here: that trains on tower states read
+once into a cache, in stages, with views, a base and a validation that chooses the step and the
+strength of the streams. An MLLM has none of these: its photos go through the network at each step,
+and what is trained is a rival of a comparison, at a fixed number of steps.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.progress import track
 from tgqformer.config import to_dict, whole_number
+from tgqformer.embedder.model import standardise
 from tgqformer.errors import ConfigError
 from tgqformer.files import write_text
 from tgqformer.mllm.config import MLLMConfig, MLLMTraining
@@ -159,15 +165,11 @@ def _backward(
 def standardise_head(embedder: MLLMEmbedder, items: Sequence[Item], batch_size: int = 8) -> None:
     """Give the head standardised states to start from, as `embedder.model.initialise_head` does."""
     model, batch_size = embedder.model, whole_number(batch_size, "batch_size")
-    states = torch.cat(
-        [
-            model.states(embedder.to_device(embedder.batch(items[i : i + batch_size])))
-            for i in range(0, len(items), batch_size)
-        ]
+    starts = range(0, len(items), batch_size)
+    batches = (embedder.batch(items[start : start + batch_size]) for start in starts)
+    standardise(
+        model.head, torch.cat([model.states(embedder.to_device(batch)) for batch in batches])
     )
-    if len(states) > 1:
-        model.head.weight.div_(states.std(dim=0).clamp(min=1e-3))
-        model.head.bias.copy_(-model.head.weight @ states.mean(dim=0))
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -1,50 +1,45 @@
 """The way of a catalog through the model: shard by shard, the next batches decoded meanwhile.
 
 What is held at one time are the pixels of a few batches, the tower states of photos that may come
-again, and the vectors of one shard: none of it grows with the catalog.
+again, and the vectors of one shard: none of it grows with the catalog. Photos and texts go through
+towers, connector and backbone in one go and on one device; on a GPU the photos of the next batch
+are copied (pinned, on a stream of their own) while this one is computed, and nothing waits for a
+result before the shard is whole.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from tgqformer.catalog.images import decode_image, read_image_bytes
 from tgqformer.config import whole_number
 from tgqformer.cores import reading_threads
-from tgqformer.errors import ImageError, StorageError
-from tgqformer.scale.forward import BatchEncoder, Compute, Staged, check_finite
+from tgqformer.embedder.model import ItemBatch
+from tgqformer.errors import ModelError
+from tgqformer.numerics import resolve_dtype
+from tgqformer.towers.base import TowerBatch, TowerOutput
+from tgqformer.towers.encoding import BrokenPhoto, ItemPhotos, PhotoReader, Pixels, ahead
+from tgqformer.towers.features import TITLE
+from tgqformer.towers.hashing import hashed_words
 
 if TYPE_CHECKING:
-    from tgqformer.catalog.items import ImageRef, Item
+    from tgqformer.catalog.items import Item
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.retrieval.scores import Vectors
-    from tgqformer.towers.base import ImageTower
 
-_AHEAD = 3  # batches whose photos are read before their turn
+Compute = Literal["auto", "float32", "bfloat16"]
 
-
-@dataclass(frozen=True)
-class BrokenPhoto:
-    """A photo that was passed over: whose, which of its photos (from 0), and why."""
-
-    item_id: str
-    position: int
-    reason: str
+AHEAD = 3  # batches whose photos are read before their turn
+MANY = 4096  # items from which on starting processes pays
+KEPT_BYTES = 128 << 20  # of tower states of photos that may come again within a shard
 
 
 @dataclass
@@ -141,14 +136,9 @@ class Pipeline:
     def _decoded(
         self, shards: Iterable[tuple[int, Sequence[Item]]], reader: PhotoReader
     ) -> Iterator[tuple[_Batch, list[ItemPhotos]]]:
-        ahead: deque[tuple[_Batch, list[Future[list[ItemPhotos]]]]] = deque()
-        for batch in self._batches(shards):
-            ahead.append((batch, reader.submit(batch.items)))
-            if len(ahead) > _AHEAD:
-                ready, waiting = ahead.popleft()
-                yield ready, reader.collect(waiting)
-        for ready, waiting in ahead:
-            yield ready, reader.collect(waiting)
+        begun = ahead(self._batches(shards), lambda batch: reader.submit(batch.items), AHEAD)
+        for batch, waiting in begun:
+            yield batch, reader.collect(waiting)
 
     def _collect(
         self, decoded: Iterable[tuple[_Batch, list[ItemPhotos]]]
@@ -184,9 +174,8 @@ class Pipeline:
         for number, items in shards:
             report = self.embedder.features.fill(items)
             vectors = self.embedder.encode(items, batch_size=self.batch_size, errors="ignore")
-            broken = [BrokenPhoto(*problem) for problem in report.broken]
             yield len(items)
-            yield ShardVectors(number, vectors, broken)
+            yield ShardVectors(number, vectors, report.broken)
 
 
 def _in_order(parts: Sequence[tuple[list[int], torch.Tensor]], size: int) -> Vectors:
@@ -197,145 +186,187 @@ def _in_order(parts: Sequence[tuple[list[int], torch.Tensor]], size: int) -> Vec
     return out
 
 
-# -- photos ----------------------------------------------------------------------------------------
-# Reading, decoding and resizing photos beside the towers: in order, and never far ahead.
-#
-# Worker processes get the tower without its network, which is all that preprocessing needs, and
-# come from a fork server, which has no threads that a fork could leave in the middle of something.
+@dataclass
+class States:
+    """A tower's states of one input, set when it ran: tokens [P, D] float16, pooled [Dg]."""
 
-Pixels = Mapping[str, npt.NDArray[np.generic]]
-
-MANY = 4096  # items from which on starting processes pays
-_TASK = 8  # items in one task of a worker process
-
-_worker_tower: ImageTower | None = None
+    tokens: Tensor | None = None
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class ItemPhotos:
-    """An item's photos, ready for the tower.
+class Staged:
+    """A batch on its way: its texts, the states of its photos, and the pixels still to encode."""
 
-    Attributes:
-        keys: the SHA-256 of each photo's bytes.
-        pixels: what the tower's `preprocess` made of each, as arrays.
-        broken: position among the item's photos, and reason, of those that were passed over.
-    """
-
-    keys: list[bytes] = field(default_factory=list)
-    pixels: list[Pixels] = field(default_factory=list)
-    broken: list[tuple[int, str]] = field(default_factory=list)
+    texts: list[str]
+    photos: list[list[States]]
+    fresh: list[States] = field(default_factory=list)
+    pixels: list[dict[str, Tensor]] = field(default_factory=list)
+    copied: torch.cuda.Event | None = None
 
 
-class PhotoReader:
-    """Reads the photos of batches of items in worker processes or threads; a context manager.
+class BatchEncoder:
+    """An embedder's whole forward pass over batches that are decoded already.
+
+    A photo that comes again within a shard, byte for byte, is encoded once: `forget` at the start
+    of a shard makes shards independent of each other, so that one that is made anew is the same.
 
     Args:
-        tower: whose `preprocess` is applied.
-        max_images: photos of an item to look at, the first that can be read.
-        workers: processes; 0 decodes in threads of this process.
+        embedder: on its device; its towers are put into channels-last where they are CNNs.
+        compute: "bfloat16", "float32", or "auto": bfloat16 where the device computes in it.
+        compile: compile towers and model, which pays over thousands of items.
     """
 
-    def __init__(self, tower: ImageTower, max_images: int, workers: int) -> None:
-        self._tower, self._max_images, self.workers = tower, max_images, workers
-        self._pool: Executor | None = None
-
-    def __enter__(self) -> PhotoReader:
-        if self.workers:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            self._pool = ProcessPoolExecutor(
-                self.workers, context, initializer=_start, initargs=(without_network(self._tower),)
-            )
-        else:
-            self._pool = ThreadPoolExecutor(reading_threads(), "decode")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+    def __init__(
+        self, embedder: ItemEmbedder, *, compute: Compute = "auto", compile: bool = False
     ) -> None:
-        assert self._pool is not None
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.embedder = embedder
+        self.device = embedder.device
+        self.compute = resolve_compute(compute, self.device)
+        self.photos_encoded = 0
+        self._seen: OrderedDict[bytes, States] = OrderedDict()
+        image = embedder.features.image_tower
+        self._kept = max(1, KEPT_BYTES // (2 * image.max_tokens * image.dim))
+        self._stream: Any = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        image.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        embedder.model.eval()
+        if compile:
+            half = getattr(image.module, "vision_model", None)
+            (half if isinstance(half, torch.nn.Module) else image.module).compile()
+            embedder.model.compile(dynamic=True)
 
-    def submit(self, items: Sequence[Item]) -> list[Future[list[ItemPhotos]]]:
-        """Begin to read the photos of a batch."""
-        assert self._pool is not None
-        size = _TASK if self.workers else 1
-        read = _read_in_worker if self.workers else partial(read_photos, self._tower)
-        refs = [item.images for item in items]
-        cuts = [refs[start : start + size] for start in range(0, len(refs), size)]
-        return [self._pool.submit(read, cut, self._max_images) for cut in cuts]
+    def forget(self) -> None:
+        """Forget the photos seen so far."""
+        self._seen.clear()
 
-    @staticmethod
-    def collect(waiting: Sequence[Future[list[ItemPhotos]]]) -> list[ItemPhotos]:
-        """The photos of a batch, one entry for each item.
+    def stage(self, texts: Sequence[str], photos: Sequence[ItemPhotos]) -> Staged:
+        """Pick the photos that are new and begin to copy them to the device."""
+        states: list[list[States]] = []
+        fresh: list[States] = []
+        pixels: list[Pixels] = []
+        for item in photos:
+            own: list[States] = []
+            for key, values in zip(item.keys, item.pixels, strict=True):
+                known = self._seen.get(key)
+                if known is None:
+                    known = self._seen[key] = States()
+                    fresh.append(known)
+                    pixels.append(values)
+                own.append(known)
+            states.append(own)
+        while len(self._seen) > self._kept:  # first in, first out: so the order decides, no clock
+            self._seen.popitem(last=False)
+        inputs = [{name: torch.from_numpy(x) for name, x in one.items()} for one in pixels]
+        if self._stream is None:
+            return Staged(list(texts), states, fresh, inputs)
+        with torch.cuda.stream(self._stream):
+            moved = [
+                {name: x.pin_memory().to(self.device, non_blocking=True) for name, x in one.items()}
+                for one in inputs
+            ]
+            return Staged(list(texts), states, fresh, moved, self._stream.record_event())
 
-        Raises:
-            StorageError: a worker process was killed.
-        """
-        try:
-            return [photos for future in waiting for photos in future.result()]
-        except BrokenProcessPool as error:
-            raise StorageError(
-                "a worker process that decodes photos was killed, for want of memory perhaps; "
-                "start again with fewer --workers, and the work goes on where it stopped."
-            ) from error
+    @torch.inference_mode()
+    def run(self, staged: Staged) -> Tensor:
+        """Embed a batch: float32 [B, D] on the device."""
+        if staged.copied is not None:
+            torch.cuda.current_stream(self.device).wait_event(staged.copied)
+        if staged.pixels:
+            image = self.embedder.features.image_tower
+            _keep(staged.fresh, image.encode(staged.pixels), image.num_tokens)
+            self.photos_encoded += len(staged.pixels)
+        towers = self._batch(staged.photos, staged.texts)
+        prompt = self.embedder.prompts.build(staged.texts, [bool(own) for own in staged.photos])
+        with self._precision():
+            out = self.embedder.model(ItemBatch(towers, prompt).to(self.device))
+        return out.embedding.float()  # type: ignore[no-any-return]
+
+    def _states(self, texts: Sequence[str]) -> list[list[States]]:
+        tower = self.embedder.features.text_tower
+        distinct = {text: States() for text in texts if text}
+        if distinct:
+            _keep(list(distinct.values()), tower.encode(list(distinct)), tower.num_tokens)
+        return [[distinct[text]] if text else [] for text in texts]
+
+    def _batch(self, photos: list[list[States]], given: Sequence[str]) -> TowerBatch:
+        features = self.embedder.features
+        image, text = features.image_tower, features.text_tower
+        read = [features.read(one) for one in given]
+        texts = self._states(read)
+        visual, visual_mask = self._pad(photos, image.dim, image.num_tokens or 1)
+        tokens, text_mask = self._pad(texts, text.dim, 1)
+        flags = [[bool(p), bool(t)] for p, t in zip(photos, texts, strict=True)]
+        return TowerBatch(
+            visual=visual,
+            visual_mask=visual_mask,
+            image_global=self._pool(photos, image.global_dim),
+            text=tokens,
+            text_mask=text_mask,
+            text_global=self._pool(texts, text.global_dim),
+            presence=torch.tensor(flags, dtype=torch.bool, device=self.device),
+            words=torch.from_numpy(hashed_words(read, features.words)).to(self.device),
+            title_global=self._titles(given) if features.title_apart else None,
+        )
+
+    def _titles(self, given: Sequence[str]) -> Tensor:
+        """[B, Dtg] global vectors of the titles alone, zero where there is none."""
+        features = self.embedder.features
+        states = self._states([features.read(one, TITLE) for one in given])
+        return self._pool(states, features.text_tower.global_dim)
+
+    def _pad(self, states: list[list[States]], dim: int, at_least: int) -> tuple[Tensor, Tensor]:
+        """float32 [B, P, D], zero where there is no token, and the mask [B, P]."""
+        # one row too many, so that even a batch without tokens has so many places
+        most = torch.empty(at_least, dim, dtype=torch.float16, device=self.device)
+        rows = [torch.cat([_of(s.tokens) for s in own]) if own else most[:0] for own in states]
+        padded = pad_sequence([*rows, most], batch_first=True)[:-1]
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
+        return padded.float(), mask
+
+    def _pool(self, states: list[list[States]], dim: int) -> Tensor:
+        """Each item's pooled vectors as one, [B, Dg], as `towers.features.pool` joins them."""
+        joined = torch.zeros(len(states), dim, device=self.device)
+        for row, own in enumerate(states):
+            if len(own) == 1:
+                joined[row] = _of(own[0].pooled)
+            elif own:
+                vectors = torch.stack([_of(s.pooled) for s in own])
+                lengths = vectors.norm(dim=1, keepdim=True)
+                units = vectors / lengths.clamp(min=torch.finfo(torch.float32).tiny)
+                joined[row] = units.mean(dim=0) * lengths.mean()
+        return joined
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.compute == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute)
 
 
-def read_photos(
-    tower: ImageTower, refs: Sequence[Sequence[ImageRef]], max_images: int
-) -> list[ItemPhotos]:
-    """Read and preprocess the first `max_images` readable photos of each item."""
-    return [_read_item(tower, images, max_images) for images in refs]
+def resolve_compute(compute: Compute, device: torch.device) -> torch.dtype:
+    """The dtype in which connector and backbone compute on `device`."""
+    return resolve_dtype(compute, device)
 
 
-def without_network(tower: ImageTower) -> ImageTower:
-    """A copy of a tower that preprocesses and cannot encode: small enough to send to a worker."""
-    shell = copy.copy(tower)
-    for name, value in list(vars(shell).items()):
-        if isinstance(value, nn.Module):
-            delattr(shell, name)
-    return shell
+def check_finite(vectors: Tensor) -> None:
+    """Raise ModelError where a value is NaN or infinite."""
+    if not bool(torch.isfinite(vectors).all()):
+        raise ModelError(
+            "the model gave a vector with NaN or infinite values; embed with --compute float32, or "
+            "train it again with a lower learning rate."
+        )
 
 
-def _read_item(tower: ImageTower, images: Sequence[ImageRef], max_images: int) -> ItemPhotos:
-    found = ItemPhotos()
-    for position, ref in enumerate(images):
-        if len(found.keys) == max_images:
-            break
-        try:
-            data = read_image_bytes(ref)
-            key = hashlib.sha256(data).digest()
-            if key in found.keys:
-                continue
-            inputs = tower.preprocess(decode_image(data, size_hint=tower.image_size))
-        except ImageError as error:
-            found.broken.append((position, _named(error, ref)))
-        else:
-            found.keys.append(key)
-            found.pixels.append({name: tensor.numpy() for name, tensor in inputs.items()})
-    if len(found.keys) > 1:  # as `towers.photos.PhotoBook` has them
-        order = sorted(range(len(found.keys)), key=found.keys.__getitem__)
-        found.keys[:] = [found.keys[place] for place in order]
-        found.pixels[:] = [found.pixels[place] for place in order]
-    return found
+def _keep(states: Sequence[States], out: TowerOutput, fixed: int | None) -> None:
+    """Cut a tower's output into the states of each input, as the token cache would keep them."""
+    tokens, pooled = out.tokens.half(), out.pooled.float()
+    lengths = [fixed] * len(states) if fixed is not None else out.mask.sum(dim=1).tolist()
+    for i, (state, length) in enumerate(zip(states, lengths, strict=True)):
+        state.tokens, state.pooled = tokens[i, :length], pooled[i]
 
 
-def _named(error: ImageError, ref: ImageRef) -> str:
-    text = str(error)
-    return text if isinstance(ref, bytes) or str(ref) in text else f"{ref}: {text}"
-
-
-def _start(tower: ImageTower) -> None:
-    global _worker_tower
-    import torch
-
-    torch.set_num_threads(1)
-    _worker_tower = tower
-
-
-def _read_in_worker(refs: Sequence[Sequence[ImageRef]], max_images: int) -> list[ItemPhotos]:
-    assert _worker_tower is not None
-    return read_photos(_worker_tower, refs, max_images)
+def _of(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "a batch runs after those that were staged before it"
+    return tensor

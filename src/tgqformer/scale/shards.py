@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.retrieval.embeddings import EmbeddingWriter
 from tgqformer.retrieval.scores import Precision, quantize
-from tgqformer.scale.changes import address_from, changed, known_stamps, read_broken, since_folder
-from tgqformer.scale.folder import Folder
-from tgqformer.scale.forward import Compute, resolve_compute
-from tgqformer.scale.manifest import Manifest, read_manifest, require_same_plan
-from tgqformer.scale.pipeline import Pipeline, ShardVectors
-from tgqformer.scale.stamps import catalog_digest, stamp
+from tgqformer.scale.folder import (
+    Folder,
+    Manifest,
+    address_from,
+    catalog_digest,
+    changed,
+    known_stamps,
+    read_broken,
+    read_manifest,
+    require_same_plan,
+    since_folder,
+    stamp,
+)
+from tgqformer.scale.pipeline import Compute, Pipeline, ShardVectors, resolve_compute
 
 if TYPE_CHECKING:
     from tgqformer.catalog.items import Item
@@ -150,7 +158,7 @@ class ShardJob:
         about = {
             "model": self.manifest.model,
             "run": self.manifest.run,
-            "broken_photos": json.dumps([asdict(photo) for photo in made.broken]),
+            "broken_photos": json.dumps([photo._asdict() for photo in made.broken]),
         }
         places = self._stretch(made.number)
         ids = [self._items[place].item_id for place in places]

@@ -24,11 +24,31 @@ from tgqformer.service.context import Service
 from tgqformer.service.failures import STATUSES, ApiError, encoded, failure, invalid
 from tgqformer.service.keys import Gate, Keys
 from tgqformer.service.observing import Observe
-from tgqformer.service.routes import embeddings, explain, explore, items, operations, similar
+from tgqformer.service.routes import explore, items, operations, search
 from tgqformer.service.schemas import ErrorBody, ItemFields
 from tgqformer.service.served import Served
 
-ROUTES = (similar, embeddings, items, explain, explore, operations)
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/docs/assets/favicon.png">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
+</body></html>
+"""
+
+_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis]});
+"""
+
+_BARE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title></head>
+<body><p>The API is described in <a href="/openapi.json">/openapi.json</a>; for a page to try it,
+<code>pip install fastapi-offline</code> on the server.</p></body></html>
+"""
+
+ROUTES = (search, items, explore, operations)
 PAGE = Path(__file__).with_name("page")
 _REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503, 504)
 
@@ -73,7 +93,7 @@ def create_app(
     asks = [Depends(HTTPBearer(auto_error=False))] if keys else []
     for part in ROUTES:
         app.include_router(part.router, responses=refusals, dependencies=asks)
-    add_documentation(app)
+    _add_documentation(app)
     _add_page(app, page)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -170,30 +190,11 @@ async def _failed(request: Request, error: Exception) -> Response:
     return _said(422, failure("invalid", str(error)))
 
 
-# -- documentation ---------------------------------------------------------------------------------
-# /docs from files of a pip package: FastAPI's own page loads its parts from another host.
+def _add_documentation(app: FastAPI) -> None:
+    """Serve /docs out of a pip package, for FastAPI's own page loads its parts from another host.
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="/docs/assets/favicon.png">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
-<body><div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
-</body></html>
-"""
-_START = """SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
-  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis]});
-"""
-_BARE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>TGQ-Former API</title></head>
-<body><p>The API is described in <a href="/openapi.json">/openapi.json</a>; for a page to try it,
-<code>pip install fastapi-offline</code> on the server.</p></body></html>
-"""
-
-
-def add_documentation(app: FastAPI) -> None:
-    """Serve /docs; without the package that holds Swagger UI, a page that says so."""
+    Without the package, which holds Swagger UI, a page that says so.
+    """
     assets = _assets()
     router = APIRouter(include_in_schema=False)
 

@@ -1,4 +1,7 @@
-"""Limits of the service. Every one of them is a rule that a request is told when it breaks it."""
+"""How the service runs: its limits, and how a model is loaded for it.
+
+Every limit is a rule that a request is told when it breaks it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tgqformer.errors import ConfigError
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,6 @@ class ServiceConfig:
                 continue
             if not 0 < value < float("inf"):
                 raise ConfigError(f"service option {name} ({value}) must be a number above 0.")
-
-
-# -- loading ---------------------------------------------------------------------------------------
-# Loading a model where its threads do not stay behind.
-
-_Loaded = TypeVar("_Loaded")
 
 
 def in_passing(load: Callable[[], _Loaded]) -> _Loaded:

@@ -1,4 +1,7 @@
-"""What the service asks of whatever can say why: a protocol, so that no torch is imported here."""
+"""What the page is shown beside results: explanations of items, and a map of the catalog.
+
+Whatever can say why is a protocol here, so that no torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import numpy.typing as npt
 from tgqformer.catalog.items import Item
 from tgqformer.retrieval.protocols import VectorStore
 from tgqformer.retrieval.scores import Vectors
+
+_DRIFT = 0.05  # share of items by which a store may change before its map is drawn again
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,11 @@ class Explainer(Protocol):
         ...
 
 
-# -- projection ------------------------------------------------------------------------------------
-# The catalog in two dimensions: principal components of a bounded sample, made in the background.
-#
-# The sample is drawn by id, so that the map stays the same from one start to the next.
-
-_DRIFT = 0.05  # share of items by which a store may change before its map is drawn again
-
-
 @dataclass(frozen=True)
 class CatalogMap:
-    """A map of a store.
+    """The catalog in two dimensions: principal components of a bounded sample.
+
+    The sample is drawn by id, so that the map stays the same from one start to the next.
 
     Attributes:
         ids: of n items.
@@ -102,7 +101,7 @@ class CatalogMap:
 
 
 class MapMaker:
-    """Keeps the map of one store; it is drawn when it is first asked for, and when outgrown."""
+    """Keeps the map of one store, which is drawn when first asked for and when outgrown."""
 
     def __init__(self, index: VectorStore, items: int) -> None:
         self._index, self._items = index, items

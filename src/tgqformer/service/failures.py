@@ -11,6 +11,19 @@ from starlette.exceptions import HTTPException
 
 from tgqformer.service.schemas import ErrorDetail
 
+_MUST = {
+    "string_type": "must be a text",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object of fields",
+    "model_attributes_type": "must be an object of fields",
+    "finite_number": "must be a finite number",
+}
+
 STATUSES: dict[int, tuple[str, str]] = {
     400: ("bad_request", "The request cannot be read."),
     401: ("unauthorized", "The key is missing or unknown."),
@@ -77,20 +90,6 @@ def failure(code: str, message: str, param: str | None = None) -> dict[str, dict
     if param is not None:
         said["param"] = param[:200]
     return {"error": said}
-
-
-_MUST = {
-    "string_type": "must be a text",
-    "float_type": "must be a number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "dict_type": "must be an object",
-    "model_type": "must be an object of fields",
-    "model_attributes_type": "must be an object of fields",
-    "finite_number": "must be a finite number",
-}
 
 
 def invalid(error: Mapping[str, Any], param: str, known: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""From what a request tells of an item to an `Item` with photos that decode."""
+"""From what a request tells of items to `Item`s with photos that decode."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -40,6 +40,9 @@ _Model = TypeVar("_Model")
 
 QUERY = "query"
 """The id of items that have none; no model reads it."""
+
+_PATH = re.compile(r"^(file:|[a-zA-Z]:\\|[~./\\])|\.[a-zA-Z0-9]{2,5}$")
+_CHECKED_AT = 64  # pixels: enough to read a file to its end, and quick for a JPEG
 
 
 def item_of(told: ItemFields, pictures: Pictures, param: str, item_id: str = QUERY) -> Item:
@@ -157,19 +160,42 @@ def merged(item: Item, changes: Mapping[str, object], photos: tuple[bytes, ...] 
     )
 
 
-# -- pictures --------------------------------------------------------------------------------------
-# Photos in requests: base64, a data: URL, or (where its host is allowed) an http(s) URL.
-#
-# Whatever comes is decoded once here, within bounds, so that a broken or huge one is an answer of
-# its own and never an item that is quietly embedded without its photo.
+def each_alone(read: Callable[[int], Item], count: int) -> list[Item | ApiError]:
+    """The items of a batch, and in the place of one that cannot be used why not."""
+    found: list[Item | ApiError] = []
+    for row in range(count):
+        try:
+            found.append(read(row))
+        except ApiError as error:
+            found.append(error)
+    return found
 
-_PATH = re.compile(r"^(file:|[a-zA-Z]:\\|[~./\\])|\.[a-zA-Z0-9]{2,5}$")
 
-_CHECKED_AT = 64  # pixels: enough to read a file to its end, and quick for a JPEG
+def refuse_if_all_failed(items: Sequence[Item | ApiError]) -> None:
+    """Raise the first item's refusal where no item of a batch can be used."""
+    failed = [item for item in items if isinstance(item, ApiError)]
+    if len(failed) == len(items):
+        raise failed[0]
+
+
+def check_batch(size: int, config: ServiceConfig, param: str) -> None:
+    """Raise ApiError (413) where a request holds too many items."""
+    if size > config.max_batch:
+        raise ApiError(
+            413,
+            f"the request holds {size} items, more than the {config.max_batch} allowed; "
+            "send them in parts.",
+            param=param,
+        )
 
 
 class Pictures:
-    """Reads the photos of requests; threads may share it."""
+    """Reads the photos of requests; threads may share it.
+
+    A photo is base64, a data: URL or, where its host is allowed, an http(s) URL. Whatever comes is
+    decoded once here, within bounds, so that a broken or huge one is an answer of its own and never
+    an item that is quietly embedded without its photo.
+    """
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config

@@ -1,4 +1,8 @@
-"""API keys: who may read, and who may write too."""
+"""What stands before every route: API keys, the number of requests, the size and pace of bodies.
+
+A key may read, or read and write. A body is read here, whole and within its bounds, before any of
+it is looked at; nobody without a key makes the service read one.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 Right = Literal["read", "write"]
 MIN_CHARS = 16
+
+_FREE = ("/health", "/ready")  # never refused for load
+_WRITES = ("PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
@@ -88,18 +95,8 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-# -- gate ------------------------------------------------------------------------------------------
-# What stands before every route: keys, the number of requests, and the size and pace of bodies.
-#
-# A body is read here, whole and within its bounds, before any of it is looked at; nobody without a
-# key makes the service read one.
-
-_FREE = ("/health", "/ready")  # never refused for load
-_WRITES = ("PUT", "PATCH", "DELETE")
-
-
 class Gate:
-    """Middleware that refuses before anything is done."""
+    """Middleware that asks for keys and keeps the limits, before anything is done."""
 
     def __init__(self, app: ASGIApp, config: ServiceConfig, keys: Keys) -> None:
         self._app, self._config, self._keys = app, config, keys

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("tgqformer.service")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _UNITS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -162,9 +163,6 @@ class Observe:
                 entry["fault"] = fault
             level = logging.ERROR if fault or status == 500 else logging.INFO
             LOGGER.log(level, "request", extra={"entry": entry})
-
-
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 def route_of(scope: Scope) -> str:

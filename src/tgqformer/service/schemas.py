@@ -234,10 +234,6 @@ class CorruptRequest(Body):
         return self
 
 
-# -- answers ---------------------------------------------------------------------------------------
-# What answers hold.
-
-
 class ErrorDetail(BaseModel):
     """Why not."""
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.catalog.text import TextLimit
-from tgqformer.precision import resolve_dtype
+from tgqformer.numerics import resolve_dtype
 
 PixelInputs: TypeAlias = Mapping[str, Tensor]
 """One preprocessed photo: the named tensors that the tower's network takes, without batch axis."""
@@ -75,21 +75,13 @@ class TowerBatch:
     title_global: Tensor | None = None
 
     @property
-    def for_connector(self) -> dict[str, Tensor]:
-        """What a connector reads: all but the words, tokens in float32 where they came as float16.
+    def compared(self) -> Tensor:
+        """[B, Dtg] the text vector that the photo is compared with: the title's, or the whole's."""
+        return self.text_global if self.title_global is None else self.title_global
 
-        Its global text vector is the one that the photo is compared with.
-        """
-        compared = self.text_global if self.title_global is None else self.title_global
-        return {
-            "visual": _whole(self.visual),
-            "visual_mask": self.visual_mask,
-            "image_global": self.image_global,
-            "text": _whole(self.text),
-            "text_mask": self.text_mask,
-            "text_global": compared,
-            "presence": self.presence,
-        }
+    def whole(self) -> TowerBatch:
+        """The same batch with tokens that came as float16, as they are kept, in float32."""
+        return replace(self, visual=_whole(self.visual), text=_whole(self.text))
 
     def __len__(self) -> int:
         return int(self.presence.shape[0])
@@ -117,7 +109,6 @@ class TowerBatch:
 
 
 def _whole(tokens: Tensor) -> Tensor:
-    """Tokens as they are kept, float16, come so to the device and are computed with in float32."""
     return tokens.float() if tokens.dtype == torch.float16 else tokens
 
 

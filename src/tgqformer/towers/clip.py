@@ -15,10 +15,10 @@ from PIL import Image
 from torch import nn
 
 from tgqformer.errors import ModelError
+from tgqformer.hub import build_random, load, load_network, load_settings, tokenizer_digest
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput, Window
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.hashing import count_special, count_tokens, token_spans
-from tgqformer.towers.hub import build_random, load, load_network, load_settings, tokenizer_digest
+from tgqformer.towers.load import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.processors import Preprocessor
 from tgqformer.towers.vision import hidden_layer, probe
 

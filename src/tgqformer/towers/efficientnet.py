@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError, MissingDependencyError
 from tgqformer.towers.base import ImageTower, PixelInputs, TowerOutput, Window
-from tgqformer.towers.config import ImageTowerConfig
+from tgqformer.towers.load import ImageTowerConfig
 from tgqformer.towers.processors import centred, fit_on_white
 
 # layer -> (number of blocks passed, width, stride); "head" adds the 1x1 convolution to 1280

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,15 @@ from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.files import only_writer
 from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
-from tgqformer.towers.cache import Row, Single, TokenCache
-from tgqformer.towers.encoding import BrokenImage, PhotoBook, PhotoEncoder, TextEncoder
-from tgqformer.towers.filling import FillReport, store
+from tgqformer.towers.cache import FillReport, Row, Single, TokenCache, write_encoded
+from tgqformer.towers.encoding import (
+    BrokenPhoto,
+    PhotoBook,
+    PhotoEncoder,
+    TextEncoder,
+    one_ahead,
+)
 from tgqformer.towers.hashing import hashed_words
-
-T = TypeVar("T")
 
 LOCK = ".filling.lock"
 TITLE = ("title",)
@@ -47,7 +50,7 @@ class ItemFeatures:
 
     Of an item's photos the first `max_images` that can be read are looked at, each by itself: their
     tokens stand one after another, in the order of their keys, and their global vectors are joined
-    (`rows.pool`); so the order in which a shop names them changes nothing. Its text is
+    (`pool`); so the order in which a shop names them changes nothing. Its text is
     `catalog.text.item_text` over `text_fields`, shortened to what the text tower reads; of a
     text that is given in its place these fields are read as well.
 
@@ -111,7 +114,7 @@ class ItemFeatures:
         batch_size: int = 32,
         progress: bool = False,
         alone: bool = False,
-        on_error: Callable[[BrokenImage], None] | None = None,
+        on_error: Callable[[BrokenPhoto], None] | None = None,
     ) -> FillReport:
         """Encode what is not cached yet; afterwards `batch` calls no tower for these items.
 
@@ -155,7 +158,7 @@ class ItemFeatures:
     ) -> FillReport:
         assert self.image_cache is not None
         assert self.text_cache is not None
-        broken: list[BrokenImage] = []
+        broken: list[BrokenPhoto] = []
         self.image_cache.refresh()
         self.text_cache.refresh()
         photos = self._missing(wanted_photos)
@@ -173,13 +176,13 @@ class ItemFeatures:
         count = 0
         while photos:
             encoded = self._photos.encode(photos.items(), batch_size)
-            bad = store(self.image_cache, encoded, len(photos), "photos", progress=progress)
+            bad = write_encoded(self.image_cache, encoded, len(photos), "photos", progress=progress)
             count += len(photos)
             self._book.broken.update(bad)
             # an item whose photo turned out broken falls back on its next one
             photos = self._missing(self._wanted_photos(items, False)) if bad else {}
         encoded = self._texts.encode(sentences, batch_size)
-        store(self.text_cache, encoded, len(sentences), "texts", progress=progress)
+        write_encoded(self.text_cache, encoded, len(sentences), "texts", progress=progress)
         for item in items:
             self._book.photos(item, broken)
         return FillReport(count, len(sentences), size, broken)
@@ -194,7 +197,7 @@ class ItemFeatures:
         """
         found: list[tuple[int, int, str]] = []
         for row, item in enumerate(items):
-            problems: list[BrokenImage] = []
+            problems: list[BrokenPhoto] = []
             self._book.photos(item, problems)
             found += [(row, problem.position, problem.reason) for problem in problems]
         return found
@@ -328,18 +331,6 @@ class ItemFeatures:
                 rows.update(zip(batch.keys, batch.rows, strict=True))
 
 
-def one_ahead(make: Callable[[int], T], inputs: Sequence[int]) -> Iterator[T]:
-    """`make` of each input in order, the next one made in a thread while one is used."""
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        coming = pool.submit(make, inputs[0]) if len(inputs) else None
-        for following in [*inputs[1:], None]:
-            if coming is None:
-                return
-            ready = coming.result()
-            coming = None if following is None else pool.submit(make, following)
-            yield ready
-
-
 def _look_up(
     cache: TokenCache | None, keys: Iterable[bytes], pooled_only: bool
 ) -> dict[bytes, Row]:
@@ -353,10 +344,6 @@ def _open_cache(cache_dir: Path | None, tower: ImageTower | TextTower) -> TokenC
     if cache_dir is None:
         return None
     return TokenCache(cache_dir, tower.key, tower.dim, tower.global_dim, about=tower.spec())
-
-
-# -- rows ------------------------------------------------------------------------------------------
-# From cached rows to padded tensors.
 
 
 def text_key(text: str) -> bytes:

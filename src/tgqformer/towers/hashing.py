@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+Spans = list[tuple[int, int]]
+
 # Scripts that put no space between words: their words are taken as pairs of signs.
 _WORDS = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f]+|[^\W_]+")
 _UNSPACED = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f]")
@@ -118,12 +120,6 @@ class HashTokenizer:
     def get_vocab(self) -> dict[str, int]:
         """The special ids: all that tells two of these apart."""
         return {"size": self.vocab_size, "start": self.start, "end": self.end, "pad": self.pad}
-
-
-# -- spans -----------------------------------------------------------------------------------------
-# How many tokens a text has, and which of its characters each of them stands for.
-
-Spans = list[tuple[int, int]]
 
 
 def word_spans(text: str) -> Spans:

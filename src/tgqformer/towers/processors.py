@@ -7,9 +7,12 @@ from typing import Any
 from PIL import Image
 
 from tgqformer.errors import ConfigError
+from tgqformer.hub import load
 from tgqformer.towers.base import PixelInputs, Window
-from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.hub import load
+from tgqformer.towers.load import ImageTowerConfig
+
+WHITE = (255, 255, 255)
+MAX_ASPECT = 8.0
 
 
 class Preprocessor:
@@ -133,13 +136,6 @@ def default_processor(settings: Any) -> Any:
     if settings.model_type == "clip":
         return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
     return CLIPImageProcessorPil(size=square, do_center_crop=False)
-
-
-# -- pixels ----------------------------------------------------------------------------------------
-# Fitting photos of any shape into what a tower takes.
-
-WHITE = (255, 255, 255)
-MAX_ASPECT = 8.0
 
 
 def centred(

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from tgqformer.hub import load, load_network, tokenizer_digest
 from tgqformer.towers.base import TextTower, TowerOutput
-from tgqformer.towers.config import TextTowerConfig
 from tgqformer.towers.hashing import count_special, count_tokens, token_spans
-from tgqformer.towers.hub import load, load_network, tokenizer_digest
+from tgqformer.towers.load import TextTowerConfig
 from tgqformer.towers.vision import hidden_layer, probe
 
 

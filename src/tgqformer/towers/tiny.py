@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput
-from tgqformer.towers.config import ImageTowerConfig, TextTowerConfig
 from tgqformer.towers.hashing import word_spans
+from tgqformer.towers.load import ImageTowerConfig, TextTowerConfig
 
 PATCH = 8
 IMAGE_WIDTH, TEXT_WIDTH, SHARED_WIDTH = 32, 24, 16

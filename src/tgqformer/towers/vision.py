@@ -15,10 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tgqformer.errors import ConfigError
+from tgqformer.hub import load_network
 from tgqformer.towers.base import ImageTower, PixelInputs, TextTower, TowerOutput, Window
-from tgqformer.towers.config import ImageTowerConfig
-from tgqformer.towers.hub import load_network
+from tgqformer.towers.load import ImageTowerConfig
 from tgqformer.towers.processors import Preprocessor
+
+T = TypeVar("T")
 
 
 class VisionTower(ImageTower):
@@ -76,12 +78,6 @@ def as_tokens(states: Tensor) -> Tensor:
 
 def _has_class_token(module: nn.Module) -> bool:
     return any(name.split(".")[-1] == "cls_token" for name, _ in module.named_parameters())
-
-
-# -- layers ----------------------------------------------------------------------------------------
-# The `layer` option of the transformer towers, and the widths that it leads to.
-
-T = TypeVar("T")
 
 
 def hidden_layer(states: Sequence[T], layer: int | str, owner: str) -> T:

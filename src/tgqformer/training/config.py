@@ -114,7 +114,7 @@ class TrainingConfig:
 
     Attributes:
         steps: optimiser steps; 0 takes as many as the numbers of items and pairs ask for
-            (`plan.py`).
+            (`run.plan_run`).
         batch_size: pairs in a batch, over all processes.
         chunk_size: items in one forward pass; smaller than the batch switches the gradient cache
             on, which gives the same gradient in less memory. None runs the batch at once.

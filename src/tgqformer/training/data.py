@@ -21,6 +21,12 @@ from tgqformer.training.config import TrainingConfig
 from tgqformer.training.losses import BatchFacts
 from tgqformer.training.noise import NoiseViews
 
+Index = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+PATIENCE = 20
+"""Random orders of all pairs that are tried in a row before they are said to make no batch."""
+
 
 @dataclass
 class StepBatch:
@@ -230,16 +236,6 @@ def _equal(texts: Sequence[str]) -> Tensor:
     """[M, M] bool: which texts are equal."""
     _, codes = np.unique(np.array(texts, dtype=object).astype(str), return_inverse=True)
     return torch.from_numpy(codes[:, None] == codes[None, :])
-
-
-# -- batches ---------------------------------------------------------------------------------------
-# Which pairs make a batch: no item twice, known positives never negatives, all from one seed.
-
-Index = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-PATIENCE = 20
-"""Random orders of all pairs that are tried in a row before they are said to make no batch."""
 
 
 class PairBatches:

@@ -23,7 +23,7 @@ import yaml
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.summary import photos_read, tell_photos
-from tgqformer.config import load_yaml, to_dict
+from tgqformer.config import load_yaml, to_dict, without_dropped
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 from tgqformer.files import write_text
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from tgqformer.training.validation import Gain
 
 CONFIG, CURVE, SUMMARY = "config.yaml", "curve.jsonl", "summary.json"
+
+EVALUATIONS = 10
+"""In a run, where nothing else is said."""
+
+ALIGNMENT = 3 / 8
+"""Of the steps, where `alignment_steps` is -1."""
 
 
 @dataclass
@@ -183,7 +189,8 @@ def changed_option(out: Path | str, config: RunConfig) -> tuple[str, Any, Any] |
     if not path.is_file():
         return None
     before, now = (
-        _leaves(data) for data in (load_yaml(path), yaml.safe_load(_config_text(config)))
+        _leaves(without_dropped(RunConfig, data))
+        for data in (load_yaml(path), yaml.safe_load(_config_text(config)))
     )
     for name in now | before:
         if name not in before or name not in now or before[name] != now[name]:
@@ -268,19 +275,9 @@ def _summary(
     return summary
 
 
-# -- plan ------------------------------------------------------------------------------------------
-# How long a run takes: steps, and what follows from them, by the catalog's size (ours).
-
-EVALUATIONS = 10
-"""In a run, where nothing else is said."""
-
-ALIGNMENT = 3 / 8
-"""Of the steps, where `alignment_steps` is -1."""
-
-
 @dataclass(frozen=True)
 class RunPlan:
-    """A run's numbers.
+    """How long a run takes: its steps, and what follows from them, by the catalog's size (ours).
 
     Attributes:
         training: the options, with every number that was left open filled in.

@@ -23,7 +23,7 @@ from tgqformer.cores import cores
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.embedder.model import EmbedderModel, ItemBatch
 from tgqformer.embedder.saving import load_trained
-from tgqformer.precision import has_bfloat16
+from tgqformer.numerics import has_bfloat16
 from tgqformer.training import checkpoints
 from tgqformer.training.config import TrainingConfig
 from tgqformer.training.data import StepBatch, StepDataset
@@ -33,6 +33,10 @@ from tgqformer.training.losses import PerItem, PerItemModel, batch_loss
 from tgqformer.training.mining import HardNegatives
 from tgqformer.training.start import start_head
 from tgqformer.training.validation import Validation, score
+
+FLOOR = 0.98
+"""Share of the base's figure on clean photos that a step must keep; a few hundred queries tell no
+closer."""
 
 
 class TGQTrainer(Trainer):  # type: ignore[misc]
@@ -81,7 +85,7 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Ours (`optimizer.py`), made once."""
+        """Ours (`make_optimizer`), made once."""
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.embedder.model, self.config)
         return self.optimizer
@@ -228,11 +232,6 @@ class TGQTrainer(Trainer):  # type: ignore[misc]
         self._load_from_checkpoint(str(checkpoint))
 
 
-FLOOR = 0.98
-"""Share of the base's figure on clean photos that a step must keep; a few hundred queries tell no
-closer."""
-
-
 def judge(
     log: list[dict[str, Any]], metric: str, is_candidate: Callable[[int], bool]
 ) -> list[tuple[dict[str, Any], float]]:
@@ -300,14 +299,10 @@ def _as_inputs(batch: list[StepBatch]) -> dict[str, StepBatch]:
     return {"step": batch[0]}
 
 
-# -- arguments -------------------------------------------------------------------------------------
-# Our options of a run in the words of transformers' `Trainer`.
-
-
 def training_arguments(
     config: TrainingConfig, out: Path, *, evaluates: bool, device: torch.device
 ) -> TrainingArguments:
-    """What `Trainer` is told of a run.
+    """Our options of a run in the words of transformers' `Trainer`.
 
     Args:
         out: where checkpoints go.
@@ -348,10 +343,6 @@ def training_arguments(
     return args
 
 
-# -- optimizer -------------------------------------------------------------------------------------
-# The optimiser of a run: which weights learn how fast, and which decay.
-
-
 def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW over what is trained: the backbone at its own rate, decay on linear layers alone.
 
@@ -379,12 +370,11 @@ def make_optimizer(model: EmbedderModel, config: TrainingConfig) -> torch.optim.
     return optimizer
 
 
-# -- progress --------------------------------------------------------------------------------------
-# The progress bar of a run: loss, H@K, items a second, time left.
-
-
 class ProgressBar(TrainerCallback):  # type: ignore[misc]
-    """A bar on a terminal; a line for each evaluation elsewhere. Both on standard error."""
+    """Loss, H@K, items a second and time left: a bar on a terminal, else a line an evaluation.
+
+    Both on standard error.
+    """
 
     def __init__(self, config: TrainingConfig) -> None:
         from rich.console import Console

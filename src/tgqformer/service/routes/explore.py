@@ -1,9 +1,10 @@
-"""What the page asks beside searches: a map of the catalog, and photos under corruption."""
+"""What the page asks beside searches: why, a map of the catalog, and photos under corruption."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import math
 from io import BytesIO
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from PIL import Image
 
+from tgqformer.catalog.items import Item
 from tgqformer.corruption import (
     CLUTTER,
     CORRUPTIONS,
@@ -21,25 +23,91 @@ from tgqformer.corruption import (
     corrupt,
 )
 from tgqformer.errors import ImageError
-from tgqformer.service.context import service_of
+from tgqformer.service.context import Service, service_of
+from tgqformer.service.explanation import Explanation
 from tgqformer.service.failures import ApiError
-from tgqformer.service.incoming import jpeg, thumbnail
+from tgqformer.service.incoming import item_of, jpeg, thumbnail
 from tgqformer.service.routes.items import stored
 from tgqformer.service.schemas import (
     CorruptAnswer,
     Corruptions,
     CorruptRequest,
+    ExplainAnswer,
+    ExplainRequest,
+    Gate,
+    Heatmap,
+    ItemFields,
     MapAnswer,
     MapPoint,
+    Word,
 )
+from tgqformer.service.served import Served
 
-router = APIRouter(tags=["page"])
+router = APIRouter()
 
 _MAP_LOOKS, _MAP_WAIT = 60, 0.05  # seconds: a first map is mostly there within the same request
 _MAP_TITLE = 80  # characters of a title on the map, of which there are thousands
 
 
-@router.get("/v1/map", response_model=MapAnswer)
+@router.post("/v1/explain", response_model=ExplainAnswer, tags=["explanations"])
+async def explain(body: ExplainRequest, request: Request) -> ExplainAnswer:
+    """Why an item's embedding is what it is; with another item, how their similarity comes about.
+
+    409 where the model cannot explain itself.
+    """
+    service = service_of(request)
+    model = service.model(body.model)
+    if model.explainer is None:
+        raise ApiError(
+            409, f"{model.name} cannot explain itself; ask another model.", code="no_explainer"
+        )
+    item = await _item(service, model, body.id, body.item, "item")
+    assert item is not None
+    other = await _item(service, model, body.other_id, body.other, "other")
+    return _answer_of(await service.explain(model, item, other), model.name)
+
+
+def _answer_of(said: Explanation, model: str) -> ExplainAnswer:
+    """An explanation as JSON can hold it: rounded, and without NaN."""
+    return ExplainAnswer(
+        heatmaps={
+            name: Heatmap(
+                rows=one.values.shape[0],
+                columns=one.values.shape[1],
+                values=np.nan_to_num(one.values.astype(np.float64)).round(6).tolist(),
+                seen=_finite(one.seen),
+                window=[_finite(edge) for edge in one.window],
+            )
+            for name, one in said.heatmaps.items()
+        },
+        gates={
+            name: Gate(mean=_finite(gate.mean), values=[_finite(v) for v in gate.values])
+            for name, gate in said.gates.items()
+        },
+        agreement=None if said.agreement is None else _finite(said.agreement),
+        words=[Word(text=text, weight=_finite(weight)) for text, weight in said.words],
+        similarity=None if said.similarity is None else _finite(said.similarity),
+        shares={name: _finite(share) for name, share in said.shares.items()},
+        notes=list(said.notes),
+        model=model,
+    )
+
+
+def _finite(value: float) -> float:
+    return round(float(value), 6) if math.isfinite(value) else 0.0
+
+
+async def _item(
+    service: Service, model: Served, item_id: str | None, told: ItemFields | None, param: str
+) -> Item | None:
+    if item_id is not None:
+        return await service.aside(stored, model, item_id)
+    if told is not None:
+        return await service.aside(item_of, told, service.pictures, param)
+    return None
+
+
+@router.get("/v1/map", response_model=MapAnswer, tags=["page"])
 async def catalog_map(
     request: Request,
     response: Response,
@@ -76,13 +144,13 @@ async def catalog_map(
     return await service.aside(read)
 
 
-@router.get("/v1/corruptions", response_model=Corruptions)
+@router.get("/v1/corruptions", response_model=Corruptions, tags=["page"])
 async def corruptions() -> Corruptions:
     """The kinds of corruption, those that training may use first."""
     return Corruptions(overlays=[*OVERLAYS, *UNSEEN_OVERLAYS], clutter=[*CLUTTER, *UNSEEN_CLUTTER])
 
 
-@router.post("/v1/corrupt", response_model=CorruptAnswer)
+@router.post("/v1/corrupt", response_model=CorruptAnswer, tags=["page"])
 async def corrupted(body: CorruptRequest, request: Request) -> CorruptAnswer:
     """Lay a promotional overlay or clutter over a photo; the same seed gives the same picture."""
     service = service_of(request)

@@ -15,14 +15,16 @@ from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import (
     STORED,
+    check_batch,
     check_id,
     checked,
+    each_alone,
     item_of,
     merged,
     metadata_of,
+    refuse_if_all_failed,
     thumbnail,
 )
-from tgqformer.service.routes.embeddings import check_batch, each_alone, refuse_if_all_failed
 from tgqformer.service.schemas import (
     MAX_ID,
     Deleted,
@@ -55,7 +57,7 @@ async def upsert(body: ItemsRequest, request: Request) -> ItemsAnswer:
     """
     service = service_of(request)
     model = service.model(body.model)
-    check_batch(len(body.items), service, "items")
+    check_batch(len(body.items), service.config, "items")
     statuses: list[ItemStatus | None] = [None] * len(body.items)
     read = await service.aside(_read, body.items, service)
     refuse_if_all_failed(read)

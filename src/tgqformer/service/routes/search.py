@@ -1,21 +1,49 @@
-"""POST /v1/similar: neighbours of stored items, of an item that is told, or of a vector."""
+"""POST /v1/similar and /v1/embeddings: neighbours of an item, and vectors.
+
+Neighbours are those of stored items, of an item that is told, or of a vector. Embeddings have the
+shape of OpenAI's, so that clients which exist can be used.
+"""
 
 from __future__ import annotations
+
+import base64
 
 import numpy as np
 from fastapi import APIRouter, Request
 
+from tgqformer.catalog.items import Item
 from tgqformer.retrieval.protocols import Metadata
+from tgqformer.retrieval.scores import Vectors, truncate
 from tgqformer.service.context import Service, service_of
 from tgqformer.service.failures import ApiError
-from tgqformer.service.incoming import filter_of, item_of
-from tgqformer.service.schemas import Hit, Known, SimilarAnswer, SimilarRequest
+from tgqformer.service.incoming import (
+    check_batch,
+    each_alone,
+    filter_of,
+    input_item,
+    item_of,
+    refuse_if_all_failed,
+)
+from tgqformer.service.schemas import (
+    EmbeddingObject,
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    Hit,
+    Known,
+    SimilarAnswer,
+    SimilarRequest,
+)
 from tgqformer.service.served import Query, Served
 
-router = APIRouter(tags=["search"])
+router = APIRouter()
 
 
-@router.post("/v1/similar", response_model=SimilarAnswer, response_model_exclude_none=True)
+@router.post(
+    "/v1/similar",
+    response_model=SimilarAnswer,
+    response_model_exclude_none=True,
+    tags=["search"],
+)
 async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
     """The k nearest items to `id`, to a weighted sum of `ids`, to `item` or to `vector`.
 
@@ -24,7 +52,7 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
     """
     service = service_of(request)
     model = service.model(body.model)
-    found = await service.search(model, await query_of(body, service, model))
+    found = await service.search(model, await _query_of(body, service, model))
     if found.neighbours is None:
         raise ApiError(
             422, "the weights of ids add up to no direction; change one of them.", param="ids"
@@ -33,13 +61,13 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
     if body.metadata and found.neighbours:
         known = await service.aside(model.index.metadata, [n.item_id for n in found.neighbours])
     hits = [
-        Hit(id=n.item_id, score=n.score, metadata=told(known.get(n.item_id)))
+        Hit(id=n.item_id, score=n.score, metadata=_known(known.get(n.item_id)))
         for n in found.neighbours
     ]
     return SimilarAnswer(results=hits, unknown=found.unknown, model=model.name)
 
 
-async def query_of(body: SimilarRequest, service: Service, model: Served) -> Query:
+async def _query_of(body: SimilarRequest, service: Service, model: Served) -> Query:
     """The search that a request asks for; an item is embedded."""
     if body.k > service.config.max_k:
         raise ApiError(422, f"k is {body.k}, but may be at most {service.config.max_k}.", param="k")
@@ -75,7 +103,7 @@ async def query_of(body: SimilarRequest, service: Service, model: Served) -> Que
     return Query(body.k, vector=(vector / length).astype(np.float32), where=where)
 
 
-def told(known: Metadata | None) -> Known | None:
+def _known(known: Metadata | None) -> Known | None:
     """Metadata as answers have it."""
     if known is None:
         return None
@@ -86,3 +114,49 @@ def told(known: Metadata | None) -> Known | None:
         price=known.price,
         in_stock=known.in_stock,
     )
+
+
+@router.post("/v1/embeddings", response_model=EmbeddingsAnswer, tags=["embeddings"])
+async def embeddings(body: EmbeddingsRequest, request: Request) -> EmbeddingsAnswer:
+    """Unit vectors of strings (titles), items, or content parts with texts and pictures.
+
+    There is one entry for each input, in order. An input that cannot be used spoils no other: its
+    entry has an `error`, and null for an embedding. Where none can be used the answer is 422.
+    """
+    service = service_of(request)
+    model = service.model(body.model)
+    dims = model.index.dims if body.dimensions is None else body.dimensions
+    if dims > model.index.dims:
+        raise ApiError(
+            422,
+            f"dimensions is {dims}, but {model.name} has {model.index.dims}.",
+            param="dimensions",
+        )
+    inputs = [body.input] if isinstance(body.input, str) else body.input
+    check_batch(len(inputs), service.config, "input")
+
+    def read() -> list[Item | ApiError]:
+        return each_alone(
+            lambda row: input_item(inputs[row], service.pictures, f"input.{row}"), len(inputs)
+        )
+
+    items = await service.aside(read)
+    refuse_if_all_failed(items)
+    sound = [item for item in items if isinstance(item, Item)]
+    vectors = iter(truncate(np.stack(await service.embed(model, sound)), dims))
+    data = [
+        EmbeddingObject(index=row, embedding=None, error=item.told())
+        if isinstance(item, ApiError)
+        else EmbeddingObject(
+            index=row, embedding=_encoded(next(vectors), body.encoding_format), error=None
+        )
+        for row, item in enumerate(items)
+    ]
+    return EmbeddingsAnswer(data=data, model=model.name, failed=len(items) - len(sound))
+
+
+def _encoded(vector: Vectors, form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    numbers: list[float] = vector.tolist()
+    return numbers
