@@ -100,8 +100,8 @@ def as_text(values: pl.Series) -> pl.Series:
 
     An id that pandas made a float, 8.0 for the sake of an empty cell elsewhere, is the id 8.
     """
-    if values.dtype.is_decimal():
-        values = values.cast(pl.Float64) if (values.cast(pl.Float64).abs() < 2**53).all() else values
+    if values.dtype.is_decimal() and (values.cast(pl.Float64).abs() < 2**53).all():
+        values = values.cast(pl.Float64)
     if not values.dtype.is_float():
         return values.cast(pl.String)
     whole = values.is_finite() & (values == values.round()) & (values.abs() < 2**53)

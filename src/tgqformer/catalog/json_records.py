@@ -1,9 +1,9 @@
 """Tables in JSON, in the forms in which programs write them.
 
-The usual one is JSONL, an object a line. A file that is one value is read as well: a list of objects;
-objects that go over lines; an object that holds one such list, ``{"count": 2, "products": [...]}``,
-wherever in it; objects by their ids, ``{"A1": {...}, "A2": {...}}``; and pandas' columns, which come
-as lists, by numbers, or beside their names. One that could be read in two ways is refused.
+The usual one is JSONL, an object a line. A file that is one value is read as well: a list of
+objects; objects that go over lines; an object that holds one such list, wherever in it, ``{"count":
+2, "products": [...]}``; objects by their ids, ``{"A1": {...}, "A2": {...}}``; and pandas' columns,
+which come as lists, by numbers, or beside their names. What could be read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -224,15 +224,14 @@ def _rows_within(path: Path, value: Any) -> Sequence[Any]:
         return [value]
     names, data = value.get("columns"), value.get("data")
     if isinstance(names, list) and isinstance(data, list):  # pandas' orient="split"
-        if all(isinstance(row, list) and len(row) == len(names) for row in data):
-            return [dict(zip(map(str, names), row)) for row in data]
+        return [dict(zip(map(str, names), row)) if isinstance(row, list) else row for row in data]
     told = {key: part for key, part in value.items() if key != "schema" or data is None}
     found = dict(_lists_of_rows(told, "", _NESTED))
     if len(found) > 1:
         several = " and ".join(f"{shown(name)} ({len(rows):,})" for name, rows in found.items())
         raise CatalogError(
-            f"{path} is one JSON object with rows in {several}; write the list that is meant alone, or "
-            "one object a line."
+            f"{path} is one JSON object with rows in {several}; write the list that is meant alone, "
+            "or one object a line."
         )
     if found:
         (rows,) = found.values()

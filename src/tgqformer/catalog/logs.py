@@ -1,9 +1,9 @@
 """Reading logs of who looked at what and when, and cutting them into sessions and windows.
 
 A log is read as every other table is (tables.py). A time is a date with the year first, as ISO 8601
-writes it (2015-06-02, also as the day of a week, 2015-W23-2, or of the year, 2015-153), or a number.
-Numbers that are moments of 1980 to 2100 when they count seconds, milliseconds, microseconds or
-nanoseconds since 1970 are taken as that; so are whole dates in digits alone, 20150602. Any other
+writes it (2015-06-02, also as the day of a week, 2015-W23-2, or of the year, 2015-153), or a
+number. Numbers that are moments of 1980 to 2100 when they count seconds, milliseconds, microseconds
+or nanoseconds since 1970 are taken as that; so are whole dates in digits alone, 20150602. Any other
 form of a date needs its format: which of 06/02 is the month is never guessed.
 """
 
@@ -164,7 +164,7 @@ def read_events(
         quarantine: takes the rows that are left out.
         time_format: of dates that are not those of ISO 8601, ``"%m/%d/%Y %H:%M"`` say, in the
             letters of Python's strptime.
-        time_unit: what numbers count, of TIME_UNITS; found where None, as far as their size shows it.
+        time_unit: what numbers count, of TIME_UNITS; found where None, as far as sizes show it.
         only: column to values, ``{"event": ["view", "purchase"]}``: other rows are not asked for.
 
     Raises:

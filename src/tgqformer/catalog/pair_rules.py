@@ -145,10 +145,10 @@ def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) 
 #
 # Ids lose their form in a program that takes them for numbers: ``0108775015`` becomes 108775015,
 # and a column with a gap becomes floats, 461713.0. Floats that are whole numbers in all of a column
-# are read as those, and blanks and the marks by which a spreadsheet keeps a text from being a number
-# (``="0042"``, ``'0042``) are left out, which is told; nothing else is changed. Where an id names no
-# item, `Twins` finds the item's id that differs by such a loss alone, or by a prefix or signs, so
-# that the message can say what would make them meet.
+# are read as those, and blanks and the marks by which a spreadsheet keeps a text from being a
+# number (``="0042"``, ``'0042``) are left out, which is told; nothing else is changed. Where an id
+# names no item, `Twins` finds the item's id that differs by such a loss alone, or by a prefix or
+# signs, so that the message can say what would make them meet.
 
 _EXACT = 2**53  # up to here a float is every whole number
 _AROUND = " \t\r\n\ufeff\u200b\u00a0"
@@ -189,8 +189,8 @@ _GUESSES: tuple[_Step, ...] = (
         lambda text: _ZEROS.sub("", _PREFIX.sub("", text)),
     ),
 )
-"""What more they may differ in, each by itself: no program does this, so of several items that an id
-could name so, none is meant."""
+"""What more they may differ in, each by itself: no program does this, so of several items that an
+id could name so, none is meant."""
 
 
 def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
@@ -221,8 +221,8 @@ def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
         (
             bare.str.contains(_SHORTENED),
             "shortened ids",
-            "{} of {} ids are numbers that a spreadsheet has shortened, the first {}, so that their "
-            "last digits are lost; export that column as text",
+            "{} of {} ids are numbers that a spreadsheet has shortened, the first {}, so that "
+            "their last digits are lost; export that column as text",
         ),
     ):
         if found.any():

@@ -8,8 +8,9 @@ is done about delimiters and quotes in delimited.py, and the forms of JSON in js
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from tgqformer.errors import CatalogError
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _PACKED = (".gz", ".zst")
+
+SHARD = re.compile(r"(.+?)-(\d{5})-of-(\d{5})(?:-\w+)?\.(?:parquet|arrow)$")
+"""The name of a shard, as `datasets` and the hub have it: split or "data", number and count."""
 
 MAX_COLUMNS = 1_000
 """Of a table whose rows name their own columns: each column takes a value for every row."""
@@ -112,19 +116,19 @@ def find_table(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
+def read_table(path: Path, name: str, quarantine: Quarantine, split: str | None = None) -> Table:
     """Read a table from a file whose suffix, in any case, names the format, or a folder of shards.
 
     Read are .parquet; .jsonl, .ndjson and .json (one object a line, or one list); .csv, .tsv, .tab
     and .txt with any common delimiter; and each text also with .gz or .zst. What broke a rule on
     the way goes to quarantine. Values out of delimited text are texts, "" where empty; those of
-    labels get types, and null.
+    labels get types, and null. Of a folder with several splits of the hub `split` names one.
 
     Raises:
         CatalogError: the file cannot be read as what its suffix says.
     """
     if path.is_dir():
-        return _from_frame(name, _read_shards(path))
+        return _from_frame(name, read_shards(path, split))
     stem = path.name.lower()
     for pack in _PACKED:
         stem = stem.removesuffix(pack)
@@ -197,6 +201,8 @@ def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantin
     columns: dict[str, list[Any]] = {}
     for number, row in rows:
         if not isinstance(row, Mapping):
+            row = _fields_of(row)
+        if not isinstance(row, Mapping):
             quarantine.add(
                 name,
                 number,
@@ -220,18 +226,50 @@ def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantin
     return Table(name, np.asarray(numbers, dtype=np.int64), dict(columns))
 
 
+def _fields_of(row: Any) -> Any:
+    """Return an Item, another dataclass or a named tuple as a mapping; anything else as it is."""
+    if is_dataclass(row) and not isinstance(row, type):
+        return {known.name: getattr(row, known.name) for known in fields(row)}
+    return row._asdict() if isinstance(row, tuple) and hasattr(row, "_asdict") else row
+
+
 def _from_frame(name: str, frame: pl.DataFrame) -> Table:
     rows = np.arange(1, frame.height + 1, dtype=np.int64)
     return Table(name, rows, {series.name: series for series in frame})
 
 
-def _shards(folder: Path) -> list[Path]:
-    return sorted((*folder.glob("*.parquet"), *folder.glob("*.arrow")))
+def _shards(folder: Path, split: str | None = None) -> list[Path]:
+    found = sorted((*folder.glob("*.parquet"), *folder.glob("*.arrow")))
+    if split is None:
+        return found
+    return [path for path in found if (m := SHARD.match(path.name)) and m[1] == split]
 
 
-def _read_shards(folder: Path) -> pl.DataFrame:
+def _require_all(paths: Sequence[Path]) -> None:
+    """Raise CatalogError where names that count the shards, 00000-of-00002, lack one."""
+    parts: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        if (found := SHARD.match(path.name)) is not None:
+            parts.setdefault((found[1], int(found[3])), set()).add(int(found[2]))
+    for (name, count), there in parts.items():
+        missing = sorted(set(range(count)) - there)
+        if missing:
+            raise CatalogError(
+                f"{paths[0].parent} lacks {len(missing):,} of {count:,} shards, the first "
+                f"{name}-{missing[0]:05}-of-{count:05}; fetch them, so that no row is lost."
+            )
+
+
+def read_shards(folder: Path, split: str | None = None) -> pl.DataFrame:
+    """Read the Parquet and Arrow shards of a folder, all or those of one of the hub's splits.
+
+    Raises:
+        CatalogError: a shard cannot be read, or the names tell that one is missing.
+    """
     frames = []
-    for path in _shards(folder):
+    paths = _shards(folder, split)
+    _require_all(paths)
+    for path in paths:
         if path.suffix != ".arrow":
             frames.append(read_parquet(path))
             continue

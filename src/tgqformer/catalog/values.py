@@ -99,7 +99,7 @@ _FROM = re.compile(
 _NUMBER = re.compile(r"(?:\d|[.,](?=\d))(?:[\d.,' ]*\d)?(?:[eE][+-]?\d+\b)?")
 _DASH_END = re.compile(r"([.,])\s*[-–—]{1,2}(?=\D*$)")  # 1299.- and 1.299,--
 _SLASH_END = re.compile(r"(?<=\d)\s?[/:][-–—=](?=\D*$)")  # 1299/- in India, 1299:- in Sweden
-_IN_CELL = re.compile(r"=?\"([^\"]+)\"|'(.+)")  # a text that a spreadsheet shall not take for a number
+_IN_CELL = re.compile(r"=?\"([^\"]+)\"|'(.+)")  # that a spreadsheet shall take it for a text
 _LEADING_DASH = re.compile(r"^[–—]\s?(?=\W?\d)")
 _BARE_POINT = re.compile(r"(?<=\d)[.,]$")
 _BRACKETED = re.compile(r"([^\d(]{0,4})\((.*)\)")

@@ -200,10 +200,8 @@ def _only(assignments: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _left_out(log: Log) -> str:
-    return (
-        f"{log.rows - log.others - log.events.height:,} of {log.rows:,} rows lack a user, an item or a time "
-        "that can be read"
-    )
+    lost = log.rows - log.others - log.events.height
+    return f"{lost:,} of {log.rows:,} rows lack a user, an item or a time that can be read"
 
 
 def _meeting(catalog: Catalog, unknown: pl.Series) -> str:

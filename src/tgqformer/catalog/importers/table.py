@@ -289,8 +289,9 @@ def _parts(value: Any, separator: str) -> Any:
 def _add_attributes(items: Table, raw: Table, names: Sequence[str], quarantine: Quarantine) -> None:
     maps = attribute_column(items, quarantine)
     for name in names:
-        _column(raw, name)
-        for entry, value in zip(maps, text_column(raw, name, quarantine).to_list()):
-            if value.strip():
-                entry[name] = value.strip()
+        told: dict[str, pl.Series | list[Any]] = {
+            "attributes": [{name: value} for value in _values(raw, name)]
+        }
+        for entry, own in zip(maps, attribute_column(Table("items", raw.rows, told), quarantine)):
+            entry.update((key, value.strip()) for key, value in own.items() if value.strip())
     items.columns["attributes"] = list(maps)
