@@ -230,8 +230,8 @@ def _rows_within(path: Path, value: Any) -> Sequence[Any]:
     if len(found) > 1:
         several = " and ".join(f"{shown(name)} ({len(rows):,})" for name, rows in found.items())
         raise CatalogError(
-            f"{path} is one JSON object with rows in {several}; write the list that is meant alone, "
-            "or one object a line."
+            f"{path} is one JSON object with rows in {several}; write the list that is meant "
+            "alone, or one object a line."
         )
     if found:
         (rows,) = found.values()

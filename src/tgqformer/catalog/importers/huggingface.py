@@ -9,7 +9,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.frames import dataset_splits, file_features, is_image, read_source
 from tgqformer.catalog.importers.offers import Variants
 from tgqformer.catalog.importers.parts import finish
-from tgqformer.catalog.importers.table import item_tables
+from tgqformer.catalog.importers.table import TABLE_FIELDS, item_tables, unread_of
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.tables import Table
 from tgqformer.catalog.values import Decimal
@@ -27,7 +27,6 @@ def import_huggingface(
     variants: Variants | None = None,
     decimal: Decimal | None = None,
     strict: bool = False,
-    progress: bool = False,
 ) -> Catalog:
     """Import a Hugging Face data set, by a map of its columns.
 
@@ -46,7 +45,6 @@ def import_huggingface(
         variants: what becomes of rows of one `group`; as for `import table`.
         decimal: as for `import table`.
         strict: raise on the first rejection.
-        progress: is taken for the sake of the other importers; there is nothing to wait for.
 
     Raises:
         CatalogError: the data set cannot be read, is a DatasetDict without `part`, or lacks a
@@ -76,7 +74,10 @@ def import_huggingface(
         decimal=decimal,
     )
     root = (folder if folder.is_dir() else folder.parent).absolute()
-    return finish(tables, out, quarantine, root=root, sources=[source], strict=strict)
+    unread = unread_of(raw, TABLE_FIELDS, mapped, (*attributes, *labels))
+    return finish(
+        tables, out, quarantine, root=root, sources=[source], strict=strict, unread=unread
+    )
 
 
 def _part(source: Path, part: str | None) -> tuple[Path, str | None]:
