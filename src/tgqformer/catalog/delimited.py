@@ -50,6 +50,7 @@ _JUDGED_LINES = 30  # of those behind a quote
 _CHUNK_ROWS = 100_000
 _ARROW_BLOCK = 64 * 1024 * 1024  # a row must fit into one
 _END = "\r\n"
+_ENDS_QUOTED = re.compile(r'(?<!\\)" *$')
 _BACKSLASH = re.compile(r'\\(["\\])|"(?=")')
 _NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
@@ -147,7 +148,7 @@ class _Split:
             if clean:
                 return fields, True
         pieces, clean = text.split(self.delimiter), True
-        ends = [i for i, piece in enumerate(pieces) if piece.rstrip(" ").endswith('"')]
+        ends = [i for i, piece in enumerate(pieces) if _ENDS_QUOTED.search(piece)]
         fields = []
         i = at = 0
         while i < len(pieces):

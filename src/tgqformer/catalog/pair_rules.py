@@ -14,6 +14,7 @@ from tgqformer.catalog.columns import number_column, require_columns, text_colum
 from tgqformer.catalog.items import Pair
 from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table
+from tgqformer.catalog.values import MISSING_TEXTS
 
 SPLITS = ("train", "val", "test")
 """What a pair's `split` may be."""
@@ -207,13 +208,14 @@ def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
     given = replace(table, columns={**table.columns, name: values})
     told = text_column(given, name, quarantine, ids=True)
     bare = told.str.strip_chars(_AROUND)
+    bare = bare.zip_with(bare != "", told)
     if bare.str.contains("^[='].").any():
         groups = bare.str.extract_groups(_KEPT_AS_TEXT)
         held = groups.struct.field("1").fill_null(groups.struct.field("2"))
         bare = held.fill_null(bare).alias(name)
     for found, rule, reason in (
         (
-            (bare != told) & (bare != ""),
+            (bare != told) & ~bare.is_in(list(MISSING_TEXTS)),
             "marks around ids",
             "{} of {} ids have blanks or a spreadsheet's marks around them, the first {}, and are "
             "read without; write them bare",
@@ -259,8 +261,10 @@ class Twins:
         bare = _bare(item_id)
         if bare in self._bare:
             return self._bare[bare]
-        told = (found.get(without(bare)) for (_, _, without), found in zip(_GUESSES, self._guesses))
-        return next(filter(None, told), None)
+        guessed = (
+            found.get(without(bare)) for (_, _, without), found in zip(_GUESSES, self._guesses)
+        )
+        return next(filter(None, guessed), None)
 
     def remedy(self, item_id: str) -> str:
         """Return what to do about an id that names no item: what its twin is, or nothing known."""

@@ -16,6 +16,7 @@ from xml.parsers import expat
 
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
     feed_importer,
     feed_name,
@@ -65,7 +66,7 @@ _NAMED = re.compile(r"&(\w{2,31});")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def _read(source: Path, _: Variants, quarantine: Quarantine) -> tuple[list[Offer], list[str]]:
+def _read(source: Path, _: Variants, quarantine: Quarantine) -> Read:
     with _opened(source) as file:
         head = file.read(512)
     xml = head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").startswith(b"<")
@@ -82,9 +83,10 @@ def _read(source: Path, _: Variants, quarantine: Quarantine) -> tuple[list[Offer
 
 
 import_google_merchant = feed_importer(
+    "google_merchant",
     _read,
     "group",
-    """Import a feed of product data for Google Merchant Center: .tsv, .txt, .csv or .xml, or packed.
+    """Import a feed of product data for Google Merchant Center: .tsv, .txt, .csv or .xml.
 
     The category is the product_type, else the google_product_category where that is a path and not
     a number. Colour, size, material, pattern, gender, age group and product_detail are attributes.
@@ -203,7 +205,7 @@ def _xml_items(source: Path, quarantine: Quarantine) -> list[dict[str, Any]]:
         raise CatalogError(f"{source} cannot be read ({error}); fetch it anew.") from error
     if len(data) > MAX_XML_BYTES:
         raise CatalogError(
-            f"{source} has over {MAX_XML_BYTES:,} bytes; write the feed in several files, or as TSV."
+            f"{source} has over {MAX_XML_BYTES:,} bytes; write several files, or one as TSV."
         )
     items, fault = _parsed(source, data.lstrip(b" \t\r\n"))
     if fault is None:
@@ -212,9 +214,9 @@ def _xml_items(source: Path, quarantine: Quarantine) -> list[dict[str, Any]]:
     mended, rest = _parsed(source, _mended(data))
     if rest is None:
         reason = (
-            f"the file is no well-formed XML ({told}), and was read with bare '&', entities of HTML, "
-            "control characters and bytes of Windows-1252 as what they mean; write it by a program "
-            "that escapes them"
+            f"the file is no well-formed XML ({told}), and was read with bare '&', entities of "
+            "HTML, control characters and bytes of Windows-1252 as what they mean; write it by a "
+            "program that escapes them"
         )
         quarantine.add("items", 0, None, "file", "no well-formed XML", reason, REPAIRED)
         return mended

@@ -68,14 +68,17 @@ def check_variants(variants: str | None) -> None:
         raise ConfigError(f"variants is {variants!r}; use one of {', '.join(VARIANTS)}.")
 
 
-FeedReader: TypeAlias = "Callable[[Path, Variants, Quarantine], tuple[Iterable[Offer], list[str]]]"
-"""From a feed's file to its offers, in its order, and the columns that nothing reads."""
+Read: TypeAlias = "tuple[list[Offer], list[str]]"
+"""A feed's offers, in its order, and its columns that nothing reads."""
 
 
-def feed_importer(read: FeedReader, usual: Variants, about: str) -> Callable[..., Catalog]:
+def feed_importer(
+    name: str, read: Callable[[Path, Variants, Quarantine], Read], usual: Variants, about: str
+) -> Callable[..., Catalog]:
     """Return an importer of one kind of feed; what all of them share is documented here.
 
     Args:
+        name: what the kind is called in Python.
         read: reads the feed.
         usual: what becomes of the variants unless the caller says.
         about: the importer's docstring, which says what its fields become.
@@ -98,6 +101,7 @@ def feed_importer(read: FeedReader, usual: Variants, about: str) -> Callable[...
         photos.add_to(tables["items"], quarantine)
         return finish(tables, out, quarantine, sources=[source], strict=strict, unread=unread)
 
+    import_feed.__name__ = import_feed.__qualname__ = f"import_{name}"
     import_feed.__doc__ = f"""{about}
 
     Photos are not downloaded: their links are kept in the labels (column `image_urls`), for

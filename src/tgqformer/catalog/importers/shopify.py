@@ -14,6 +14,7 @@ from typing import Any
 from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
     feed_importer,
     one_line,
@@ -45,9 +46,7 @@ _NAMES = {
 }
 
 
-def _read(
-    source: Path, variants: Variants, quarantine: Quarantine
-) -> tuple[list[Offer], list[str]]:
+def _read(source: Path, variants: Variants, quarantine: Quarantine) -> Read:
     table = read_source(source, "items", quarantine)
     if "variants" in table.columns:
         table = rows_table(_json_rows(table), "items", quarantine)
@@ -69,6 +68,7 @@ def _read(
 
 
 import_shopify = feed_importer(
+    "shopify",
     _read,
     "one-item",
     """Import a product export of Shopify (Products > Export > CSV), or a shop's /products.json.
@@ -85,16 +85,10 @@ def _json_rows(table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
     names = list(table.columns)
     for place, number in enumerate(table.rows.tolist()):
         told = {name: table.columns[name][place] for name in names}
-        options = [
-            one for one in plain_value(told.get("options")) or [] if isinstance(one, Mapping)
-        ]
-        kept = {name: value for name, value in told.items() if name not in _NESTED}
-        rows: list[dict[str, Any]] = [
-            {
-                **kept,
-                **{f"Option{n} Name": one.get("name") for n, one in enumerate(options, start=1)},
-            }
-        ]
+        first: dict[str, Any] = {name: told[name] for name in names if name not in _NESTED}
+        for n, option in enumerate(plain_value(told.get("options")) or [], start=1):
+            first[f"Option{n} Name"] = option.get("name") if isinstance(option, Mapping) else option
+        rows = [first]
         for n, variant in enumerate(plain_value(told["variants"]) or []):
             if not isinstance(variant, Mapping):
                 continue

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
     deepest,
     feed_importer,
@@ -37,9 +38,7 @@ _NAMES = {
 _COMMA = re.compile(r"(?<!\\),")
 
 
-def _read(
-    source: Path, variants: Variants, quarantine: Quarantine
-) -> tuple[list[Offer], list[str]]:
+def _read(source: Path, variants: Variants, quarantine: Quarantine) -> Read:
     rows, unread = open_feed(
         source,
         "export of WooCommerce with English headers",
@@ -57,7 +56,13 @@ def _read(
             if name and not _is_variation(row):
                 places.setdefault(name, place)
     offers = [_offer(number, row) for number, row in rows]
-    children: dict[int, list[int]] = {}
+    parents: dict[int, int] = {}
+
+    def whole_of(place: int) -> int:
+        while place in parents:
+            place = parents[place]
+        return place
+
     for place, (number, row) in enumerate(rows):
         told = row.get("parent", "")
         if not told or not (_is_variation(row) or not row.get("type")):
@@ -72,20 +77,17 @@ def _read(
                 "items", number, offers[place].item_id, "Parent", "no parent", reason, REPAIRED
             )
             continue
-        children.setdefault(parent, []).append(place)
+        if whole_of(parent) == place:  # a row that is its own Parent, or its Parent's
+            continue
+        parents[place] = parent
         _inherit(offers[place], offers[parent], variants)
-    for place in children:
+    products = set(parents.values())
+    for place in products:
         offers[place].group = offers[place].item_id
     # A product comes before its variations, wherever these stand: its title is theirs together.
-    whole = variants == "one-item"
-    born = {child for own in children.values() for child in own}
-    order = [
-        one
-        for place in range(len(offers))
-        if place not in born
-        for one in ([place] if whole or place not in children else []) + children.get(place, [])
-    ]
-    return [offers[place] for place in order], unread
+    order = sorted(range(len(offers)), key=lambda n: (whole_of(n), n in parents, n))
+    one_item = variants == "one-item"
+    return [offers[n] for n in order if one_item or n not in products], unread
 
 
 def _is_variation(row: dict[str, str]) -> bool:
@@ -93,6 +95,7 @@ def _is_variation(row: dict[str, str]) -> bool:
 
 
 import_woocommerce = feed_importer(
+    "woocommerce",
     _read,
     "one-item",
     """Import a product export of WooCommerce (Products > Export), its headers in English.
