@@ -190,6 +190,45 @@ def test_a_line_that_names_the_delimiter(tmp_path: Path, sep: str) -> None:
     assert read(path)[0] == [("A1", "Lamp, red", "a,b")]
 
 
+@pytest.mark.parametrize("delimiter", ["^", "~", "\x01"])
+def test_rarer_delimiters(tmp_path: Path, delimiter: str) -> None:
+    text = "item_id,title,price\nA1,Lamp,5\nA2,Mug,6\n".replace(",", delimiter)
+    rows, quarantine = read(written(tmp_path, text))
+    assert rows == [("A1", "Lamp", "5"), ("A2", "Mug", "6")]
+    assert not len(quarantine)
+
+
+def test_quotes_behind_a_backslash_are_quotes(tmp_path: Path) -> None:
+    text = (
+        'item_id,title\nA1,"The \\"best\\" mug"\nA2,"Red, \\"big\\", new"\n'
+        'A3,"He said \\"hi\\"\nand left"\nA4,"C:\\"\nA5,\\\\host\n'
+    )
+    rows, quarantine = read(written(tmp_path, text))
+    assert [title for _, title in rows] == [
+        'The "best" mug', 'Red, "big", new', 'He said "hi"\nand left', "C:\\", "\\\\host",
+    ]  # fmt: skip
+    assert not len(quarantine)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_header_that_stands_again_is_no_row(tmp_path: Path, mark: str, quote: str) -> None:
+    part = f"{{}}item_id,title\nA{{}},{quote}Lamp{quote}\n"
+    rows, quarantine = read(written(tmp_path, part.format("", 1) + part.format(mark, 2)))
+    assert rows == [("A1", "Lamp"), ("A2", "Lamp")]
+    assert [(e.row, e.rule, e.action) for e in quarantine] == [(2, "header again", DROPPED)]
+
+
+def test_text_that_was_encoded_twice_is_told(tmp_path: Path) -> None:
+    text = "item_id,title\nA1,Tür für Café\n"
+    written(tmp_path, text.encode().decode("cp1252"))
+    (told,) = Catalog.load(tmp_path).quarantine
+    assert (told.rule, told.action) == ("encoded twice", REPAIRED)
+    assert "'Tür'" in told.reason
+    written(tmp_path, text)
+    assert not len(Catalog.load(tmp_path).quarantine)
+
+
 def test_the_delimiter_is_the_one_that_the_rows_agree_on(tmp_path: Path) -> None:
     path = written(tmp_path, "item_id;size (W,H);price\nA1;10,20;5\nA2;3;6\n")
     assert read(path)[0] == [("A1", "10,20", "5"), ("A2", "3", "6")]
@@ -309,6 +348,22 @@ JSON = {
     "lines of a list": '{"item_id":"A1","title":"Lamp"},\n{"item_id":"A2"},\n',
     "objects over lines": '{\n "item_id": "A1",\n "title": "Lamp"\n}\n{\n "item_id": "A2"\n}\n',
     "a mark": '\ufeff[{"item_id":"A1","title":"Lamp"},{"item_id":"A2"}]',
+    "in an object": '{"count": 2,\n "products": [{"item_id":"A1","title":"Lamp"},'
+    '{"item_id":"A2"}]}',
+    "deep in it": '{"data":{"items":{"edges":[{"node":{"item_id":"A1","title":"Lamp"}},'
+    '{"node":{"item_id":"A2"}}]}}}',
+    "by id": '{"A1": {"title": "Lamp"}, "A2": {}}',
+    "by a key": '{"x": {"item_id": "A1", "title": "Lamp"}, "y": {"item_id": "A2"}}',
+    "columns": '{"item_id": ["A1", "A2"], "title": ["Lamp", null]}',
+    "pandas' columns": '{"item_id": {"0": "A1", "9": "A2"}, "title": {"0": "Lamp", "9": null}}',
+    "pandas' split": '{"columns":["item_id","title"],"index":[0,1],"data":[["A1","Lamp"],'
+    '["A2",null]]}',
+    "pandas' table": '{"schema":{"fields":[{"name":"x"}]},"data":[{"item_id":"A1","title":"Lamp"},'
+    '{"item_id":"A2"}]}',
+    "two on a line": '{"item_id":"A1","title":"Lamp"}{"item_id":"A2"}\n',
+    "lists one behind the other": '[{"item_id":"A1","title":"Lamp"}]\n[{"item_id":"A2"}]\n',
+    "marked records": '\x1e{"item_id":"A1","title":"Lamp"}\n\x1e{"item_id":"A2"}\n',
+    "Python's": "{'item_id': 'A1', 'title': 'Lamp'}\n{'item_id': 'A2', 'title': None}\n",
 }
 
 
@@ -331,13 +386,14 @@ def test_a_list_that_breaks_off_is_read_so_far_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"count": 2,\n "products": [{"id": 1}, {"id": 2}]}', "'products' holds 2 rows"),
-        ('{"item_id": {"0": "A1"},\n "title": {"0": "Lamp"}}', "one JSON object of columns"),
-        ('{"item_id": {"0": "A1"}, "title": {"0": "Lamp"}}\n', "one JSON object of columns"),
-        ('{"products": [{"id": 1}, {"id": 2}]}', "'products' holds 2 rows"),
+        (
+            '{"a": [{"id": 1}],\n "b": {"c": [{"id": 2}]}}',
+            "rows in 'a' .1. and 'b.c' .1.",
+        ),
+        ('{"item_id": ["A1", "A2"], "title": ["Lamp"]}', "not equally long .item_id 2, title 1."),
     ],
 )
-def test_json_that_nests_its_table_says_so(tmp_path: Path, text: str, told: str) -> None:
+def test_json_that_could_be_read_in_two_ways_says_so(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(CatalogError, match=told):
         read(written(tmp_path, text, "items.json"))
 

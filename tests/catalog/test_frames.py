@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -133,6 +134,46 @@ def test_a_class_label_is_its_name(tmp_path: Path) -> None:
     hub = import_huggingface(tmp_path / "hub.parquet", tmp_path / "hub", columns=columns)
     assert [(item.item_id, item.title) for item in hub] == [("1", "a"), ("2", "b"), ("3", "c")]
     assert [item.category for item in hub] == ["Rugs", "Lamps", ""]
+
+
+def test_shards_are_counted_and_splits_kept_apart(tmp_path: Path) -> None:
+    data = tmp_path / "hub" / "data"
+    data.mkdir(parents=True)
+    for number in range(2):
+        pl.DataFrame({"item_id": [f"a{number}"]}).write_parquet(
+            data / f"train-{number:05}-of-00002.parquet"
+        )
+    pl.DataFrame({"item_id": ["z"]}).write_parquet(data / "test-00000-of-00001-af3c.parquet")
+    with pytest.raises(CatalogError, match="of the splits test, train; name one"):
+        import_huggingface(tmp_path / "hub", tmp_path / "out")
+    one = import_huggingface(tmp_path / "hub", tmp_path / "out", part="train")
+    assert [item.item_id for item in one] == ["a0", "a1"]
+    (data / "train-00001-of-00002.parquet").unlink()
+    with pytest.raises(CatalogError, match="lacks 1 of 2 shards, the first train-00001-of-00002"):
+        import_huggingface(tmp_path / "hub", tmp_path / "out", part="train")
+
+
+def test_a_list_of_class_labels_and_a_transform(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"item_id": datasets.Value("string"),
+         "tags": datasets.Sequence(datasets.ClassLabel(names=["x", "y"]))}
+    )  # fmt: skip
+    told = datasets.Dataset.from_dict({"item_id": ["1", "2"], "tags": [[1, 0], [-1]]}, features)
+    told.save_to_disk(str(tmp_path / "saved"))
+    catalog = import_huggingface(tmp_path / "saved", tmp_path / "out", attributes=["tags"])
+    assert [item.attributes for item in catalog] == [{"tags": "y, x"}, {}]
+    made = told.with_transform(lambda rows: {**rows, "title": ["T"] * len(rows["item_id"])})
+    assert [item.title for item in Catalog.from_rows(made)] == ["T", "T"]
+
+
+def test_items_tuples_with_names_and_records_are_rows() -> None:
+    items = Catalog.from_rows(ROWS).items
+    assert Catalog.from_rows(items).items == items
+    pair = namedtuple("pair", ["query_id", "target_id"])
+    assert len(Catalog.from_rows(iter(items), [pair("1", "2")]).pairs) == 1
+    records = np.array([("1", 2.5)], dtype=[("item_id", "U4"), ("price", "f8")])
+    assert Catalog.from_rows(records)[0].price == 2.5
 
 
 def test_a_dataset_dict_names_its_parts(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from tgqformer.errors import CatalogError, ConfigError
 MOMENT = datetime(2015, 6, 2, 5, 52, 12, tzinfo=timezone.utc).timestamp()
 
 
-def events(path: Path, **options: str) -> tuple[Log, Quarantine]:
+def events(path: Path, **options: Any) -> tuple[Log, Quarantine]:
     quarantine = Quarantine()
     names = {"user": "user", "item": "item", "time": "time"}
     return read_events(path, **names, quarantine=quarantine, **options), quarantine
@@ -133,6 +134,74 @@ def test_other_dates_are_read_by_their_format_alone(tmp_path: Path, form: str) -
     assert [entry.row for entry in quarantine] == [3]
 
 
+DATES = {
+    "2015-W23-2": "2015-06-02 00:00", "2015W232": "2015-06-02 00:00",
+    "2015-153": "2015-06-02 00:00", "20150602T0552Z": "2015-06-02 05:52",
+    "20150602T075212+0200": "2015-06-02 05:52", "2015/6/2 5:52": "2015-06-02 05:52",
+    "2015.06.02": "2015-06-02 00:00", "2015-06-01T24:00": "2015-06-02 00:00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", DATES)
+def test_a_date_with_its_year_first_is_read_however_written(tmp_path: Path, told: str) -> None:
+    log, quarantine = events(log_of(tmp_path, ["2015-06-01", told]))
+    assert (log.unit, len(quarantine)) == ("date", 0)
+    moments = pl.from_epoch(log.events["time"].cast(pl.Int64)).dt.strftime("%Y-%m-%d %H:%M")
+    assert moments.to_list() == ["2015-06-01 00:00", DATES[told]]
+
+
+NO_DATES = {
+    "2015-W23": "names no day", "2015-06": "names no day", "2015-02-30": "no day or hour that",
+    "NULL": "the row has no time", "Jun 2, 2015": "--time-format '%b %d, %Y'",
+    "02/Jun/2015:05:52:12 +0000": "--time-format '%d/%b/%Y:%H:%M:%S %z'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", NO_DATES)
+def test_what_is_no_moment_says_why(tmp_path: Path, told: str) -> None:
+    log, quarantine = events(log_of(tmp_path, ["2015-06-01", told], ".jsonl"))
+    assert log.events.height == 1
+    assert NO_DATES[told] in next(iter(quarantine)).reason
+
+
+def test_days_of_a_spreadsheet_are_told_and_read_when_named(tmp_path: Path) -> None:
+    path = log_of(tmp_path, [42157, 42157.5])
+    log, _ = events(path)
+    assert log.unit == "number"
+    assert "--time-unit excel" in log.span()
+    log, _ = events(path, time_unit="excel")
+    assert log.span() == "days since 1899-12-30, 2015-06-02 00:00 to 2015-06-02 12:00 UTC"
+    log, _ = events(log_of(tmp_path, [16588]), time_unit="d")
+    assert log.span().startswith("days since 1970, 2015-06-02")
+
+
+def test_what_stands_for_nothing_is_no_user_and_no_item(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    missing = ["NULL", "nan", "(not set)", " ", "N/A", "-"]
+    path.write_text(
+        "user,item,time\n" + "".join(f"{m},a,1\nu,{m},1\n" for m in missing) + " v ,a,1\n"
+    )
+    log, quarantine = events(path)
+    assert log.events.rows() == [("v", "a", 1.0)]
+    counts = quarantine.counts()
+    assert (counts["log: no user"], counts["log: no item"]) == (6, 6)
+    assert counts["log: marks around ids"] == 1
+
+
+def test_rows_of_other_kinds_are_counted_and_columns_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,time,event,bot\nu,a,1,view,0\nu,b,2,buy,0\nv,a,3,cart,0\n")
+    log, quarantine = events(path)
+    assert (log.unread, log.events.height) == (("event", "bot"), 3)
+    log, quarantine = events(path, only={"event": ["buy", "view"]})
+    assert (log.rows, log.others, log.events.height, log.unread) == (3, 1, 2, ("bot",))
+    assert not len(quarantine)
+    with pytest.raises(CatalogError, match="No row of the log has event 'sale' .found: 'buy'"):
+        events(path, only={"event": ["sale"]})
+    with pytest.raises(CatalogError, match="no column 'kind'"):
+        events(path, only={"kind": ["sale"]})
+
+
 def test_where_no_date_tells_month_from_day_both_are_named(tmp_path: Path) -> None:
     _, quarantine = events(log_of(tmp_path, ["06/02/2015", "07/03/2015"]))
     assert "'%d/%m/%Y' or '%m/%d/%Y'" in str(next(iter(quarantine)))
@@ -180,7 +249,9 @@ TWINS = {
     ("0108775015", "108775015"): "leading zeros",
     ("461686", "461686.0"): "a decimal place",
     ("abc-1", "ABC-1"): "upper and lower case",
-    ("A1", " A1"): "spaces or quotes",
+    ("10", "product:10"): "a prefix",
+    ("10", "gid://shop/Product/10"): "a prefix",
+    ("SKU-4", "SKU4"): "signs between letters and digits",
     ("A1", "'A1'"): "spaces or quotes",
     ("0042", "42.0"): "a decimal place and leading zeros",
 }
@@ -197,3 +268,44 @@ def test_an_id_that_lost_its_form_is_shown_beside_the_items(known: str, told: st
         assert f"no item has the id {told!r}; {known!r} is one, and differs in" in reason
         assert TWINS[known, told] in reason
     assert "add the item or remove the pair" in reasons[1]
+
+
+def test_marks_around_ids_are_left_out_on_every_side(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text('item_id\n="0042"\n\'0043\n" 7 "\n')
+    (tmp_path / "pairs.csv").write_text('query_id, target_id\n0042, 0043\n="0043",7\n')
+    (tmp_path / "labels.csv").write_text("item_id,n\n 0042,5\n")
+    catalog = Catalog.load(tmp_path)
+    assert [item.item_id for item in catalog] == ["0042", "0043", "7"]
+    assert [(p.query_id, p.target_id) for p in catalog.pairs] == [("0042", "0043"), ("0043", "7")]
+    assert catalog.labels is not None
+    assert catalog.labels["n"].to_list() == [5, None, None]
+    told = {(e.table, e.field): e.reason for e in catalog.quarantine}
+    assert "3 of 3 ids" in told["items", "item_id"]
+    assert set(told) == {
+        ("items", "item_id"), ("pairs", "query_id"), ("pairs", "target_id"), ("labels", "item_id"),
+    }  # fmt: skip
+
+
+def test_ids_that_a_spreadsheet_has_shortened_are_told() -> None:
+    ids = ["4.06E+12", "4.06E+12", "E+1"]
+    catalog = Catalog.from_rows([{"item_id": item_id} for item_id in ids])
+    assert catalog.quarantine.counts() == {"items: duplicate id": 1, "items: shortened ids": 1}
+
+
+def test_a_prefix_that_two_items_could_have_names_none() -> None:
+    catalog = Catalog.from_rows(
+        [{"item_id": "A-1"}, {"item_id": "B-1"}], [{"query_id": "1", "target_id": "B1"}]
+    )
+    assert "add the item" in next(iter(catalog.quarantine)).reason
+
+
+def test_groups_and_pools_that_stand_for_nothing_bind_nothing(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id\na\nb\nc\nd\ne\nf\n")
+    (tmp_path / "labels.csv").write_text(
+        "item_id,item_group_id,pool\na,NULL,\nb,NULL,N/A\nc,1.10,Val\nd,1.1,test\ne,-,\nf, 1.1,x\n"
+    )
+    catalog = Catalog.load(tmp_path)
+    one, two, three, four, five, six = catalog.groups.tolist()
+    assert (one, two, five) == (-1, -1, -1)
+    assert three != four == six
+    assert catalog.pool_indices("val").tolist() == [0, 1, 2, 4]

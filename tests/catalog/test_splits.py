@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,21 @@ def test_each_leak_is_named(kind: str) -> None:
     catalog = Catalog(items, [Pair(a, b, 1.0, split) for a, b, split in edges])
     found = {leak.kind: leak for leak in check_leaks(catalog, promise=promise)}
     assert str(found[kind]) == f"{kind}, train and test: 1 ({example})"
+
+
+def test_variants_in_two_splits_are_leaks() -> None:
+    items = [Item(name) for name in "abcde"]
+    labels = pl.DataFrame({"item_id": list("abcde"), "item_group_id": ["P", "P", "Q", "Q", None]})
+    pairs = [Pair("a", "c"), Pair("b", "e", 1.0, "test"), Pair("c", "e", 1.0, "test")]
+    catalog = Catalog(items, pairs, labels)
+    assert [str(leak) for leak in check_leaks(catalog)] == [
+        "variant of queries in two splits, train and test: 1 (b)"
+    ]
+    cold = {leak.kind: leak.examples for leak in check_leaks(catalog, promise="cold")}
+    assert cold["variant of a cold query in pairs"] == ("b",)
+    assert cold["cold query in pairs"] == ("c",)
+    twice = Catalog(items, [Pair("a", "c"), Pair("b", "d", 1.0, "test")], labels)
+    assert [leak.kind for leak in check_leaks(twice, promise="warm")] == ["pair in two splits"]
 
 
 def test_a_pair_told_by_twins_is_one_pair() -> None:

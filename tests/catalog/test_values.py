@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import unicodedata
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.text import item_text
@@ -61,6 +66,15 @@ PRICES = {
     "0": 0,
     "12 345,67 zł": 12345.67,
     "+5": 5,
+    "₹1299/-": 1299,
+    "1299:- kr": 1299,
+    "1.000.000đ": 1_000_000,
+    "د.إ 12.50": 12.5,
+    "12.50 ر.س": 12.5,
+    "C$12.50": 12.5,
+    "S/ 12.50": 12.5,
+    '="12.50"': 12.5,
+    "'12.50": 12.5,
 }
 NEGATIVE = ["-3", "−3", "–3", "-$5.00", "$-5.00", "(5.00)", "($5.00)", "$(5.00)", "5.00-", "-,5"]
 TWO_READINGS = ["1.299", "1,299", "€ 1.299", "12,345 USD", "-1.299", "999.999 kr"]
@@ -87,6 +101,16 @@ UNREADABLE = [
     "2 x 5",
     "1.299.00,5",
     "EUR 5 USD",
+    "99c",
+    "ca. 12",
+    "12 s",
+    "5 -",
+]
+OBJECTS: list[tuple[Any, float]] = [
+    ({"amount": "12,50", "currencyCode": "EUR"}, 12.5),
+    ({"$numberDecimal": "3.10"}, 3.1),
+    ({"value": 3}, 3),
+    (["12.50"], 12.5),
 ]
 
 
@@ -139,6 +163,18 @@ def test_of_a_range_the_lower_end_is_taken_and_told(text: str, low: float) -> No
     assert told.fault is not None
 
 
+@pytest.mark.parametrize(("told", "amount"), OBJECTS)
+def test_an_object_that_holds_one_amount_is_a_price(told: Any, amount: float) -> None:
+    assert read_price(told).amount == amount
+
+
+@pytest.mark.parametrize("told", [{"amount": 1, "value": 2}, {"min": 1}, [1, 2], {"amount": [1]}])
+def test_an_object_of_several_amounts_is_told(told: Any) -> None:
+    price = read_price(told)
+    assert price.amount is None
+    assert price.fault is not None
+
+
 @given(st.floats(0, 1e12), st.sampled_from("., "), st.booleans())
 def test_what_shops_write_reads_as_it_was_meant(price: float, group: str, cents: bool) -> None:
     point = "," if group == "." else "."
@@ -181,6 +217,11 @@ NOTHING: list[Any] = [
     "n/a",
     " N/A ",
     "#N/A",
+    "#REF!",
+    "\\N",
+    "(not set)",
+    "-",
+    " — ",
     "",
 ]
 
@@ -203,7 +244,7 @@ def test_missing_is_missing_in_every_field(value: Any) -> None:
     assert catalog.quarantine.counts() == {"items: missing id": 1}
 
 
-@pytest.mark.parametrize("value", ["NA", "Nan", "none of these", 0, False, "0", "-"])
+@pytest.mark.parametrize("value", ["NA", "Nan", "none of these", 0, False, "0", "-1"])
 def test_what_only_looks_missing_is_kept(value: Any) -> None:
     assert not is_missing(value)
 
@@ -255,6 +296,12 @@ def test_an_id_is_the_same_id_whatever_its_type(value: Any) -> None:
         ("N/A", None),
         (math.nan, None),
         (np.int64(2), True),
+        ("10+", True),
+        (">5", True),
+        ("0 in stock", False),
+        ("12 pcs", True),
+        ("12 weeks", None),
+        ("nein", False),
     ],
 )
 def test_stock(value: Any, stock: bool | None) -> None:
@@ -300,6 +347,15 @@ def test_links_are_parted_where_the_next_one_begins(between: str) -> None:
         ("[draft] lamp.jpg", ["[draft] lamp.jpg"]),
         ("[]", []),
         ("", []),
+        ('["a.jpg", null]', ["a.jpg"]),
+        ('[{"src": "b.jpg", "position": 1}, {"src": "a.jpg"}]', ["b.jpg", "a.jpg"]),
+        ("[{'url': 'https://i/a.jpg'}]", ["https://i/a.jpg"]),
+        ("{a.jpg,b c.jpg}", ["a.jpg", "b c.jpg"]),
+        ('{"0": "a.jpg", "1": "b.jpg"}', ["a.jpg", "b.jpg"]),
+        ('"a.jpg","b.jpg"', ["a.jpg", "b.jpg"]),
+        ("a.jpg,", ["a.jpg"]),
+        ("a.heic; b.HEIC", ["a.heic", "b.HEIC"]),
+        (f"{TWO}^{TWO}", [TWO, TWO]),
     ],
 )
 def test_lists_of_links_in_every_writing(text: str, parts: list[str]) -> None:
@@ -316,6 +372,8 @@ def test_lists_of_links_in_every_writing(text: str, parts: list[str]) -> None:
         ("A<br/>B<p class='x'>C</p>", "A B C"),
         ("&#8211;&#x2013;", "––"),
         ("<!-- note -->Lamp<script>alert('x')</script>", "Lamp"),
+        ("<![CDATA[Lamp &amp; shade]]>", "Lamp & shade"),
+        ("<o:p>Lamp</o:p>", "Lamp"),
     ],
 )
 def test_html_becomes_text(text: str, plain: str) -> None:
@@ -336,6 +394,66 @@ def test_text_that_is_no_html_stays(text: str) -> None:
 def test_plain_text_is_plain(text: str) -> None:
     once = plain_text(text)
     assert plain_text(once) == once or "&" in text or "<" in text
+
+
+MAPS: list[Any] = [
+    {"colour": "red"},
+    [{"name": "colour", "value": "red"}],
+    [{"value": "red", "name": "colour"}],
+    [{"id": 7, "attribute": "colour", "value": "red"}],
+    [{"colour": "red"}],
+    [("colour", "red")],
+    '{"colour": "red"}',
+    "{'colour': 'red'}",
+    '[{"k": "colour", "v": "red"}]',
+]
+
+
+@pytest.mark.parametrize("told", MAPS)
+def test_attributes_go_by_what_their_parts_are_called(told: Any, tmp_path: Path) -> None:
+    (item,) = Catalog.from_rows([{"item_id": "a", "attributes": told}], strict=True)
+    assert item.attributes == {"colour": "red"}
+    if isinstance(told, list) and isinstance(told[0], dict):
+        frame = pl.DataFrame({"item_id": ["a"], "attributes": [told]})
+        frame.write_parquet(tmp_path / "items.parquet")
+        (item,) = Catalog.load(tmp_path, strict=True)
+        assert item.attributes == {"colour": "red"}
+
+
+@pytest.mark.parametrize("field", ["title", "brand", "category", "item_id"])
+def test_an_object_is_no_text(field: str) -> None:
+    row = {"item_id": "a", field: {"en": "Lamp", "de": "Lampe"}}
+    catalog = Catalog.from_rows([row])
+    assert catalog.quarantine.counts()["items: no text"] == 1
+    assert not any(getattr(item, field) for item in catalog)
+    one = Catalog.from_rows([{"item_id": {"$oid": "507f"}}], strict=True)
+    assert one[0].item_id == "507f"
+
+
+@pytest.mark.parametrize("told", ['["Home", "Lamps"]', "['Home', 'Lamps']", "Home > Lamps"])
+def test_a_category_that_is_a_list_in_a_text_is_a_path(told: str) -> None:
+    (item,) = Catalog.from_rows([{"item_id": "a", "category": told}])
+    assert item.category == "Home > Lamps"
+
+
+def test_photos_are_found_in_every_shape(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 4), (9, 9, 9))
+    for name in ("a.png", unicodedata.normalize("NFD", "café.png"), "B.PNG"):
+        picture.save(tmp_path / name)
+    data = (tmp_path / "a.png").read_bytes()
+    shapes: list[Any] = [
+        {"src": "a.png"}, [{"url": "a.png"}], [["a.png"]], {"0": "a.png"}, '[{"src": "a.png"}]',
+        {"bytes": None, "path": "a.png"}, ".\\a.png", unicodedata.normalize("NFC", "café.png"),
+        np.zeros((4, 4, 3), dtype=np.uint8), [np.zeros((4, 4), dtype=np.uint8)],
+        f"data:image/png;base64,{base64.b64encode(data).decode()}",
+    ]  # fmt: skip
+    rows = [{"item_id": str(n), "images": told} for n, told in enumerate(shapes)]
+    catalog = Catalog.from_rows(rows, root=tmp_path, strict=True, check_images=True)
+    assert [len(item.images) for item in catalog] == [1] * len(shapes)
+    rows = [{"item_id": "a", "images": ["b.png", "b"]}, {"item_id": "b", "images": {"alt": "x"}}]
+    told = [entry.reason for entry in Catalog.from_rows(rows, root=tmp_path).quarantine]
+    assert sum("(but 'B.PNG')" in reason for reason in told) == 2
+    assert sum("is no image" in reason for reason in told) == 1
 
 
 def test_the_missing_texts_are_missing_however_they_stand() -> None:

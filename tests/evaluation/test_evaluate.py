@@ -113,6 +113,30 @@ def test_only_the_pool_and_the_queries_are_encoded(catalog, vectors):
     assert found.per_query["rank"].to_list() == best
 
 
+def test_variants_are_no_finds_where_that_is_asked(catalog, vectors):
+    groups = [f"g{row // 2}" if row < 60 else None for row in range(COUNT)]
+    labels = catalog.labels.with_columns(item_group_id=pl.Series(groups))
+    grouped = Catalog(catalog.items, catalog.pairs, labels)
+    told = evaluate(vectors, grouped, other_group=True, bootstrap=0)
+    pairs = [
+        (row, (row + step) % COUNT)
+        for row in range(40)
+        for step in (1, 7)
+        if (row // 2 != (row + step) // 2)
+    ]
+    assert told.dropped["pairs_of_variants"] == 80 - len(pairs) == 20
+    hits: dict[int, list[bool]] = {}
+    for query, target in pairs:
+        scores = vectors @ vectors[query]
+        scores[[query, query ^ 1]] = -2.0
+        known = [3] if query == 0 else [0] if query == 3 else []
+        scores[known] = -2.0
+        hits.setdefault(query, []).append(bool((scores > scores[target]).sum() < 10))
+    assert told.metrics["hit@10"].value == pytest.approx(np.mean([any(h) for h in hits.values()]))
+    with pytest.raises(CatalogError, match="knows of no variants"):
+        evaluate(vectors, catalog, other_group=True, bootstrap=0)
+
+
 def test_parts_add_up_to_the_whole(catalog, vectors):
     found = evaluate(vectors, catalog)
     assert list(found.breakdown) == ["category", "noise", "missing", "history", "interactions"]

@@ -6,7 +6,10 @@ in item_rules.py and pair_rules.py.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,12 +17,14 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from tgqformer.catalog.images import encode_picture, is_picture
+from tgqformer.catalog.images import MAX_BYTES, as_picture, encode_picture
 from tgqformer.catalog.quarantine import CLEARED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.catalog.values import (
     MISSING_TEXTS,
+    parse_value,
+    photo_of,
     plain_text,
     plain_value,
     read_price,
@@ -47,7 +52,8 @@ def require_columns(table: Table, names: Sequence[str], remedy: str) -> None:
 def text_column(table: Table, name: str, quarantine: Quarantine, *, ids: bool = False) -> pl.Series:
     """Return a column as String, "" where nothing is known; a list becomes ``"A > B"``.
 
-    Of `ids` a text that stands for nothing, ``"N/A"``, is kept, for their rules to name it.
+    An object of several values is no text and is reported. Of `ids` a text that stands for nothing,
+    ``"N/A"``, is kept, for their rules to name it.
     """
     values = table.columns.get(name)
     if values is None:
@@ -55,7 +61,7 @@ def text_column(table: Table, name: str, quarantine: Quarantine, *, ids: bool = 
     if isinstance(values, list):
         report = _reporter(table, name, quarantine)
         told = [value if ids and isinstance(value, str) else plain_value(value) for value in values]
-        texts = [_text(value, position, report) for position, value in enumerate(told)]
+        texts = [_text(value, position, report, ids) for position, value in enumerate(told)]
         return pl.Series(name, texts, dtype=pl.String)
     if isinstance(values.dtype, pl.List) and not values.dtype.inner.is_nested():
         values = values.cast(pl.List(pl.String)).list.join(" > ", ignore_nulls=True)
@@ -71,11 +77,31 @@ def text_column(table: Table, name: str, quarantine: Quarantine, *, ids: bool = 
     return pl.select(pl.when(nothing).then(pl.lit("")).otherwise(found)).to_series().alias(name)
 
 
+def path_column(texts: pl.Series) -> pl.Series:
+    """Return categories; one that is a list in JSON or Python, ``["Home", "Lamps"]``, as a path."""
+    marked = texts.str.contains(r"^\s*\[.*\]\s*$").fill_null(False).to_numpy().nonzero()[0]
+    if not len(marked):
+        return texts
+    return texts.scatter(marked, [_path(text) for text in texts.gather(marked).to_list()])
+
+
+def _path(text: str) -> str:
+    try:
+        told = parse_value(text.strip())
+    except ValueError:
+        told = split_links(text)  # which reads the lists that Python and NumPy write
+    if not isinstance(told, list) or not all(isinstance(part, str) for part in told):
+        return text
+    return " > ".join(part.strip() for part in told if part.strip())
+
+
 def as_text(values: pl.Series) -> pl.Series:
     """Return a flat column as String; whole numbers, whatever their type, without a fraction.
 
     An id that pandas made a float, 8.0 for the sake of an empty cell elsewhere, is the id 8.
     """
+    if values.dtype.is_decimal() and (values.cast(pl.Float64).abs() < 2**53).all():
+        values = values.cast(pl.Float64)
     if not values.dtype.is_float():
         return values.cast(pl.String)
     whole = values.is_finite() & (values == values.round()) & (values.abs() < 2**53)
@@ -130,14 +156,18 @@ def price_column(table: Table, quarantine: Quarantine) -> pl.Series:
 def attribute_column(table: Table, quarantine: Quarantine) -> list[dict[str, str]]:
     """Return the attributes of each row.
 
-    Read are mappings, lists of (key, value), structs, Arrow maps, and JSON objects as text.
+    Read are mappings, lists of (key, value) or of ``{"name": ..., "value": ...}``, structs, Arrow
+    maps, and objects of JSON or Python as text.
     """
     values = table.columns.get("attributes")
     if values is None:
         return [{} for _ in table.rows]
     if isinstance(values, pl.Series):
-        if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
-            return _entries(values)
+        inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
+        if isinstance(inner, pl.Struct) and len(inner.fields) == 2:
+            ends = _named_ends([known.name for known in inner.fields])
+            if ends is not None:
+                return _entries(values, *ends)
         values = values.to_list()
     report = _reporter(table, "attributes", quarantine)
     return [_attributes(value, position, report) for position, value in enumerate(values)]
@@ -169,11 +199,21 @@ def _reporter(table: Table, field: str, quarantine: Quarantine) -> Report:
     return report
 
 
-def _text(value: Any, position: int, report: Report) -> str:
+def _text(value: Any, position: int, report: Report, ids: bool = False) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        known = [part for part in value.values() if isinstance(part, (str, int))]
+        if ids and len(value) == len(known) == 1:  # {"$oid": "507f1f77"}
+            return str(known[0])
+        reason = (
+            f"{shown(value)} is an object and no text; give one of its values, or map that in an "
+            "import"
+        )
+        report(position, "no text", reason, CLEARED)
+        return ""
     if isinstance(value, list):
-        parts = (_text(plain_value(part), position, report) for part in value)
+        parts = (_text(plain_value(part), position, report, ids) for part in value)
         value = " > ".join(part for part in parts if part)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -215,11 +255,22 @@ _NOTHING = frozenset((None, *MISSING_TEXTS)) - {"", "None", "none"}
 """Of an attribute's value "None" may be the truth ("pattern: None"), and "" says as little."""
 
 
-def _entries(values: pl.Series) -> list[dict[str, str]]:
+_KEY_NAMES = ("key", "k", "name", "attribute", "label", "title", "attribute_name")
+_VALUE_NAMES = ("value", "v", "val", "values", "option", "attribute_value")
+
+
+def _named_ends(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return which fields of an entry are its key and its value, None where they do not say."""
+    bare = {name.casefold(): name for name in reversed(names)}
+    key = next((bare[name] for name in _KEY_NAMES if name in bare), None)
+    value = next((bare[name] for name in _VALUE_NAMES if name in bare), None)
+    return None if key is None or value is None else (key, value)
+
+
+def _entries(values: pl.Series, first: str, second: str) -> list[dict[str, str]]:
     """Read List(Struct(key, value)), the form in which polars reads an Arrow map, in bulk."""
     lengths = values.list.len().fill_null(0).to_list()
     flat = values.filter(values.list.len().fill_null(0) > 0).explode()
-    first, second = flat.struct.fields[:2]
     keys = flat.struct.field(first).cast(pl.String).fill_null("").to_list()
     texts = flat.struct.field(second).cast(pl.String).to_list()
     result: list[dict[str, str]] = []
@@ -238,13 +289,11 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
         return {}
     if isinstance(value, str):
         try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
+            parsed = parse_value(value.strip())
+        except ValueError:
             parsed = None
     if isinstance(parsed, (list, tuple)):
-        entries = [tuple(e.values()) if isinstance(e, Mapping) else e for e in parsed]
-        if all(isinstance(entry, (list, tuple)) and len(entry) == 2 for entry in entries):
-            parsed = dict(entries)
+        parsed = _merged(parsed)
     if isinstance(parsed, Mapping):
         with suppress(RecursionError):  # lists in lists in lists, hundreds deep
             told = ((key, _flat(entry)) for key, entry in parsed.items())
@@ -262,6 +311,29 @@ def _attributes(value: Any, position: int, report: Report) -> dict[str, str]:
     return {}
 
 
+def _merged(entries: Sequence[Any]) -> Any:
+    """Return entries, (key, value) or objects, as one mapping, None where they are none."""
+    result: dict[Any, Any] = {}
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            ends = _named_ends([str(name) for name in entry])
+            if ends is not None:
+                entry = {entry[ends[0]]: entry[ends[1]]}
+            elif len(entry) != 1:
+                return None
+            told = list(entry.items())
+        elif isinstance(entry, (list, tuple)) and len(entry) == 2:
+            told = [(entry[0], entry[1])]
+        else:
+            return None
+        for key, value in told:
+            if isinstance(key, (Mapping, list)):
+                return None
+            before = result.get(key)  # one name with two values has both
+            result[key] = value if before is None else [before, value]
+    return result
+
+
 def _flat(value: Any) -> Any:
     kept = isinstance(value, str) and (value.strip() or value) not in _NOTHING
     told = value if kept else plain_value(value)
@@ -274,43 +346,92 @@ def _flat(value: Any) -> Any:
 
 
 def _images(value: Any, position: int, report: Report) -> tuple[ImageSource, ...]:
-    if not is_picture(value):
-        value = plain_value(value)
+    if (picture := as_picture(value)) is not None:
+        return _picture(picture, position, report)
+    value = plain_value(value)
     if value is None:
         return ()
     if isinstance(value, str):
-        value = split_links(value)
+        value = [value] if value[:5].lower() == "data:" else split_links(value)
+    if isinstance(value, Mapping) and not ({"bytes", "path"} & value.keys()):
+        # {"src": ..., "alt": ...}, or {"0": ..., "1": ...}
+        whole = photo_of(value)
+        numbered = whole is None and all(str(key).isdigit() for key in value)
+        value = list(value.values()) if numbered else whole or value
     parts = value if isinstance(value, list) else [value]
-    return tuple(source for part in parts if (source := _image(part, position, report)) is not None)
+    return tuple(source for part in parts for source in _image(part, position, report))
 
 
-def _image(part: Any, position: int, report: Report) -> ImageSource | None:
+def _image(part: Any, position: int, report: Report) -> tuple[ImageSource, ...]:
+    """Return the photo that a part of a list is, () where there is none; of a list all of its."""
     if isinstance(part, Mapping):
         data = part.get("bytes")
-        part = data if data is not None else part.get("path")
-    if not is_picture(part):
-        part = plain_value(part)
+        told = data if data is not None else photo_of(part)
+        part = told if told is not None or {"bytes", "path"} & part.keys() else part
+    if (picture := as_picture(part)) is not None:
+        return _picture(picture, position, report)
+    part = plain_value(part)
     if part is None:
-        return None
+        return ()
+    if isinstance(part, list) and all(isinstance(inner, (str, Mapping, list)) for inner in part):
+        return tuple(source for inner in part for source in _image(inner, position, report))
     if isinstance(part, (bytes, bytearray, memoryview)):
-        return bytes(part)
+        return (bytes(part),)
     if isinstance(part, Path):
-        return str(part)
-    if isinstance(part, str):
-        return _text(part, position, report)
-    if is_picture(part):
+        return (str(part),)
+    if isinstance(part, str) and part[:5].lower() == "data:":
         try:
-            return encode_picture(part)
+            return (data_url_bytes(part),)
         except ImageError as error:
             report(position, "unreadable image", str(error).rstrip("."), CLEARED)
-            return None
+            return ()
+    if isinstance(part, str):
+        return (_text(part, position, report),)
     report(
         position,
         "no image",
         f"{shown(part)} is no image; give a path, the bytes of a file or a Pillow image",
         CLEARED,
     )
-    return None
+    return ()
+
+
+def _picture(picture: Any, position: int, report: Report) -> tuple[ImageSource, ...]:
+    try:
+        return (encode_picture(picture),)
+    except ImageError as error:
+        report(position, "unreadable image", str(error).rstrip("."), CLEARED)
+        return ()
+
+
+def data_url_bytes(url: str) -> bytes:
+    """The bytes of a data: URL, of at most `catalog.images.MAX_BYTES`.
+
+    Raises:
+        ImageError: it is no picture, is cut short, or is too large.
+    """
+    head, comma, body = url.partition(",")
+    kind = head[5:].split(";")[0].strip().lower()
+    if not comma or (kind and not kind.startswith("image/")):
+        raise ImageError(
+            f"{shown(url[:60])} is no picture as a data: URL; write it as in "
+            "data:image/jpeg;base64,BYTES."
+        )
+    if len(body) > 4 * MAX_BYTES // 3 + 4:
+        raise ImageError(
+            f"the data: URL has {len(body):,} characters, more than a photo of {MAX_BYTES:,} bytes "
+            "takes; scale the photo down."
+        )
+    if not head.lower().endswith(";base64"):
+        return urllib.parse.unquote_to_bytes(body)
+    try:
+        # padding may be left out, and white space and percent signs may stand in an address
+        text = "".join(urllib.parse.unquote(body).split())
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(
+            f"{shown(url[:60])} is no base64 ({error}); encode the bytes of the file again."
+        ) from None
 
 
 def _unfit(table: Table, name: str, values: pl.Series, wanted: str) -> CatalogError:

@@ -1,15 +1,16 @@
 """Tables of delimited text (CSV and its kin), read as people and programs write them.
 
-The delimiter is that of a line ``sep=;``, or the one of comma, tab, semicolon and bar by which the
-header and the rows have most columns and agree. A row with another number of fields is left out and
-named.
+The delimiter is that of a line ``sep=;``, or the one of comma, tab, semicolon, bar and rarer ones
+by which the header and the rows have most columns and agree. A row with another number of fields is
+left out and named, as is the header where it stands again: files that were put together have it.
 
 Quotes are those of RFC 4180, and a text within them may go over several lines. A quote that nothing
 closes would swallow the rows behind it. It shows in two ways: the quote that seems to close it ends
 no field, or the lines between are rows by themselves, with as many fields as the header names and
 values of the columns' kinds. Such a quote is left out and told with its line and its reach,
 and each line is read as the row that it is. A quote within a text that is not written twice, as in
-``24" shelf`` or ``"Frame" small``, stays a character of the text.
+``24" shelf`` or ``"Frame" small``, stays a character of the text; one behind a backslash, as
+databases write it, comes without that.
 
 A file without quotes, in UTF-8 and with equal rows, is read by Arrow; any other line by line.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -38,7 +39,10 @@ into a cell), so the row is dropped, not cut: its other fields cannot be trusted
 Fields = list["str | None"]
 """Of a row; None where a field is empty and has no quotes."""
 
-_DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+_DELIMITERS = {
+    ",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", "^": "a caret", "~": "a tilde",
+    "\x01": "the sign U+0001",
+}  # fmt: skip
 _SEP_LINE = re.compile(r"\ufeff?\s*\"?sep=(.)\"?\s*", re.IGNORECASE)
 _JSON = re.compile(r"[\ufeff\s]*(\{|\[\s*($|\{))")
 _SAMPLE_LINES = 200
@@ -46,6 +50,8 @@ _JUDGED_LINES = 30  # of those behind a quote
 _CHUNK_ROWS = 100_000
 _ARROW_BLOCK = 64 * 1024 * 1024  # a row must fit into one
 _END = "\r\n"
+_ENDS_QUOTED = re.compile(r'(?<!\\)" *$')
+_BACKSLASH = re.compile(r'\\(["\\])|"(?=")')
 _NUMBER = re.compile(r"\s*[-+]?[\d.,]+\s*")
 
 
@@ -107,6 +113,9 @@ class _Split:
         self.delimiter = delimiter
         mark = re.escape(delimiter)
         self._field = re.compile(rf' *(")([^"]*(?:""[^"]*)*)" *({mark}|\Z)|([^{mark}]*)({mark}|\Z)')
+        self._escaped = re.compile(
+            rf' *(")((?:[^"\\]|\\.|"")*)" *({mark}|\Z)|([^{mark}]*)({mark}|\Z)', re.DOTALL
+        )
 
     def __call__(self, text: str) -> tuple[Fields, bool]:
         """Return the fields, and whether all of them that begin with a quote are closed by one.
@@ -115,24 +124,32 @@ class _Split:
         """
         if '"' not in text:
             return [part or None for part in text.split(self.delimiter)], True
-        found = self._field.findall(text)
+        return self._fields(self._field.findall(text), lambda quoted: quoted.replace('""', '"'))
+
+    def _fields(
+        self, found: list[tuple[str, str, str, str, str]], meant: Callable[[str], str]
+    ) -> tuple[Fields, bool]:
         if len(found) > 1 and not (found[-2][2] or found[-2][4]):
             found.pop()  # the empty match behind a last field
         clean = not any(part.lstrip(" ")[:1] == '"' for _, _, _, part, _ in found)
-        fields = [
-            quoted.replace('""', '"') if mark else plain or None
-            for mark, quoted, _, plain, _ in found
-        ]
+        fields = [meant(quoted) if mark else plain or None for mark, quoted, _, plain, _ in found]
         return fields, clean
 
     def lenient(self, text: str) -> tuple[Fields, bool]:
         """Return the fields of a text in which quotes within a value are not written twice.
 
-        A quote closes where a delimiter or the end follows it. Also whether all are closed.
+        A quote closes where a delimiter or the end follows it; where all those within are behind a
+        backslash, that is how they are written. Also whether all are closed.
         """
+        if '\\"' in text:
+            fields, clean = self._fields(
+                self._escaped.findall(text), lambda quoted: _BACKSLASH.sub(r"\g<1>", quoted)
+            )
+            if clean:
+                return fields, True
         pieces, clean = text.split(self.delimiter), True
-        ends = [i for i, piece in enumerate(pieces) if piece.rstrip(" ").endswith('"')]
-        fields: Fields = []
+        ends = [i for i, piece in enumerate(pieces) if _ENDS_QUOTED.search(piece)]
+        fields = []
         i = at = 0
         while i < len(pieces):
             piece = pieces[i].strip(" ")
@@ -251,6 +268,8 @@ class _Reader:
         if odd:
             return None
         columns = {n: pl.Series(n, pl.from_arrow(table.column(n)), pl.String) for n in self.header}
+        if (columns[self.header[0]].str.strip_chars("\ufeff ") == self.header[0]).any():
+            return None  # the header again, perhaps
         return DelimitedRows(np.arange(1, table.num_rows + 1, dtype=np.int64), columns)
 
     def exact(self) -> DelimitedRows:
@@ -297,11 +316,25 @@ class _Reader:
                 continue
             if len(fields) != self._width:
                 fields = _trimmed(fields, self._width)
-            if len(fields) == self._width:
-                yield fields
-            else:
+            if len(fields) != self._width:
                 self._wrong_number(number, len(fields), self._lines.number)
                 yield None
+            elif fields[0] and self._is_header(fields):
+                self._header_again(number)
+                yield None
+            else:
+                yield fields
+
+    def _is_header(self, fields: Fields) -> bool:
+        first = (fields[0] or "").strip("\ufeff ")
+        return self._width > 1 and [first, *fields[1:]] == [self.header[0], *self.header[1:]]
+
+    def _header_again(self, number: int) -> None:
+        reason = (
+            f"line {self._lines.number:,} is the header again, as in files that were put together, "
+            "and no row; remove it"
+        )
+        self._quarantine.add(self._name, number, None, "row", "header again", reason)
 
     def _is_blank(self, line: str) -> bool:
         return self._split.delimiter not in line and not line.strip(" \t\x1a")  # DOS ends with it

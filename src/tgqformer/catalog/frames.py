@@ -7,7 +7,7 @@ stand in the features, which `datasets` writes into each Parquet file and saved 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.quarantine import Quarantine
-from tgqformer.catalog.tables import Table, read_table, rows_table
+from tgqformer.catalog.tables import SHARD, Table, read_table, rows_table
 from tgqformer.catalog.values import plain_value
 from tgqformer.errors import CatalogError
 
@@ -40,7 +40,9 @@ def table_of(rows: Any, name: str, quarantine: Quarantine) -> Table:
     if isinstance(rows, pl.LazyFrame):
         rows = rows.collect()
     features = features_of(getattr(rows, "features", None))
-    if features and hasattr(rows, "with_format") and hasattr(rows, "__len__"):
+    own = getattr(rows, "format", None)  # of set_transform, whose rows are made as they are read
+    made = isinstance(own, Mapping) and own.get("type") == "custom"
+    if features and not made and hasattr(rows, "with_format") and hasattr(rows, "__len__"):
         rows = rows.with_format("arrow")[:]  # undecoded: photos stay the files that they were
     if hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "schema") and not _is_pandas(rows):
         rows = pl.DataFrame(pl.from_arrow(rows)) if not isinstance(rows, pl.DataFrame) else rows
@@ -52,6 +54,8 @@ def table_of(rows: Any, name: str, quarantine: Quarantine) -> Table:
         return _pandas_table(rows, name)
     if isinstance(rows, Mapping):
         raise CatalogError(_no_rows(rows, name))
+    if names := getattr(getattr(rows, "dtype", None), "names", None):  # NumPy's records
+        rows = [dict(zip(names, row)) for row in rows.tolist()]
     if isinstance(rows, (str, bytes, Path)) or not isinstance(rows, Iterable):
         raise CatalogError(
             f"The {name} are a {type(rows).__name__}; give rows (mappings from column to value), a "
@@ -134,7 +138,10 @@ def file_features(path: Path) -> dict[str, Any]:
 
 
 def class_names(feature: Any) -> list[str] | None:
-    """Return the names of a ClassLabel, None of any other feature."""
+    """Return the names of a ClassLabel, or of a list of them, None of any other feature."""
+    inner = _inner(feature)
+    if inner is not None:
+        return class_names(inner)
     kind = feature.get("_type") if isinstance(feature, Mapping) else type(feature).__name__
     if kind != CLASSES:
         return None
@@ -144,22 +151,31 @@ def class_names(feature: Any) -> list[str] | None:
 
 def is_image(feature: Any) -> bool:
     """Tell whether a feature is a photo, or a list of photos."""
-    if isinstance(feature, list):
-        return len(feature) == 1 and is_image(feature[0])
-    as_json = isinstance(feature, Mapping)
-    kind = feature.get("_type") if as_json else type(feature).__name__
-    if kind in ("Sequence", "List", "LargeList"):
-        return is_image(feature.get("feature") if as_json else feature.feature)
+    inner = _inner(feature)
+    if inner is not None:
+        return is_image(inner)
+    kind = feature.get("_type") if isinstance(feature, Mapping) else type(feature).__name__
     return kind == "Image"
 
 
-def read_source(path: Path, name: str, quarantine: Quarantine) -> Table:
+def _inner(feature: Any) -> Any:
+    """Return the feature of the members of a list, None of any other feature."""
+    if isinstance(feature, list):
+        return feature[0] if len(feature) == 1 else None
+    as_json = isinstance(feature, Mapping)
+    kind = feature.get("_type") if as_json else type(feature).__name__
+    if kind not in ("Sequence", "List", "LargeList"):
+        return None
+    return feature.get("feature") if as_json else feature.feature
+
+
+def read_source(path: Path, name: str, quarantine: Quarantine, split: str | None = None) -> Table:
     """Read a file or folder as tables.read_table does, its ClassLabels as their names.
 
     Raises:
         CatalogError: as for read_table.
     """
-    table = read_table(path, name, quarantine)
+    table = read_table(path, name, quarantine, split)
     if path.is_dir() or path.suffix.lower() == ".parquet":
         features = file_features(path)
         for column, values in table.columns.items():
@@ -171,6 +187,13 @@ def read_source(path: Path, name: str, quarantine: Quarantine) -> Table:
 def _with_names(values: pl.Series, feature: Any) -> pl.Series:
     """Return a ClassLabel's numbers as its names; a number without one, -1, becomes null."""
     names = class_names(feature)
+    if names is not None and isinstance(values.dtype, pl.List):
+        known = values.to_list()
+        return pl.Series(
+            values.name,
+            [None if told is None else [_name(names, code) for code in told] for told in known],
+            dtype=pl.List(pl.String),
+        )
     if names is None or not values.dtype.is_integer():
         return values
     codes = pl.Series(range(len(names)), dtype=values.dtype)
@@ -185,16 +208,30 @@ def _named(row: Any, features: Features) -> Any:
     for column, value in row.items():
         names = class_names(features.get(str(column)))
         number = plain_value(value)
-        if names is not None and isinstance(number, int):
-            told[column] = names[number] if 0 <= number < len(names) else None
+        if names is not None and isinstance(number, list):
+            told[column] = [_name(names, code) for code in number]
+        elif names is not None and isinstance(number, int):
+            told[column] = _name(names, number)
     return told
 
 
+def _name(names: Sequence[str], code: Any) -> Any:
+    """Return the name of a class; None of a number without one, -1; what is no number as it is."""
+    if not isinstance(code, int):
+        return code
+    return names[code] if 0 <= code < len(names) else None
+
+
 def dataset_splits(folder: Path) -> list[str]:
-    """Return the splits of a folder that DatasetDict.save_to_disk wrote, [] of any other."""
+    """Return the splits of a folder that DatasetDict.save_to_disk wrote, or of the hub's files.
+
+    The hub has them in their names, ``data/train-00000-of-00002.parquet``; [] of any other folder.
+    """
     told = folder / "dataset_dict.json"
     if not told.is_file():
-        return []
+        place = folder / "data" if (folder / "data").is_dir() else folder
+        found = (SHARD.match(path.name) for path in sorted(place.glob("*.parquet")))
+        return list(dict.fromkeys(match[1] for match in found if match))
     try:
         return [str(name) for name in json.loads(told.read_text(encoding="utf-8"))["splits"]]
     except (ValueError, KeyError, TypeError):
@@ -205,6 +242,12 @@ def no_items(root: Path) -> str:
     """Return one sentence on a folder that is no catalog: what it is, and what to do."""
     if (splits := dataset_splits(root / "items")) or (splits := dataset_splits(root)):
         held = root / "items" if dataset_splits(root / "items") else root
+        if not (held / "dataset_dict.json").is_file():
+            return (
+                f"{held} is a data set of the hub with the splits {', '.join(splits)}, not a "
+                f"catalog; make one with `tgqformer import huggingface {held} OUT --set "
+                f"part={splits[0]}`."
+            )
         names = ", ".join(f"{held.name}/{split}" for split in splits)
         return (
             f"{held} is a Hugging Face DatasetDict, with a data set in each of {names}; import "

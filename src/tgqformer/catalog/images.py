@@ -173,6 +173,16 @@ def is_picture(value: object) -> bool:
     return isinstance(value, Image.Image)
 
 
+def as_picture(value: object) -> Image.Image | None:
+    """Return a Pillow image, or an array [H, W] or [H, W, 3 or 4] of bytes as one; else None."""
+    if isinstance(value, Image.Image):
+        return value
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or not value.size:
+        return None
+    flat = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (3, 4))
+    return Image.fromarray(value) if flat else None
+
+
 def encode_picture(picture: Image.Image) -> bytes:
     """Return a Pillow image as the bytes of a PNG file, for an item's photos.
 

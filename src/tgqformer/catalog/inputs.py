@@ -8,12 +8,9 @@ photos is read here as it is there.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import os
 import re
-import urllib.parse
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from tgqformer.catalog.images import MAX_BYTES, encode_picture, is_picture
+from tgqformer.catalog.columns import data_url_bytes
+from tgqformer.catalog.images import encode_picture, is_picture
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.text import item_text
@@ -160,36 +158,6 @@ def is_one(given: Any) -> bool:
     if isinstance(given, (Item, str, bytes, bytearray, memoryview, os.PathLike, Mapping)):
         return True
     return is_picture(given)
-
-
-def data_url_bytes(url: str) -> bytes:
-    """The bytes of a data: URL, of at most `catalog.images.MAX_BYTES`.
-
-    Raises:
-        ImageError: it is no picture, is cut short, or is too large.
-    """
-    head, comma, body = url.partition(",")
-    kind = head[5:].split(";")[0].strip().lower()
-    if not comma or (kind and not kind.startswith("image/")):
-        raise ImageError(
-            f"{shown(url[:60])} is no picture as a data: URL; write it as in "
-            "data:image/jpeg;base64,BYTES."
-        )
-    if len(body) > 4 * MAX_BYTES // 3 + 4:
-        raise ImageError(
-            f"the data: URL has {len(body):,} characters, more than a photo of {MAX_BYTES:,} bytes "
-            "takes; scale the photo down."
-        )
-    if not head.lower().endswith(";base64"):
-        return urllib.parse.unquote_to_bytes(body)
-    try:
-        # padding may be left out, and white space and percent signs may stand in an address
-        text = "".join(urllib.parse.unquote(body).split())
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError(
-            f"{shown(url[:60])} is no base64 ({error}); encode the bytes of the file again."
-        ) from None
 
 
 def _several(given: Any) -> list[Any]:

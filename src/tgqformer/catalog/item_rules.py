@@ -13,6 +13,7 @@ import polars as pl
 from tgqformer.catalog.columns import (
     attribute_column,
     image_column,
+    path_column,
     price_column,
     require_columns,
     text_column,
@@ -87,6 +88,7 @@ def check_items(
             "price": price_column(table, quarantine),
         }
     )
+    frame = frame.with_columns(path_column(frame["category"]))
     attributes = attribute_column(table, quarantine)
     for entry in attributes:
         stock = read_stock(entry.get(STOCK))

@@ -11,6 +11,7 @@ import polars as pl
 from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.pair_rules import Twins
 from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.values import MISSING_TEXTS
 from tgqformer.errors import CatalogError
 
 GROUP = "item_group_id"
@@ -77,7 +78,9 @@ def align_labels(
 
 def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
     """Return which items belong to a split's pool; null means every pool, "" none."""
-    names = pool.cast(pl.String).fill_null(split).str.split(",")
+    told = pool.cast(pl.String)
+    every = told.str.strip_chars().is_in(list(MISSING_TEXTS - {""})).fill_null(True)
+    names = told.set(every, split).str.to_lowercase().str.split(",")
     return names.list.eval(pl.element().str.strip_chars()).list.contains(split).to_numpy()
 
 
@@ -85,7 +88,7 @@ def group_codes(groups: pl.Series | None, items: int) -> npt.NDArray[np.int64]:
     """Return [N] a number for each item, equal where their groups are; -1 for an item without."""
     if groups is None:
         return np.full(items, -1, dtype=np.int64)
-    names = as_text(groups)
-    known = names.fill_null("") != ""
+    names = as_text(groups).str.strip_chars()
+    known = ~names.is_in(list(MISSING_TEXTS)).fill_null(True)
     codes = names.rank("dense").cast(pl.Int64)
     return pl.select(pl.when(known).then(codes).otherwise(-1)).to_series().fill_null(-1).to_numpy()

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.photos import photo_groups
+from tgqformer.catalog.catalog import Catalog, Indices
+from tgqformer.catalog.photos import photo_groups, with_variants
 from tgqformer.errors import ConfigError
 
 Promise: TypeAlias = Literal["warm", "query", "cold"]
@@ -26,7 +25,8 @@ class Leak:
 
     Attributes:
         kind: "pair in two splits", "reversed pair in two splits", "query in two splits", "photo of
-            queries in two splits", "cold query in pairs" or "photo of a cold query in pairs".
+            queries in two splits", "cold query in pairs" or "photo of a cold query in pairs"; and
+            "variant of ..." where items are of one product by the label `item_group_id` alone.
         splits: the earlier and the later split.
         count: how many pairs, queries or items.
         examples: up to five of them by id.
@@ -58,31 +58,45 @@ def check_leaks(
     """
     if promise not in _PROMISES:
         raise ConfigError(f"{promise!r} is no promise of a split; use one of {list(_PROMISES)}.")
-    groups = photo_groups(catalog.items, progress=progress)
+    photos = photo_groups(catalog.items, progress=progress)
+    products = with_variants(photos, catalog.groups)
     parts = {split: catalog.pair_indices(split)[:2] for split in ("train", "val", "test")}
     leaks: list[Leak] = []
     for earlier, later in (("train", "val"), ("train", "test"), ("val", "test")):
-        found = _pair_leaks(catalog, groups, parts[earlier], parts[later])
+        found = _pair_leaks(catalog, products, parts[earlier], parts[later])
+        queries = parts[later][0]
         if promise != "warm":
-            found |= _query_leaks(catalog, groups, parts[earlier][0], parts[later][0])
+            names = (
+                "query in two splits",
+                "photo of queries in two splits",
+                "variant of queries in two splits",
+            )
+            told = _known_leaks(catalog, (photos, products), parts[earlier][0], queries)
+            found |= dict(zip(names, told))
         if promise == "cold":
+            names = (
+                "cold query in pairs",
+                "photo of a cold query in pairs",
+                "variant of a cold query in pairs",
+            )
             known = np.concatenate(parts[earlier])
-            found |= _cold_leaks(catalog, groups, known, parts[later][0])
+            told = _known_leaks(catalog, (photos, products), known, queries)
+            found |= dict(zip(names, told))
         leaks += [
-            Leak(kind, (earlier, later), len(names), tuple(names[:_SHOWN]))
-            for kind, names in found.items()
-            if names
+            Leak(kind, (earlier, later), len(ids), tuple(ids[:_SHOWN]))
+            for kind, ids in found.items()
+            if ids
         ]
     return leaks
 
 
-Side: TypeAlias = "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]"
+Side: TypeAlias = "tuple[Indices, Indices]"
 
 
 def _pair_leaks(
-    catalog: Catalog, groups: npt.NDArray[np.int64], earlier: Side, later: Side
+    catalog: Catalog, groups: Indices, earlier: Side, later: Side
 ) -> dict[str, list[str]]:
-    """Pairs are one where their items are, or show the same photos."""
+    """Pairs are one where their items are, show the same photos, or are of one product."""
     known = pl.DataFrame({"one": groups[earlier[0]], "two": groups[earlier[1]]})
     asked = pl.DataFrame(
         {"one": groups[later[0]], "two": groups[later[1]], "query": later[0], "target": later[1]}
@@ -99,35 +113,21 @@ def _pair_leaks(
     return found
 
 
-def _query_leaks(
+def _known_leaks(
     catalog: Catalog,
-    groups: npt.NDArray[np.int64],
-    earlier: npt.NDArray[np.int64],
-    later: npt.NDArray[np.int64],
-) -> dict[str, list[str]]:
-    again = np.intersect1d(later, earlier)
-    others = np.setdiff1d(later, earlier)
-    photos = others[np.isin(groups[others], groups[earlier])]
-    return {
-        "query in two splits": _ids(catalog, again),
-        "photo of queries in two splits": _ids(catalog, photos),
-    }
+    groups: tuple[Indices, Indices],
+    known: Indices,
+    queries: Indices,
+) -> list[list[str]]:
+    """The ids of queries that are known, then of others by their photos, then by their product."""
+    found = [np.intersect1d(queries, known)]
+    rest = np.setdiff1d(queries, known)
+    for own in groups:
+        shared = np.isin(own[rest], own[known])
+        found.append(rest[shared])
+        rest = rest[~shared]
+    return [_ids(catalog, positions) for positions in found]
 
 
-def _cold_leaks(
-    catalog: Catalog,
-    groups: npt.NDArray[np.int64],
-    known: npt.NDArray[np.int64],
-    queries: npt.NDArray[np.int64],
-) -> dict[str, list[str]]:
-    seen = np.intersect1d(queries, known)
-    others = np.setdiff1d(queries, known)
-    photos = others[np.isin(groups[others], groups[known])]
-    return {
-        "cold query in pairs": _ids(catalog, seen),
-        "photo of a cold query in pairs": _ids(catalog, photos),
-    }
-
-
-def _ids(catalog: Catalog, positions: npt.NDArray[np.int64]) -> list[str]:
+def _ids(catalog: Catalog, positions: Indices) -> list[str]:
     return [catalog.items[position].item_id for position in positions.tolist()]

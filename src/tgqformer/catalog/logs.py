@@ -1,40 +1,72 @@
 """Reading logs of who looked at what and when, and cutting them into sessions and windows.
 
-A log is read as every other table is (tables.py). A time is a date of ISO 8601 or a number. Numbers
-that are moments of 1980 to 2100 when they count seconds, milliseconds, microseconds or nanoseconds
-since 1970 are taken as that; so are whole dates in digits alone, 20150602. Any other form of a date
-needs its format: which of 06/02 is the month is never guessed.
+A log is read as every other table is (tables.py). A time is a date with the year first, as ISO 8601
+writes it (2015-06-02, also as the day of a week, 2015-W23-2, or of the year, 2015-153), or a
+number. Numbers that are moments of 1980 to 2100 when they count seconds, milliseconds, microseconds
+or nanoseconds since 1970 are taken as that; so are whole dates in digits alone, 20150602. Any other
+form of a date needs its format: which of 06/02 is the month is never guessed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from tgqformer.catalog.columns import text_column
 from tgqformer.catalog.pair_rules import id_column
-from tgqformer.catalog.quarantine import DROPPED, Quarantine
+from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.splits import time_cuts
 from tgqformer.catalog.summary import likely_meant
 from tgqformer.catalog.tables import Table, read_table
+from tgqformer.catalog.values import MISSING_TEXTS
 from tgqformer.errors import CatalogError, ConfigError
 
-TIME_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-"""What a number may count since 1970, and how many of it make a second."""
+_DAY = 86_400.0
+_SIZED = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+TIME_UNITS = {**_SIZED, "d": 1 / _DAY, "excel": 1 / _DAY}
+"""What a number may count since 1970, and how many of it make a second; Excel counts days since
+1899-12-30. Only the first four show by their size."""
 
-_UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_UNIT_NAMES = {
+    "s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "d": "days",
+    "excel": "days",
+}  # fmt: skip
+_EXCEL_1970 = 25_569.0
+_SERIALS = (3_652.0, 73_051.0)  # days: since 1970 in 1980, since 1899-12-30 in 2100
 _FIRST, _LAST = 315_532_800.0, 4_102_444_800.0  # seconds: 1980 and 2100
 _MOST = 0.9  # of the numbers must agree on a unit
 
-_ISO = (
-    r"^\d{4}-\d{2}-\d{2}"
-    r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?)?$"
+_CLOCK = r"([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?)?$"
+_ISO = rf"^\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}"
+_DATES = {
+    "%Y-%m-%d": _ISO,
+    "%G-W%V-%u": rf"^\d{{4}}-W\d{{2}}-[1-7]{_CLOCK}",
+    "%Y-%j": rf"^\d{{4}}-\d{{3}}{_CLOCK}",
+}
+_WRITINGS = (  # of the same dates, as programs and people have them
+    (r"^(\d{4})(\d{2})(\d{2})T(\d{2}):?(\d{2})", "${1}-${2}-${3}T${4}:${5}"),
+    (r"^(\d{4})W(\d{2})(\d)", "${1}-W${2}-${3}"),
+    (r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(T| |$)", "${1}-0${2}-0${3}${4}"),
+    (r"^(\d{4})-0(\d{2})-", "${1}-${2}-"),
+    (r"^(\d{4}-\d{2})-0(\d{2})", "${1}-${2}"),
+    (r"([T ]\d{2}:\d{2})(\d{2})", "${1}:${2}"),
+    (r"[T ](\d):", "T0${1}:"),
 )
+_NO_DAY = r"^(\d{4}|\d{4}-\d{2}|\d{4}-?W\d{2})$"
+_FORMATS = (
+    "%d %b %Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S", "%b %d, %Y", "%b %d, %Y %H:%M",
+    "%b %d, %Y %I:%M %p", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y:%H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%a %b %d %Y %H:%M:%S",
+    "%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p",
+)  # fmt: skip
+"""What dates look like that name their month, or have their year first."""
 _DIGITS = {
     8: r"^(19[89]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$",
     12: r"^(19[89]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d$",
@@ -57,11 +89,15 @@ class Log:
         unit: "s", "ms", "us" or "ns" where the times are numbers that counted this since 1970,
             "date" where they are dates, "number" where they are numbers of no known unit, "row"
             where the order of the rows stands for them.
+        others: rows of the file that were not asked for, among `rows`.
+        unread: columns that nothing reads.
     """
 
     events: pl.DataFrame
     rows: int
     unit: str
+    others: int = 0
+    unread: tuple[str, ...] = ()
 
     def span(self) -> str:
         """Return what the times are and from when to when, as a person reads it."""
@@ -70,10 +106,13 @@ class Log:
         times = self.events["time"].to_numpy()
         first, last = float(times.min()), float(times.max())
         if self.unit == "number":
-            return f"numbers of no known unit, {first:g} to {last:g}"
+            serial = _SERIALS[0] <= first and last <= _SERIALS[1]
+            named = "; days are --time-unit d, or of Excel --time-unit excel" if serial else ""
+            return f"numbers of no known unit, {first:.15g} to {last:.15g}{named}"
         ends = pl.from_epoch(pl.Series([first, last]).cast(pl.Int64), time_unit="s")
         told = " to ".join(ends.dt.strftime("%Y-%m-%d %H:%M").to_list())
-        what = "dates" if self.unit == "date" else f"{_UNIT_NAMES[self.unit]} since 1970"
+        since = "1899-12-30" if self.unit == "excel" else "1970"
+        what = "dates" if self.unit == "date" else f"{_UNIT_NAMES[self.unit]} since {since}"
         return f"{what}, {told} UTC"
 
 
@@ -114,6 +153,7 @@ def read_events(
     quarantine: Quarantine,
     time_format: str | None = None,
     time_unit: str | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
 ) -> Log:
     """Read a log, and what its times are.
 
@@ -124,7 +164,8 @@ def read_events(
         quarantine: takes the rows that are left out.
         time_format: of dates that are not those of ISO 8601, ``"%m/%d/%Y %H:%M"`` say, in the
             letters of Python's strptime.
-        time_unit: what numbers count since 1970: "s", "ms", "us" or "ns"; found where None.
+        time_unit: what numbers count, of TIME_UNITS; found where None, as far as sizes show it.
+        only: column to values, ``{"event": ["view", "purchase"]}``: other rows are not asked for.
 
     Raises:
         CatalogError: the file or a column cannot be read, or its times are of several units.
@@ -136,13 +177,17 @@ def read_events(
     lost = sum(entry.action == DROPPED for entry in reading)
     quarantine.extend(reading)
     wanted = [user, item] if time is None else [user, item, time]
-    for name in wanted:
+    for name in [*wanted, *(only or ())]:
         if name not in table.columns and (table.columns or len(table.rows)):
             raise CatalogError(
                 f"{source} has no column {name!r} (found: {', '.join(table.columns) or 'none'}); "
                 f"say what the columns for user, item and time are called{_likely(table)}."
             )
-    table = Table("log", table.rows, {name: _flat_series(table, name) for name in wanted})
+    unread = tuple(name for name in table.columns if name not in (*wanted, *(only or ())))
+    asked = _asked_for(table, only or {})
+    rows = len(table.rows)
+    columns: dict[str, Any] = {name: _flat_series(table, name).filter(asked) for name in wanted}
+    table = Table("log", table.rows[asked.to_numpy()], columns)
     kinds = {name: pl.Series(values).dtype for name, values in table.columns.items()}
     unfit = CatalogError(
         f"The columns of {source} have the types "
@@ -168,7 +213,7 @@ def read_events(
         }
     )
     for field, name in (("user", user), ("item", item)):
-        empty = frame[field].str.strip_chars() == ""
+        empty = frame[field].str.strip_chars().is_in(list(MISSING_TEXTS))
         reason = f"the row names no {field}; complete it"
         quarantine.add_rows("log", frame["row"].filter(empty), name, f"no {field}", reason)
         frame = frame.filter(~empty)
@@ -177,7 +222,22 @@ def read_events(
         reasons = _time_reasons(frame["told"].filter(bad), time_format, unit)
         quarantine.add_rows("log", frame["row"].filter(bad), time, "no time", reasons)
     events = frame.filter(~bad).select("user", "item", "time")
-    return Log(events, len(table.rows) + lost, unit)
+    return Log(events, rows + lost, unit, rows - len(table.rows), unread)
+
+
+def _asked_for(table: Table, only: Mapping[str, Sequence[str]]) -> pl.Series:
+    """Return which rows have one of the wanted values in each of the columns."""
+    asked = pl.Series([True], dtype=pl.Boolean).new_from_index(0, len(table.rows))
+    for name, values in only.items():
+        told = text_column(table, name, Quarantine()).str.strip_chars()
+        asked &= told.is_in(list(values))
+        if not asked.any() and len(told):
+            found = ", ".join(map(shown, told.unique().sort().head(10).to_list()))
+            raise CatalogError(
+                f"No row of the log has {name} {' or '.join(map(shown, values))} (found: {found}); "
+                "name values that are there."
+            )
+    return asked
 
 
 def _likely(table: Table) -> str:
@@ -237,7 +297,7 @@ def _seconds(
         raise pl.exceptions.InvalidOperationError(f"{times.dtype} is no moment")
     if times.dtype.is_temporal():
         return times.cast(pl.Datetime("us")).dt.epoch("us") / 1e6, "date"
-    text = times.cast(pl.String).str.strip_chars()
+    text = _told(times)
     if time_format is not None:
         return _by_format(text, time_format), "date"
     numbers = (text if times.dtype == pl.String else times).cast(pl.Float64, strict=False)
@@ -247,6 +307,12 @@ def _seconds(
         found = pl.Series([None], dtype=pl.Float64).new_from_index(0, len(times))
     seconds = dates.zip_with(dates.is_not_null(), found)
     return seconds, unit if found.count() else "date"
+
+
+def _told(times: pl.Series) -> pl.Series:
+    """Return times as texts, "" where one is missing in whatever writing."""
+    text = times.cast(pl.String).fill_null("").str.strip_chars()
+    return text.set(text.is_in(list(MISSING_TEXTS)), "")
 
 
 def _by_format(text: pl.Series, time_format: str) -> pl.Series:
@@ -259,22 +325,37 @@ def _by_format(text: pl.Series, time_format: str) -> pl.Series:
 
 
 def _iso(text: pl.Series) -> pl.Series:
-    """Return dates of ISO 8601 as seconds, null for other texts; UTC where no zone is named."""
-    upper = text.str.to_uppercase()
-    known = upper.set(~upper.str.contains(_ISO).fill_null(False), None)
-    clock = known.str.extract(r"^.{10}[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)").fill_null("00:00")
+    """Return dates with the year first as seconds, null for other texts; UTC without a zone."""
+    told = text.str.to_uppercase()
+    odd = ~told.str.contains(_ISO).fill_null(False)
+    if odd.any():
+        other = told
+        for pattern, writing in _WRITINGS:
+            other = other.str.replace(pattern, writing)
+        told = other.zip_with(odd, told)
+    clock = told.str.extract(r"^[^T ]+[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)").fill_null("00:00")
     clock = clock.str.replace(",", ".", literal=True).str.replace(r"^(\d\d:\d\d)$", "${1}:00")
-    zone = known.str.extract(r":\d\d(?:[.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
+    late = clock.str.contains(r"^24:00:00(\.0+)?$")  # the end of the day
+    clock = clock.set(late, "00:00:00")
+    zone = told.str.extract(r":\d\d(?:[.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
     zone = zone.str.replace(r"^(Z|UTC|GMT)$", "+00:00").fill_null("+00:00")
     zone = zone.str.replace(r"^([+-]\d\d):?(\d\d)?$", "${1}:${2}").str.replace(":$", ":00")
-    return _by_format(known.str.slice(0, 10) + " " + clock + zone, "%Y-%m-%d %H:%M:%S.%f%z")
+    result = pl.Series([None], dtype=pl.Float64).new_from_index(0, len(text))
+    for form, pattern in _DATES.items():
+        fit = told.str.contains(pattern).fill_null(False)
+        if fit.any():
+            known = told.set(~fit, None).str.extract(r"^([^T ]+)")
+            found = _by_format(known + " " + clock + zone, f"{form} %H:%M:%S.%f%z")
+            result = found.zip_with(fit, result)
+    return result + late.cast(pl.Float64) * _DAY
 
 
 def _by_unit(
     numbers: pl.Series, text: pl.Series, time_unit: str | None, source: Path
 ) -> tuple[pl.Series, str]:
     if time_unit is not None:
-        return numbers / TIME_UNITS[time_unit], time_unit
+        start = _EXCEL_1970 if time_unit == "excel" else 0.0
+        return (numbers - start) / TIME_UNITS[time_unit], time_unit
     finite = numbers.filter(numbers.is_finite().fill_null(False))
     if not len(finite):
         return numbers, "number"
@@ -284,11 +365,11 @@ def _by_unit(
             return _by_format(text, _DIGIT_FORMATS[length]), "date"
     within = {
         unit: int(finite.is_between(_FIRST * factor, _LAST * factor).sum())
-        for unit, factor in TIME_UNITS.items()
+        for unit, factor in _SIZED.items()
     }
     unit = max(within, key=lambda name: within[name])
     if within[unit] >= _MOST * len(finite):
-        factor = TIME_UNITS[unit]
+        factor = _SIZED[unit]
         fit = numbers.is_between(_FIRST * factor, _LAST * factor).fill_null(False)
         return (numbers / factor).set(~fit, None), unit
     if any(count for name, count in within.items() if name != "s"):
@@ -304,27 +385,37 @@ def _by_unit(
 
 def _time_reasons(values: pl.Series, time_format: str | None, unit: str) -> pl.Series:
     """Return for each time that cannot be read why, and what to do."""
-    text = values.cast(pl.String).fill_null("").str.strip_chars()
+    text = _told(values)
     short = text.str.slice(0, 60)
     number = text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    upper = text.str.to_uppercase()
     if time_format is not None:
         other = f"' does not have the format '{time_format}'; correct it"
     else:
         other = f"' is no number and no date of ISO 8601; {_suggestion(text)}"
     far = f"' is no moment of 1980 to 2100 in {_UNIT_NAMES.get(unit, 'seconds')}, as the others are"
+    free = pl.lit(time_format is None)
     return pl.select(
         pl.when(text == "")
         .then(pl.lit("the row has no time; complete it"))
-        .when(number & (time_format is None))
+        .when(upper.str.contains(_NO_DAY) & free)
+        .then(pl.format("the time '{}' names no day; write the day, as in 2024-01-31", short))
+        .when(number & free)
         .then(pl.format("the time '{}{}", short, pl.lit(f"{far}; correct it")))
+        .when(upper.str.contains(_ISO) & free)
+        .then(pl.format("the time '{}' is no day or hour that there is; correct it", short))
         .otherwise(pl.format("the time '{}{}", short, pl.lit(other)))
     ).to_series()
 
 
 def _suggestion(text: pl.Series) -> str:
     """Return which format to name for dates that are not ISO, as far as they show it."""
-    found = [m for value in text.head(10_000).to_list() if (m := _PARTS.fullmatch(value))]
+    values = [value for value in text.head(10_000).to_list() if value]
+    found = [m for value in values if (m := _PARTS.fullmatch(value))]
     if not found:
+        named = next((form for form in _FORMATS if values and _has_form(values[0], form)), None)
+        if named is not None:
+            return f"name its format with --time-format '{named}'"
         return "name its format with --time-format, as in '%d %b %Y %H:%M'"
     first = found[0]
     year = "%Y" if len(first[4]) == 4 else "%y"
@@ -342,6 +433,14 @@ def _suggestion(text: pl.Series) -> str:
     if any(int(m[3]) > 12 for m in found):
         return f"name its format with --time-format '{month_first}'"
     return f"name its format, --time-format '{day_first}' or '{month_first}'"
+
+
+def _has_form(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True
 
 
 def sessions_of(log: pl.DataFrame, *, gap: float) -> pl.DataFrame:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from tgqformer.catalog.columns import number_column, require_columns, text_column
 from tgqformer.catalog.items import Pair
-from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
+from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table
+from tgqformer.catalog.values import MISSING_TEXTS
 
 SPLITS = ("train", "val", "test")
 """What a pair's `split` may be."""
@@ -145,14 +146,21 @@ def check_pairs(table: Table, index: Mapping[str, int], quarantine: Quarantine) 
 #
 # Ids lose their form in a program that takes them for numbers: ``0108775015`` becomes 108775015,
 # and a column with a gap becomes floats, 461713.0. Floats that are whole numbers in all of a column
-# are read as those; nothing else is changed. Where an id names no item, `Twins` finds the item's id
-# that differs by such a loss alone, so that the message can say what would make them meet.
+# are read as those, and blanks and the marks by which a spreadsheet keeps a text from being a
+# number (``="0042"``, ``'0042``) are left out, which is told; nothing else is changed. Where an id
+# names no item, `Twins` finds the item's id that differs by such a loss alone, or by a prefix or
+# signs, so that the message can say what would make them meet.
 
 _EXACT = 2**53  # up to here a float is every whole number
+_AROUND = " \t\r\n\ufeff\u200b\u00a0"
+_KEPT_AS_TEXT = r"^=\"(.*)\"$|^'([^']+)$"
+_SHORTENED = r"^[+-]?\d([.,]\d+)?E\+\d+$"
 _DECIMAL = re.compile(r"\.0+$")
 _ZEROS = re.compile(r"^0+(?=\d+$)")
 
-_STEPS = (
+_Step: TypeAlias = "tuple[str, str, Callable[[str], str]]"
+
+_STEPS: tuple[_Step, ...] = (
     (
         "spaces or quotes around the id",
         "remove them",
@@ -172,6 +180,19 @@ _STEPS = (
 )
 """What ids differ in, what helps, and how it is taken away: one after the other."""
 
+_PREFIX = re.compile(r"^.*[:/#=](?=[^:/#=]+$)|^[^\W\d_]+[_-]?(?=\d+$)")
+_SIGNS = re.compile(r"[\W_]+")
+_GUESSES: tuple[_Step, ...] = (
+    ("signs between letters and digits", "write them alike", lambda text: _SIGNS.sub("", text)),
+    (
+        "a prefix",
+        "cut it off, or put it before both",
+        lambda text: _ZEROS.sub("", _PREFIX.sub("", text)),
+    ),
+)
+"""What more they may differ in, each by itself: no program does this, so of several items that an
+id could name so, none is meant."""
+
 
 def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
     """Return a column of ids as `text_column` does; floats that are whole numbers as such."""
@@ -184,8 +205,33 @@ def id_column(table: Table, name: str, quarantine: Quarantine) -> pl.Series:
         values = [_whole(value) for value in values]
     if values is None:
         return text_column(table, name, quarantine, ids=True)
-    told = replace(table, columns={**table.columns, name: values})
-    return text_column(told, name, quarantine, ids=True)
+    given = replace(table, columns={**table.columns, name: values})
+    told = text_column(given, name, quarantine, ids=True)
+    bare = told.str.strip_chars(_AROUND)
+    bare = bare.zip_with(bare != "", told)
+    if bare.str.contains("^[='].").any():
+        groups = bare.str.extract_groups(_KEPT_AS_TEXT)
+        held = groups.struct.field("1").fill_null(groups.struct.field("2"))
+        bare = held.fill_null(bare).alias(name)
+    for found, rule, reason in (
+        (
+            (bare != told) & ~bare.is_in(list(MISSING_TEXTS)),
+            "marks around ids",
+            "{} of {} ids have blanks or a spreadsheet's marks around them, the first {}, and are "
+            "read without; write them bare",
+        ),
+        (
+            bare.str.contains(_SHORTENED),
+            "shortened ids",
+            "{} of {} ids are numbers that a spreadsheet has shortened, the first {}, so that "
+            "their last digits are lost; export that column as text",
+        ),
+    ):
+        if found.any():
+            first = told.filter(found)[0]
+            text = reason.format(f"{found.sum():,}", f"{len(told):,}", shown(first))
+            quarantine.add(table.name, 0, None, name, rule, text, REPAIRED)
+    return bare
 
 
 def _whole(value: Any) -> Any:
@@ -200,14 +246,25 @@ class Twins:
     def __init__(self, known: Iterable[str]) -> None:
         self._known = known
         self._bare: dict[str, str] | None = None
+        self._guesses: list[dict[str, str]] = [{} for _ in _GUESSES]
 
     def find(self, item_id: str) -> str | None:
         """Return the id of the item that an id was meant for, None where there is none."""
         if self._bare is None:
             self._bare = {}
             for known in self._known:
-                self._bare.setdefault(_bare(known), known)
-        return self._bare.get(_bare(item_id))
+                bare = _bare(known)
+                self._bare.setdefault(bare, known)
+                for (_, _, without), found in zip(_GUESSES, self._guesses):
+                    told = without(bare)
+                    found[told] = "" if told in found else known
+        bare = _bare(item_id)
+        if bare in self._bare:
+            return self._bare[bare]
+        guessed = (
+            found.get(without(bare)) for (_, _, without), found in zip(_GUESSES, self._guesses)
+        )
+        return next(filter(None, guessed), None)
 
     def remedy(self, item_id: str) -> str:
         """Return what to do about an id that names no item: what its twin is, or nothing known."""
@@ -219,14 +276,19 @@ class Twins:
 
 def difference(one: str, two: str) -> str:
     """Return in what two ids that are twins differ, and what helps."""
-    told, helps = [], []
+    bare = _bare(one), _bare(two)
+    if bare[0] != bare[1]:
+        told = (step for step in _GUESSES if step[2](bare[0]) == step[2](bare[1]))
+        what, remedy, _ = next(told, ("form", "write them alike", str))
+        return f"{what}; {remedy}"
+    names, helps = [], []
     for what, remedy, without in _STEPS:
         bare = without(one), without(two)
         if one != two and (bare[0] == bare[1] or (bare[0] == one) != (bare[1] == two)):
-            told.append(what)
+            names.append(what)
             helps.append(remedy)
         one, two = bare
-    return f"{' and '.join(told) or 'form'}; {helps[0] if helps else 'write them alike'}"
+    return f"{' and '.join(names) or 'form'}; {helps[0] if helps else 'write them alike'}"
 
 
 def _bare(item_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +41,21 @@ class PhotoFolder:
         self._root = None if root is None else Path(os.path.realpath(root))
         self._listed: dict[str, frozenset[str] | None] = {}
         self._prefix: dict[str, str] = {}
+        self._folded: dict[str, dict[str, str]] = {}
 
     def find(self, name: str) -> Path | RemotePhoto | tuple[str, str]:
-        """Return a photo's absolute path or address, (rule, reason) where it may not be used."""
+        """Return a photo's absolute path or address, (rule, reason) where it may not be used.
+
+        A path as Windows writes it, ``images\\a.jpg``, is found as well, and a name whose accents
+        are written in the other form of Unicode.
+        """
+        found = self._find(name)
+        if isinstance(found, tuple) and "\\" in name and not _DRIVE.match(name):
+            other = self._find(name.replace("\\", "/"))
+            found = found if isinstance(other, tuple) else other
+        return found
+
+    def _find(self, name: str) -> Path | RemotePhoto | tuple[str, str]:
         # A folder that was listed is sound, and so is every name in the list.
         head, _, base = name.rpartition("/")
         names = self._listed.get(head)
@@ -68,7 +81,10 @@ class PhotoFolder:
         if names is None:
             return self._outside(name)
         if base not in names:
-            return self._absent(name, os.path.join(folder, base))
+            like = self._alike(head, base)
+            if like and unicodedata.normalize("NFC", like) == unicodedata.normalize("NFC", base):
+                return Path(self._prefix[head] + like)
+            return self._absent(name, os.path.join(folder, base), like)
         return Path(self._prefix[head] + base)
 
     def _list(self, folder: str) -> frozenset[str] | None:
@@ -95,13 +111,30 @@ class PhotoFolder:
             "images/ and name it from there",
         )
 
-    def _absent(self, name: str, path: str) -> tuple[str, str]:
+    def _alike(self, head: str, base: str) -> str:
+        """Return the one file named so but for case, the form of accents or suffix, "" if none."""
+        known = self._folded.get(head)
+        if known is None:
+            known = self._folded[head] = {}
+            for name in sorted(self._listed[head] or ()):
+                whole = _folded(name)
+                for key in {whole, os.path.splitext(whole)[0] + "."}:
+                    known[key] = "" if known.get(key, name) != name else name
+        whole = _folded(base)
+        return known.get(whole) or known.get(os.path.splitext(whole)[0] + ".", "")
+
+    def _absent(self, name: str, path: str, like: str = "") -> tuple[str, str]:
         if os.path.islink(path) and os.path.exists(path):
             return self._outside(name)
         return (
             "image missing",
-            f"there is no file {shown(name)}; put it there or take it out of the images",
+            f"there is no file {shown(name)}{f' (but {shown(like)})' if like else ''}; put it "
+            "there or take it out of the images",
         )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def usable_photos(

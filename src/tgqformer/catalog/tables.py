@@ -3,17 +3,14 @@
 Two shapes come out: Parquet and CSV give polars series, JSONL and rows give Python values; both
 carry the number of each row, from 1, for the messages. A line that cannot be parsed goes to
 quarantine and never stops the rest. How files are packed and encoded is told in text_files.py, what
-is done about delimiters and quotes in delimited.py.
+is done about delimiters and quotes in delimited.py, and the forms of JSON in json_records.py.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.delimited import read_delimited, report_bytes
+from tgqformer.catalog.delimited import read_delimited
 from tgqformer.catalog.files import TABLE_SUFFIXES
+from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
-from tgqformer.catalog.text_files import byte_lines, probe, read_head, what_it_is
+from tgqformer.catalog.text_files import read_head, what_it_is
 from tgqformer.errors import CatalogError
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _PACKED = (".gz", ".zst")
 
+SHARD = re.compile(r"(.+?)-(\d{5})-of-(\d{5})(?:-\w+)?\.(?:parquet|arrow)$")
+"""The name of a shard, as `datasets` and the hub have it: split or "data", number and count."""
+
 MAX_COLUMNS = 1_000
 """Of a table whose rows name their own columns: each column takes a value for every row."""
-
-MAX_JSON_BYTES = 1_000_000_000
-"""Of a file that is one JSON list, which is read whole."""
 
 MAX_DEPTH = 16
 """Of a value in a table of labels: to find a column's type takes 20 seconds and more at 300."""
@@ -93,7 +91,7 @@ def table_files(folder: Path, name: str) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    files = [path for path in sorted(folder.iterdir()) if path.name.startswith(f"{name}.")]
+    files = [path for path in sorted(folder.iterdir()) if path.name.lower().startswith(f"{name}.")]
     suffixes = {path: path.name[len(name) :].lower() for path in files if path.is_file()}
     own = [path for known in TABLE_SUFFIXES for path in suffixes if suffixes[path] == known]
     packed = [f"{text}{pack}" for text in (*_JSON_SUFFIXES, *_TEXT_SUFFIXES) for pack in _PACKED]
@@ -118,19 +116,19 @@ def find_table(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_table(path: Path, name: str, quarantine: Quarantine) -> Table:
+def read_table(path: Path, name: str, quarantine: Quarantine, split: str | None = None) -> Table:
     """Read a table from a file whose suffix, in any case, names the format, or a folder of shards.
 
     Read are .parquet; .jsonl, .ndjson and .json (one object a line, or one list); .csv, .tsv, .tab
     and .txt with any common delimiter; and each text also with .gz or .zst. What broke a rule on
     the way goes to quarantine. Values out of delimited text are texts, "" where empty; those of
-    labels get types, and null.
+    labels get types, and null. Of a folder with several splits of the hub `split` names one.
 
     Raises:
         CatalogError: the file cannot be read as what its suffix says.
     """
     if path.is_dir():
-        return _from_frame(name, _read_shards(path))
+        return _from_frame(name, read_shards(path, split))
     stem = path.name.lower()
     for pack in _PACKED:
         stem = stem.removesuffix(pack)
@@ -177,10 +175,10 @@ def read_parquet(path: Path) -> pl.DataFrame:
 def _typed(texts: pl.Series) -> pl.Series:
     """Return a label's values as integers, numbers or truth values where all of them are.
 
-    Ids, pools and numbers with leading zeros stay text.
+    Ids, groups, pools and numbers with leading zeros stay text.
     """
     known = texts.drop_nulls()
-    if texts.name in ("item_id", "pool") or not len(known):
+    if texts.name in ("item_id", "item_group_id", "pool") or not len(known):
         return texts
     for pattern, dtype in (
         (r"^[-+]?(0|[1-9]\d{0,17})$", pl.Int64()),
@@ -202,6 +200,8 @@ def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantin
     numbers: list[int] = []
     columns: dict[str, list[Any]] = {}
     for number, row in rows:
+        if not isinstance(row, Mapping):
+            row = _fields_of(row)
         if not isinstance(row, Mapping):
             quarantine.add(
                 name,
@@ -226,204 +226,50 @@ def rows_table(rows: Iterable[tuple[int, Any]], name: str, quarantine: Quarantin
     return Table(name, np.asarray(numbers, dtype=np.int64), dict(columns))
 
 
+def _fields_of(row: Any) -> Any:
+    """Return an Item, another dataclass or a named tuple as a mapping; anything else as it is."""
+    if is_dataclass(row) and not isinstance(row, type):
+        return {known.name: getattr(row, known.name) for known in fields(row)}
+    return row._asdict() if isinstance(row, tuple) and hasattr(row, "_asdict") else row
+
+
 def _from_frame(name: str, frame: pl.DataFrame) -> Table:
     rows = np.arange(1, frame.height + 1, dtype=np.int64)
     return Table(name, rows, {series.name: series for series in frame})
 
 
-def json_lines(
-    path: Path,
-    name: str,
-    quarantine: Quarantine,
-    *,
-    parse: Callable[[str], Any] = json.loads,
-    progress: bool = False,
-) -> Iterator[tuple[int, Any]]:
-    """Yield (number, value) for each line of a JSONL file, which may be packed by gzip or zstd.
+def _shards(folder: Path, split: str | None = None) -> list[Path]:
+    found = sorted((*folder.glob("*.parquet"), *folder.glob("*.arrow")))
+    if split is None:
+        return found
+    return [path for path in found if (m := SHARD.match(path.name)) and m[1] == split]
 
-    A file that is one list of objects, or that spreads an object over lines, is read as well: then
-    the numbers are those of the objects.
 
-    Args:
-        path: the file.
-        name: the table, for the quarantine.
-        quarantine: takes the lines that cannot be parsed.
-        parse: raises ValueError, SyntaxError or RecursionError where it cannot.
-        progress: show a bar on stderr.
+def _require_all(paths: Sequence[Path]) -> None:
+    """Raise CatalogError where names that count the shards, 00000-of-00002, lack one."""
+    parts: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        if (found := SHARD.match(path.name)) is not None:
+            parts.setdefault((found[1], int(found[3])), set()).add(int(found[2]))
+    for (name, count), there in parts.items():
+        missing = sorted(set(range(count)) - there)
+        if missing:
+            raise CatalogError(
+                f"{paths[0].parent} lacks {len(missing):,} of {count:,} shards, the first "
+                f"{name}-{missing[0]:05}-of-{count:05}; fetch them, so that no row is lost."
+            )
+
+
+def read_shards(folder: Path, split: str | None = None) -> pl.DataFrame:
+    """Read the Parquet and Arrow shards of a folder, all or those of one of the hub's splits.
 
     Raises:
-        CatalogError: the file cannot be read, or none of it is JSON.
+        CatalogError: a shard cannot be read, or the names tell that one is missing.
     """
-    encoding, good, bad = "utf-8", 0, 0
-    first: tuple[int, str] | None = None
-    for number, line in enumerate(byte_lines(path, progress=progress), start=1):
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line.strip():
-            continue
-        try:
-            text = line.decode(encoding)
-        except UnicodeDecodeError:
-            if encoding == "utf-8":
-                found = probe(path, name, quarantine)
-                encoding = encoding if found.broken else found.encoding
-            text = line.decode(encoding, "replace")
-            if encoding == "utf-8":
-                report_bytes(name, number, quarantine)
-        if first is None:
-            first = number, text
-            whole = None
-            if parse is json.loads:
-                whole = _json_whole(path, text, encoding, name, quarantine)
-            if whole is not None:
-                yield from enumerate(whole, start=1)
-                return
-        try:
-            value = _parsed(text, parse)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            bad += 1
-            quarantine.add(
-                name,
-                number,
-                None,
-                "row",
-                "not JSON",
-                f"the line {shown(text.strip())} is no JSON; write one object a line",
-            )
-            continue
-        good += 1
-        yield number, value
-    if first is not None and not good:
-        kind = what_it_is(path, read_head(path))
-        if kind is not None:
-            raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
-        raise CatalogError(
-            f"{path} holds no JSON in any of its {bad:,} lines (the first is "
-            f"{shown(first[1].strip())}); write one object a line, or give delimited text the "
-            "suffix .csv."
-        )
-
-
-def _parsed(text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except (ValueError, SyntaxError):
-        if text.rstrip().endswith(","):  # as in a list without its brackets
-            return parse(text.rstrip()[:-1])
-        raise
-
-
-def _json_whole(
-    path: Path, first: str, encoding: str, name: str, quarantine: Quarantine
-) -> Iterator[Any] | None:
-    """Return the objects of a file that is no JSONL but one list, or objects over several lines.
-
-    Args:
-        first: its first line that is not blank. None where that is an object.
-    """
-    start = first.strip()[:1]
-    if start not in ("[", "{"):
-        return None
-    if start == "{":
-        with suppress(ValueError, RecursionError):
-            value = json.loads(first.strip().rstrip(","))
-            if not any(line.strip() for line in islice(byte_lines(path), 1, 9)):
-                _refuse_nested(path, value)
-            return None
-        if first.strip().endswith("}"):  # a broken line of JSONL
-            return None
-    lines, size = [], 0
-    for line in byte_lines(path):
-        lines.append(line)
-        size += len(line)
-        if size > MAX_JSON_BYTES:
-            if start == "{":
-                return None
-            raise CatalogError(
-                f"{path} is one JSON list of over {MAX_JSON_BYTES:,} bytes; write one object a "
-                "line."
-            )
-    text = b"".join(lines).decode(encoding, "replace").lstrip("\ufeff")
-    decoder = json.JSONDecoder()
-    if start == "[":
-        values, rest = _list_values(text, decoder, name, quarantine)
-        return None if rest else iter(values)
-    values, at = [], 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            return None
-        values.append(value)
-    if len(values) == 1:
-        _refuse_nested(path, values[0])
-    return iter(values)
-
-
-def _list_values(
-    text: str, decoder: json.JSONDecoder, name: str, quarantine: Quarantine
-) -> tuple[list[Any], bool]:
-    """Return the members of a list, and whether more than blanks stand behind it."""
-    values: list[Any] = []
-    blank = re.compile(r"\s*,?\s*")
-    at = text.index("[") + 1
-    while True:
-        found = blank.match(text, at)
-        assert found is not None
-        at = found.end()
-        if text[at : at + 1] == "]":
-            return values, bool(text[at + 1 :].strip())
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            if not values or not isinstance(values[0], Mapping):
-                return [], True
-            line = text.count("\n", 0, at) + 1
-            quarantine.add(
-                name,
-                len(values) + 1,
-                None,
-                "row",
-                "not JSON",
-                f"the list breaks off in line {line:,}, with its object {len(values) + 1:,}, and "
-                "nothing behind that is read; write it anew",
-            )
-            return values, False
-        values.append(value)
-
-
-def _refuse_nested(path: Path, value: Any) -> None:
-    """Raise CatalogError where the one object of a file holds a table and is no row of one."""
-    if (
-        not isinstance(value, Mapping)
-        or not value
-        or {"item_id", "id", "user"}
-        & {key for key, part in value.items() if not isinstance(part, (list, Mapping))}
-    ):
-        return
-    for key, rows in value.items():
-        if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and len(value) < 4:
-            raise CatalogError(
-                f"{path} is one JSON object whose {shown(key)} holds {len(rows):,} rows; write "
-                "that list alone, or one object a line."
-            )
-    if len(value) > 1 and all(isinstance(part, (list, Mapping)) for part in value.values()):
-        raise CatalogError(
-            f"{path} is one JSON object of columns; write one object a line (in pandas "
-            "`to_json(orient='records', lines=True)`)."
-        )
-
-
-def _shards(folder: Path) -> list[Path]:
-    return sorted((*folder.glob("*.parquet"), *folder.glob("*.arrow")))
-
-
-def _read_shards(folder: Path) -> pl.DataFrame:
     frames = []
-    for path in _shards(folder):
+    paths = _shards(folder, split)
+    _require_all(paths)
+    for path in paths:
         if path.suffix != ".arrow":
             frames.append(read_parquet(path))
             continue

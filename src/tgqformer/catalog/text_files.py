@@ -219,6 +219,13 @@ def probe(path: Path, name: str, quarantine: Quarantine) -> TextFile:
         return TextFile(path, wide)
     sound, quotes, high, multibyte, sample = _scan(path)
     if sound:
+        if twice := _encoded_twice(sample):
+            reason = (
+                f"{path.name} holds {shown(sample.decode().strip())}, which seems to be "
+                f"{shown(twice.strip())} in UTF-8 that a program took for Windows-1252; export it "
+                "anew, as it is read as it stands"
+            )
+            quarantine.add(name, 0, None, "file", "encoded twice", reason, REPAIRED)
         return TextFile(path, "utf-8-sig", quotes=quotes)
     if head.startswith(codecs.BOM_UTF8) or high <= 10 * multibyte:
         return TextFile(path, "utf-8-sig", broken=True, quotes=quotes)
@@ -239,6 +246,15 @@ def probe(path: Path, name: str, quarantine: Quarantine) -> TextFile:
         REPAIRED,
     )
     return TextFile(path, encoding, quotes=quotes)
+
+
+def _encoded_twice(sample: bytes) -> str:
+    """Return what a word in UTF-8 seems to have been before it was encoded again, "" if nothing."""
+    try:
+        before = sample.decode().encode("cp1252").decode()
+    except UnicodeError:
+        return ""
+    return before if before.encode() != sample else ""
 
 
 def _scan(path: Path) -> tuple[bool, bool, int, int, bytes]:

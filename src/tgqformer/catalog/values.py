@@ -6,6 +6,7 @@ what the value says, or says why it cannot tell; it never guesses in silence.
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import math
@@ -20,10 +21,13 @@ Decimal: TypeAlias = Literal["point", "comma"]
 
 MISSING_TEXTS = frozenset(
     ("", "<NA>", "NaT", "NaN", "nan", "NAN", "-nan", "-NaN", "None", "none", "NONE", "null", "Null",
-     "NULL", "N/A", "n/a", "N/a", "#N/A", "#n/a", "#NA", "#N/A N/A", "\\N", "(null)", "undefined")
+     "NULL", "N/A", "n/a", "N/a", "#N/A", "#n/a", "#NA", "#N/A N/A", "\\N", "(null)", "(NULL)",
+     "<null>", "<NULL>", "[null]", "[NULL]", "nil", "Nil", "NIL", "n.a.", "N.A.", "undefined",
+     "(not set)", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#NV",
+     "-", "--", "---", "\u2013", "\u2014")
 )  # fmt: skip
-"""Texts that stand for a missing value, as spreadsheets, databases and pandas write them. "NA" is
-none: it is a size, a brand and Namibia as well."""
+"""Texts that stand for a missing value, as spreadsheets, databases, analytics and pandas write
+them, and as people do with a dash. "NA" is none: it is a size, a brand and Namibia as well."""
 
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
 
@@ -78,9 +82,14 @@ _CODES = _words(
     "ZAR ZMW ZWL RMB"
 )
 _WORDS = _words(
-    "kr zł kč ft fr sfr rs rm rp руб р лв lei ден din tl r us a au c ca nz hk nt s mx ar eu "
-    "euro euros dollar dollars pound pounds yen won yuan rupees грн тг km ₫ dhs dh 元 円 원"
+    "kr zł kč ft fr sfr rs rm rp руб р лв lei ден din tl eu euro euros dollar dollars pound pounds "
+    "yen won yuan rupees грн тг km ₫ đ dhs dh nis 元 円 원"
 )
+_BEFORE_SIGN = re.compile(r"\b(?:r|us|a|au|c|ca|nz|hk|nt|s|mx|ar)(?=\s?[$/])", re.I)
+"""What tells dollars apart, and S/ soles: letters that are no currency without their sign."""
+
+_ARABIC = re.compile("[\u062f\u0631]\\.[\u0625\u0633\u0642\u0639\u0645]\\.?")
+"""Dirham, riyal and their kin, as abbreviated in Arabic."""
 _WHOLE = _words("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF ₫ ₩ 円 원")
 """Currencies without a fraction (ISO 4217, exponent 0): in these every separator groups."""
 
@@ -89,6 +98,8 @@ _FROM = re.compile(
 )
 _NUMBER = re.compile(r"(?:\d|[.,](?=\d))(?:[\d.,' ]*\d)?(?:[eE][+-]?\d+\b)?")
 _DASH_END = re.compile(r"([.,])\s*[-–—]{1,2}(?=\D*$)")  # 1299.- and 1.299,--
+_SLASH_END = re.compile(r"(?<=\d)\s?[/:][-–—=](?=\D*$)")  # 1299/- in India, 1299:- in Sweden
+_IN_CELL = re.compile(r"=?\"([^\"]+)\"|'(.+)")  # that a spreadsheet shall take it for a text
 _LEADING_DASH = re.compile(r"^[–—]\s?(?=\W?\d)")
 _BARE_POINT = re.compile(r"(?<=\d)[.,]$")
 _BRACKETED = re.compile(r"([^\d(]{0,4})\((.*)\)")
@@ -98,6 +109,8 @@ _SIGNS = str.maketrans(
      "\u066b": ".", "\u066c": "'", "\u060c": ",", "．": ".", "，": ","}
 )  # fmt: skip
 _MAX_PRICE_CHARS = 60
+_AMOUNTS = ("amount", "value", "price", "$numberDecimal")
+"""What an object that is a price calls its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +140,13 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
         decimal: the decimal mark of whoever wrote it, None where it is not known.
     """
     value = plain_value(value)
+    if isinstance(value, list) and len(value) == 1:
+        value = plain_value(value[0])
+    if isinstance(value, Mapping):  # {"amount": "12.50", "currencyCode": "EUR"}
+        told = [value[name] for name in _AMOUNTS if name in value]
+        if len(told) != 1 or isinstance(told[0], (Mapping, list)):
+            return _unread(value)
+        value = plain_value(told[0])
     if value is None:
         return Price()
     if not isinstance(value, str):
@@ -137,6 +157,8 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
         except (TypeError, ValueError, OverflowError):
             return _unread(value)
     text = _normal(value)
+    if (held := _IN_CELL.fullmatch(text)) is not None:
+        text = (held[1] if held[2] is None else held[2]).strip()
     if len(text) > _MAX_PRICE_CHARS:
         return _unread(value)
     if text in ("", "-", "–", "—"):
@@ -206,7 +228,7 @@ def _amounts(text: str, decimal: Decimal | None) -> list[float]:
     if (bracketed := _BRACKETED.fullmatch(text)) is not None:  # as accountants write a minus
         inner = _amounts(f"{bracketed[1]}{bracketed[2]}".strip(), decimal)
         return [-inner[0]] if len(inner) == 1 and inner[0] >= 0 else []
-    text = _LEADING_DASH.sub("-", _DASH_END.sub(r"\g<1>00", text))
+    text = _LEADING_DASH.sub("-", _DASH_END.sub(r"\g<1>00", _SLASH_END.sub("", text)))
     found = list(_NUMBER.finditer(text))
     if not 1 <= len(found) <= 2:
         return []
@@ -227,7 +249,7 @@ def _amounts(text: str, decimal: Decimal | None) -> list[float]:
     for place, part in enumerate(around):
         part = part.strip()
         if len(found) == 1 and "-" in part:
-            ends = place == 0 or part == "-"
+            ends = place == 0 or (part == "-" and text.endswith(last.group() + "-"))
             if part.count("-") > 1 or not ends or negative:
                 return []
             negative, part = True, part.replace("-", "").strip()
@@ -247,7 +269,7 @@ def _amounts(text: str, decimal: Decimal | None) -> list[float]:
 
 def _is_currency(mark: str) -> bool:
     """Whether what stands beside an amount is a currency, or nothing."""
-    for part in re.findall(r"[^\W\d_]+|\S", mark):
+    for part in re.findall(r"[^\W\d_]+|\S", _BEFORE_SIGN.sub("", _ARABIC.sub("", mark))):
         if part.upper() in _CODES or part.casefold() in _WORDS:
             continue
         if part in "./" and len(mark) > 1:  # kr., S/.
@@ -310,14 +332,18 @@ def _joined(number: str, group: str, point: str) -> float | None:
 _IN_STOCK = _words(
     "in_stock instock available true yes y t on 1 limited_availability limitedavailability "
     "low_stock lowstock onlineonly online_only instoreonly in_store_only active auf_lager "
-    "en_stock disponible disponibile lieferbar"
+    "en_stock disponible disponibile lieferbar ja oui si sí"
 )
 _OUT_OF_STOCK = _words(
     "out_of_stock outofstock oos unavailable not_available notavailable false no n f off 0 "
     "sold_out soldout discontinued preorder pre_order presale pre_sale backorder back_order "
     "onbackorder on_backorder madetoorder made_to_order reserved ausverkauft nicht_lieferbar "
-    "agotado épuisé esaurito"
+    "agotado épuisé esaurito nein non"
 )
+
+
+_PIECES = re.compile(r"[>~]?\s?(\d+)(?:\+|\s(?:pcs|pieces|units|left|in stock|available)\.?)?")
+"""How many, as in ``10+``, ``>5``, ``12 pcs`` and ``5 in stock``."""
 
 
 def read_stock(value: Any) -> bool | None:
@@ -342,7 +368,8 @@ def read_stock(value: Any) -> bool | None:
     if text in _OUT_OF_STOCK:
         return False
     try:
-        number = float(value)
+        pieces = _PIECES.fullmatch(value.strip().casefold())
+        number = float(value if pieces is None else pieces[1])
     except ValueError:
         return None
     return number > 0 if math.isfinite(number) else None
@@ -351,10 +378,39 @@ def read_stock(value: Any) -> bool | None:
 # --- links and photos' paths --------------------------------------------------------------------
 
 _LINK = r"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//"
-_BEFORE_LINK = re.compile(rf"[\s,;|]+(?={_LINK})")
+_BEFORE_LINK = re.compile(rf"[\s,;|^~\"']+(?={_LINK})|#(?=https?://)")
 _PATHS = re.compile(r"\s*[,;|\n\t]\s*")
-_PHOTO_NAME = re.compile(r"\.(?:jpe?g|jpe|png|webp|gif|bmp|tiff?|avif|jp2|ppm)$", re.I)
+_PHOTO_NAME = re.compile(
+    r"\.(?:jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif|jp2|ppm|heic|heif|svg|jxl|tga|psd)$", re.I
+)
 _IN_QUOTES = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_PHOTO_KEYS = ("path", "src", "url", "href", "link", "file", "filename", "file_name", "image")
+"""What an object that is a photo calls its path or address."""
+_MAX_VALUE_CHARS = 100_000
+
+
+def parse_value(text: str) -> Any:
+    """Return the value that a text is in JSON, or, of objects and lists of them, in Python.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            # Lists of texts are left alone: NumPy writes them without commas, which Python joins.
+            if not ({"{", "("} & set(text[:2])) or len(text) > _MAX_VALUE_CHARS:
+                raise ValueError from None
+            return ast.literal_eval(text)
+        except (SyntaxError, RecursionError, MemoryError):
+            raise ValueError from None
+
+
+def photo_of(value: Mapping[str, Any]) -> str | None:
+    """Return the path or address in an object that is a photo, ``{"src": ..., "alt": ...}``."""
+    told = (value[name] for name in _PHOTO_KEYS if name in value)
+    return next((text for text in told if isinstance(text, str) and text), None)
 
 
 def split_links(text: str) -> list[str]:
@@ -362,29 +418,38 @@ def split_links(text: str) -> list[str]:
 
     Links are parted by commas, semicolons, bars or white space, wherever the next one begins: a
     comma inside one stays in it. Paths are parted where every part names a photo. A list as JSON,
-    Python or PostgreSQL writes it is read as well.
+    Python or PostgreSQL writes it is read as well, of texts or of objects with a path or address.
     """
     text = text.strip()
-    if "//" in text:
+    if "//" in text or _PHOTO_NAME.search(text.strip(" \t\r\n,;|")):
         text = text.strip(" \t\r\n,;|")
-    if text[:1] == "[" and text[-1:] == "]":
-        try:
-            told = json.loads(text)
-        except (ValueError, RecursionError):
-            told = [one or other for one, other in _IN_QUOTES.findall(text)]
-        if isinstance(told, list) and all(isinstance(part, str) for part in told) and told:
-            return [part.strip() for part in told if part.strip()]
-        if told == []:
-            return [] if not text[1:-1].strip() else [text]
-    if re.match(rf"\{{\"?{_LINK}", text) and text.endswith("}"):
-        text = text[1:-1].replace('"', "")
-    if re.match(_LINK, text):
+    if text[:1] + text[-1:] in ("[]", "{}") and (told := _listed(text)) is not None:
+        return told
+    if re.match(_LINK, text.lstrip("\"'")):
         parts = _BEFORE_LINK.split(text)
-        return [link for part in parts if (link := part.strip(" \t\r\n,;|"))]
-    parts = [part for part in _PATHS.split(text) if part]
-    if len(parts) > 1 and all(_PHOTO_NAME.search(part) or re.match(_LINK, part) for part in parts):
+        return [link for part in parts if (link := part.strip(" \t\r\n,;|\"'"))]
+    parts = [bare for part in _PATHS.split(text) if (bare := part.strip("\"' "))]
+    if all(_PHOTO_NAME.search(part) or re.match(_LINK, part) for part in parts):
         return parts
     return [text] if text else []
+
+
+def _listed(text: str) -> list[str] | None:
+    """Return what a text in brackets lists, None where it is no list."""
+    try:
+        told = parse_value(text)
+    except ValueError:
+        told = [one or other for one, other in _IN_QUOTES.findall(text)] or split_links(text[1:-1])
+        if told == [text[1:-1].strip()]:  # no list: brackets of its name
+            return None
+    if isinstance(told, Mapping):
+        whole = photo_of(told)
+        told = [whole] if whole is not None else list(told.values())
+    parts = [photo_of(part) if isinstance(part, Mapping) else part for part in told or ()]
+    known = [part for part in parts if part is not None]
+    if not all(isinstance(part, str) for part in known):
+        return None
+    return [bare for part in known if (bare := part.strip())]
 
 
 def links(value: Any) -> list[str]:
@@ -394,9 +459,12 @@ def links(value: Any) -> list[str]:
         found = split_links(value)
     elif isinstance(value, list):
         found = [link for part in value for link in links(part)]
+    elif isinstance(value, Mapping):
+        found = [link for link in (photo_of(value),) if link is not None]
     else:
         found = []
-    return list(dict.fromkeys(link.replace("&amp;", "&") for link in found))
+    known = (link.replace("&amp;", "&") for link in found)
+    return list(dict.fromkeys(f"https:{link}" if link[:2] == "//" else link for link in known))
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -407,7 +475,8 @@ _TAGS = re.compile(
     r"col|dd|del|details|div|dl|dt|em|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|"
     r"i|iframe|img|input|ins|label|li|link|main|mark|meta|nav|nobr|ol|option|p|picture|pre|q|s|samp|"
     r"section|select|small|source|span|strike|strong|sub|summary|sup|svg|table|tbody|td|tfoot|th|"
-    r"thead|title|tr|tt|u|ul|var|video|wbr)\b(?:\s[^<>]{0,2000})?/?>",
+    r"thead|title|tr|tt|u|ul|var|video|wbr|[a-z]{1,2}:[a-z]+)\b(?:\s[^<>]{0,2000})?/?>|"
+    r"<!\[CDATA\[|\]\]>",
     re.IGNORECASE | re.DOTALL,
 )
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")

@@ -63,6 +63,11 @@ _UNASKED_EASE = 5_000  # items: more take minutes, and are only inverted where t
     help="A query's partners in the earlier splits: leave them out of its pool, or count them as "
     "wrong.",
 )
+@click.option(
+    "--other-group",
+    is_flag=True,
+    help="Finds are other products: a query's variants are left out of its pool and its pairs.",
+)
 @click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0))
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
 @click.option(
@@ -90,6 +95,7 @@ def evaluate(
     log_item: str,
     log_time: str,
     known: Literal["mask", "count"],
+    other_group: bool,
     bootstrap: int,
     seed: int,
     out: Path | None,
@@ -114,6 +120,8 @@ def evaluate(
     model_folder(run)  # a run without a model is told before a large catalog is read
     catalog = Catalog.load(catalog_path)
     catalog.require_pairs(split)
+    if other_group:
+        catalog.require_groups()
     embedder = load_embedder(run, cache or run_cache(run))
     models: list[Any] = [embedder]
     if isinstance(embedder, ItemEmbedder):
@@ -139,6 +147,7 @@ def evaluate(
             split=split,
             name=name,
             known=known,
+            other_group=other_group,
             seen=seen,
             ks=ks,
             bootstrap=bootstrap,

@@ -109,7 +109,7 @@ def import_catalog(
     if "progress" in known:
         values.setdefault("progress", not quiet)
     catalog = importer(source, out, **values)
-    left_out = catalog.quarantine
+    left_out, unread_columns = catalog.quarantine, catalog.unread
     if table_path is not None:
         left_out.save(table_path)
     first = [rejection for _, rejection in zip(range(SHOWN), left_out)]
@@ -119,11 +119,16 @@ def import_catalog(
             click.echo(f"Imported {catalog.summary()}")
         catalog, told["photos"] = _fetch(out, as_json=as_json, progress=not quiet)
     if as_json:
-        print_json({"path": out, **catalog.describe(), **told})
+        unread = [{"column": one.column, "meant": one.meant} for one in unread_columns]
+        print_json({"path": out, **catalog.describe(), "unread_columns": unread, **told})
         return
     if not download_images:
         click.echo(f"Imported {catalog.summary()}")
     print_quarantine(left_out)
+    if unread_columns:
+        names = ", ".join(map(str, unread_columns[:SHOWN]))
+        more = len(unread_columns) - SHOWN
+        click.echo(f"Columns that nothing reads: {names}{f' and {more:,} more' * (more > 0)}")
     click.echo(f"Next: tgqformer validate {out}")
 
 

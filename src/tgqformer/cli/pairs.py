@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,8 +43,14 @@ Split = Literal["random", "cold", "time"]
 )
 @click.option(
     "--time-unit",
-    type=click.Choice(["s", "ms", "us", "ns"]),
-    help="What numbers count since 1970; found by their size unless said.",
+    type=click.Choice(["s", "ms", "us", "ns", "d", "excel"]),
+    help="What numbers count since 1970; found by their size unless said. excel: its days.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="COLUMN=VALUE,...",
+    help="Rows with one of these values alone, as in --only event=view,purchase.",
 )
 @click.option("--gap", type=float, help="Cut a user's log where so many seconds pass.")
 @click.option("--top-k", default=20, show_default=True, help="Targets for a query, at most.")
@@ -73,6 +80,7 @@ def pairs(
     time: str,
     time_format: str | None,
     time_unit: str | None,
+    only: tuple[str, ...],
     gap: float | None,
     split: Split,
     val: float,
@@ -112,6 +120,7 @@ def pairs(
         time=None if time == "none" else time,
         time_format=time_format,
         time_unit=time_unit,
+        only=_only(only),
         quarantine=left_out,
     )
     if table_path is not None:
@@ -136,7 +145,9 @@ def pairs(
     counts = made.describe()["pairs"]
     placeholders = find_placeholders(catalog.items)
     told = {
-        "rows left out": log.rows - log.events.height,
+        "rows left out": log.rows - log.others - log.events.height,
+        "rows not asked for": log.others,
+        "unread columns": log.unread,
         "events": log.events.height,
         "events of unknown items": len(unknown),
         "times": log.span(),
@@ -153,6 +164,15 @@ def pairs(
     listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     click.echo(f"Wrote {len(frame):,} pairs ({listed}) to {target}")
     click.echo(f"The times are {told['times']}")
+    if gap is not None and log.unit == "number":
+        click.echo(f"--gap counts in these numbers: {gap:g} of them end a session")
+    if log.others:
+        click.echo(f"{log.others:,} of {log.rows:,} rows are not among --only {' '.join(only)}")
+    if log.unread:
+        click.echo(
+            f"Columns that nothing reads: {', '.join(log.unread)}; --only COLUMN=VALUE takes the "
+            "rows of one kind alone"
+        )
     if tied > len(frame):
         click.echo(
             f"{tied - len(frame):,} of {tied:,} pairs are left out: they stood, as such, the other "
@@ -167,11 +187,21 @@ def pairs(
     print_quarantine(left_out)
 
 
+def _only(assignments: Sequence[str]) -> dict[str, list[str]]:
+    from tgqformer.errors import ConfigError
+
+    result: dict[str, list[str]] = {}
+    for assignment in assignments:
+        name, equals, values = assignment.partition("=")
+        if not equals or not values:
+            raise ConfigError(f"--only {assignment} names no value; write it as COLUMN=VALUE.")
+        result.setdefault(name, []).extend(value.strip() for value in values.split(","))
+    return result
+
+
 def _left_out(log: Log) -> str:
-    return (
-        f"{log.rows - log.events.height:,} of {log.rows:,} rows lack a user, an item or a time "
-        "that can be read"
-    )
+    lost = log.rows - log.others - log.events.height
+    return f"{lost:,} of {log.rows:,} rows lack a user, an item or a time that can be read"
 
 
 def _meeting(catalog: Catalog, unknown: pl.Series) -> str:

@@ -38,6 +38,7 @@ def evaluate(
     name: str | None = None,
     query_vectors: npt.NDArray[Any] | None = None,
     known: Known = "mask",
+    other_group: bool = False,
     seen: npt.NDArray[Any] | None = None,
     ks: Sequence[int] = KS,
     bootstrap: int = 1000,
@@ -60,6 +61,8 @@ def evaluate(
             out of the query's pool, the filtered setting of Bordes et al. (Translating Embeddings,
             NeurIPS 2013, section 4.2); "count" leaves them in, and counts them as wrong. Items that
             no earlier split holds have none, and nothing changes.
+        other_group: finds are other products: a query's variants (label `item_group_id`) are left
+            out of its pool, and its pairs with them do not count (`dropped` tells how many).
         seen: [N], how often each item was seen with others in training, by which the figures are
             broken down; None counts the different partners that its training pairs name.
         bootstrap: resamples for the 95 % intervals; 0 gives means only.
@@ -67,7 +70,8 @@ def evaluate(
         progress: shown while an embedder encodes.
 
     Raises:
-        CatalogError: the split has no pair that can be ranked.
+        CatalogError: the split has no pair that can be ranked, or no item has a group where
+            `other_group` asks for it.
         ConfigError: an option breaks its rule, or vectors and items differ in number.
     """
     if not ks or min(ks) < 1:
@@ -83,15 +87,17 @@ def evaluate(
             "needs one, in the order of the catalog."
         )
     pool = np.asarray(catalog.pool_indices(split), dtype=np.int64)
-    query, target, dropped = _pairs(catalog, split, pool)
+    query, target, dropped = _pairs(catalog, split, pool, other_group=other_group)
     rows, which = np.unique(query, return_inverse=True)
     place = np.full(len(catalog.items), -1, dtype=np.int64)
     place[pool] = np.arange(len(pool))
     score_of = _scores(vectors, query_vectors, catalog, rows, pool, progress=progress)
     masked = None
-    if known == "mask":
-        partner = known_partners(catalog, split, rows)
-        masked = partner[0], place[partner[1]]
+    if known == "mask" or other_group:
+        left_out = [known_partners(catalog, split, rows)] if known == "mask" else []
+        left_out += [variants_of(catalog, rows, pool)] if other_group else []
+        told = np.unique(np.concatenate([np.stack(part) for part in left_out], axis=1), axis=1)
+        masked = told[0], place[told[1]]
     ranks = rank_scores(
         score_of,
         len(rows),
@@ -162,13 +168,49 @@ def known_partners(catalog: Catalog, split: str, queries: Rows) -> tuple[Rows, R
     return np.searchsorted(queries, keys // count), keys % count
 
 
-def _pairs(catalog: Catalog, split: str, pool: Rows) -> tuple[Rows, Rows, dict[str, int]]:
+def variants_of(catalog: Catalog, queries: Rows, pool: Rows) -> tuple[Rows, Rows]:
+    """The items of a pool that are variants of a query, itself left out.
+
+    Args:
+        queries: [M], positions in `catalog.items`.
+        pool: [N'], such positions.
+
+    Returns:
+        ([X], [X]): places in `queries`, and positions of their variants.
+    """
+    groups = catalog.groups[pool]
+    order = np.argsort(groups, kind="stable")
+    wanted = catalog.groups[queries]
+    first = np.searchsorted(groups[order], wanted)
+    sizes = np.searchsorted(groups[order], wanted, "right") - first
+    sizes[wanted < 0] = 0
+    which = np.repeat(np.arange(len(queries)), sizes)
+    start = np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+    found = pool[order[start + np.arange(len(which))]]
+    other = found != queries[which]
+    return which[other], found[other]
+
+
+def _pairs(
+    catalog: Catalog, split: str, pool: Rows, *, other_group: bool
+) -> tuple[Rows, Rows, dict[str, int]]:
     catalog.require_pairs(split)
     query, target, _ = catalog.pair_indices(split)
     pairs = np.unique(np.stack([query, target], axis=1).astype(np.int64), axis=0)
     to_self = pairs[:, 0] == pairs[:, 1]
     outside = ~np.isin(pairs[:, 1], pool) & ~to_self
     kept = pairs[~to_self & ~outside]
+    alike = np.zeros(len(kept), dtype=np.bool_)
+    if other_group:
+        catalog.require_groups()
+        group = catalog.groups[kept]
+        alike = (group[:, 0] == group[:, 1]) & (group[:, 0] >= 0)
+        if alike.all() and len(kept):
+            raise CatalogError(
+                f"all {len(kept)} pairs in split {split!r} are variants of one product, which "
+                "--other-group leaves out; evaluate without it."
+            )
+        kept = kept[~alike]
     if not len(kept):
         raise CatalogError(
             f"none of the {len(pairs)} pairs in split {split!r} has its target in the pool; "
@@ -177,6 +219,7 @@ def _pairs(catalog: Catalog, split: str, pool: Rows) -> tuple[Rows, Rows, dict[s
     dropped = {
         "pairs_to_self": int(to_self.sum()),
         "pairs_outside_pool": int(outside.sum()),
+        **({"pairs_of_variants": int(alike.sum())} if other_group else {}),
         "queries": len(np.unique(pairs[:, 0])) - len(np.unique(kept[:, 0])),
     }
     return kept[:, 0], kept[:, 1], dropped

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers import IMPORTERS
@@ -308,6 +310,147 @@ def test_variations_as_a_group_take_what_they_lack(tmp_path: Path, labels_of: La
     assert [item.attributes["Colour"] for item in catalog.items[:2]] == ["Blue", "Green"]
     assert labels_of(catalog, "image_urls")["3"] == [f"https://i/{name}.jpg" for name in "cab"]
     assert catalog.groups[0] == catalog.groups[1] >= 0
+
+
+RSS = "<?xml version='1.0'?>\n<rss><channel>{}</channel></rss>"
+ONE = "<item><g:id>1</g:id><g:title>Mug {}</g:title></item>"
+
+
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        ("& cup", "Mug & cup"),
+        ("&nbsp;cup", "Mug cup"),
+        ("\x0bcup", "Mug cup"),
+        ("grün", "Mug grün"),
+    ],
+)
+def test_xml_that_is_not_well_formed_is_mended_and_told(
+    tmp_path: Path, title: str, read: str
+) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_bytes(RSS.format(ONE.format(title)).encode("cp1252"))
+    catalog = IMPORTERS["google-merchant"](path, tmp_path / "out")
+    assert " ".join(catalog[0].title.split()) == read
+    assert catalog.quarantine.counts() == {"items: no well-formed XML": 1}
+
+
+def test_xml_that_breaks_off_is_read_so_far_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_text("\n " + RSS.format(ONE.format("one") + "<item><g:id>2</g:id>"))
+    catalog = IMPORTERS["google-merchant"](path, tmp_path / "out")
+    assert [item.item_id for item in catalog] == ["1"]
+    (told,) = catalog.quarantine
+    assert (told.row, told.action) == (2, "row dropped")
+    assert "breaks off (mismatched tag in line 2)" in told.reason
+
+
+def test_what_more_a_google_feed_says(tmp_path: Path, labels_of: Labels) -> None:
+    rows = [
+        {
+            "id [id]": "1",
+            "title": "Shelf",
+            "price": "12,50 EUR",
+            "sale_price": "9,99 EUR",
+            "product_type": "Home > Shelves, Home > Sale",
+            "product_detail": "General:Wood:Ash,General:Doors:2",
+            "mpn": "x",
+        },
+        {"id [id]": "2", "title": "Mug", "product_type": "Home > Mugs, Cups", "sale_price": "free"},
+    ]
+    path = write(tmp_path / "f.tsv", list(rows[0]), rows, "\t")
+    catalog = IMPORTERS["google-merchant"](path, tmp_path / "out")
+    assert [item.price for item in catalog] == [12.5, None]
+    assert labels_of(catalog, "sale_price") == {"1": 9.99, "2": None}
+    assert [item.category for item in catalog] == ["Home > Shelves", "Home > Mugs, Cups"]
+    assert catalog[0].attributes == {"Wood": "Ash", "Doors": "2"}
+    assert [told.column for told in catalog.unread] == ["mpn"]
+    assert [(told.field, told.row) for told in catalog.quarantine] == [("sale price", 2)]
+
+
+def test_a_product_stands_before_its_variations_wherever_they_stand(
+    tmp_path: Path, labels_of: Labels
+) -> None:
+    header = ["ID", "Type", "SKU", "Name", "Regular price", "Sale price", "Images", "Parent"]
+    rows = [
+        ["2", "variation, virtual", "M-B", "Mug - Blue", "5", "4", "https://i/b.jpg", "M"],
+        ["1", "variable, downloadable", "M", "Mug", "", "", "https://i/a.jpg", ""],
+        ["3", "variation", "", "Mug - Red", "6", "3", "", "id:1"],
+    ]
+    path = write(tmp_path / "w.csv", header, [dict(zip(header, row)) for row in rows])
+    catalog = IMPORTERS["woocommerce"](path, tmp_path / "out")
+    (mug,) = catalog.items
+    assert (mug.item_id, mug.title, mug.price) == ("1", "Mug", 5)
+    assert labels_of(catalog, "sku") == {"1": "M"}
+    assert labels_of(catalog, "sale_price") == {"1": 3}
+    assert labels_of(catalog, "image_urls") == {"1": ["https://i/a.jpg", "https://i/b.jpg"]}
+    apart = IMPORTERS["woocommerce"](path, tmp_path / "two", variants="group")
+    assert [item.item_id for item in apart] == ["2", "3"]
+
+
+def test_rows_that_are_each_others_parents_are_not_lost(tmp_path: Path) -> None:
+    header = ["ID", "SKU", "Name", "Parent", "Images"]
+    told = [["1", "A", "a", "B", ""], ["2", "B", "b", "A", ""], ["3", "C", "c", "C", ""]]
+    path = write(tmp_path / "w.csv", header, [dict(zip(header, row)) for row in told])
+    catalog = IMPORTERS["woocommerce"](path, tmp_path / "out")
+    assert [item.title for item in catalog] == ["b", "c"]
+    assert catalog.labels is not None
+    assert catalog.labels["variant_ids"].to_list() == [["1"], None]
+
+
+def test_a_shops_products_json_is_an_export(tmp_path: Path, labels_of: Labels) -> None:
+    told = {
+        "products": [
+            {
+                "id": 7,
+                "handle": "tee",
+                "title": "Tee &amp; more",
+                "vendor": "Wool",
+                "product_type": "Tops",
+                "options": [{"name": "Size"}],
+                "variants": [
+                    {"id": 71, "sku": "T-S", "option1": "S", "price": "12.50", "available": False},
+                    {"id": 72, "option1": "M", "price": "9.00", "available": True},
+                ],
+                "images": [{"src": "https://i/1.jpg"}, {"src": "https://i/2.jpg"}],
+            }
+        ]
+    }
+    path = tmp_path / "products.json"
+    path.write_text(json.dumps(told))
+    (tee,) = catalog = IMPORTERS["shopify"](path, tmp_path / "out")
+    assert (tee.item_id, tee.title, tee.brand, tee.category) == (
+        "tee", "Tee & more", "Wool", "Tops",
+    )  # fmt: skip
+    assert (tee.price, dict(tee.attributes)) == (9, {"Size": "S, M", "in_stock": "true"})
+    assert labels_of(catalog, "image_urls")["tee"] == ["https://i/1.jpg", "https://i/2.jpg"]
+    apart = IMPORTERS["shopify"](path, tmp_path / "two", variants="group")
+    assert [item.item_id for item in apart] == ["T-S", "72"]
+
+
+def test_photos_of_a_folder_come_by_numbers_and_folders(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "4").mkdir(parents=True)
+    names = ["1.png", "1_10.png", "1-2.png", "2 (1).png", "A.png", "A_1.png", "x_y.png", "zz.png"]
+    for number, name in enumerate([*names, "4/b10.png", "4/b2.png"]):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(photos / name)
+    rows = [{"id": item_id, "title": "t"} for item_id in ("1", "2", "4", "A", "A_1", "x/y")]
+    feed = write(tmp_path / "f.tsv", ["id", "title"], rows, "\t")
+    catalog = IMPORTERS["google-merchant"](feed, tmp_path / "out", images=photos)
+    assert [[Path(str(ref)).name for ref in item.images] for item in catalog] == [
+        ["1.png", "1-2.png", "1_10.png"], ["2 (1).png"], ["b2.png", "b10.png"], ["A.png"],
+        ["A_1.png"], ["x_y.png"],
+    ]  # fmt: skip
+    (told,) = catalog.quarantine
+    assert "1 of 10 pictures" in told.reason
+
+
+def test_columns_that_an_import_does_not_read_are_named(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", ["sku", "name", "cost", "hue", "notes"], [{"sku": "a"}])
+    catalog = import_table(
+        table, tmp_path / "out", columns={"item_id": "sku"}, attributes=["hue"], labels=["notes"]
+    )
+    assert list(map(str, catalog.unread)) == ["name (title?)", "cost (price?)"]
 
 
 @pytest.mark.parametrize("kind", ["shopify", "woocommerce"])

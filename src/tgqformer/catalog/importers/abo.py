@@ -21,8 +21,9 @@ from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.parts import Groups, Split, finish, plain, read_entry
+from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
-from tgqformer.catalog.tables import json_lines, rows_table
+from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines
 from tgqformer.errors import CatalogError, ConfigError
 

@@ -25,8 +25,9 @@ from tgqformer.catalog.importers.parts import (
     read_entry,
     strings,
 )
+from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine
-from tgqformer.catalog.tables import Table, json_lines, rows_table
+from tgqformer.catalog.tables import Table, rows_table
 from tgqformer.errors import CatalogError
 
 

@@ -6,27 +6,30 @@ The same files go to Meta, Pinterest and Bing, so many shops have one whatever t
 from __future__ import annotations
 
 import gzip
+import html
+import re
 import zlib
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
-from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
+    feed_importer,
     feed_name,
-    import_offers,
     one_line,
-    records,
-    require_feed,
+    open_feed,
 )
-from tgqformer.catalog.quarantine import Quarantine
-from tgqformer.catalog.tables import Table, rows_table
-from tgqformer.catalog.values import Decimal, links
+from tgqformer.catalog.quarantine import REPAIRED, Quarantine
+from tgqformer.catalog.tables import rows_table
+from tgqformer.catalog.values import links
 from tgqformer.errors import CatalogError
+
+MAX_XML_BYTES = 1_000_000_000
+"""Of an XML feed, unpacked, which is read whole."""
 
 _ATTRIBUTES = {
     "color": ("color", "colour"),
@@ -44,6 +47,7 @@ _NAMES = {
     "product_type": ("producttype",),
     "google_category": ("googleproductcategory",),
     "price": ("price",),
+    "sale_price": ("saleprice",),
     "stock": ("availability",),
     "image": ("imagelink",),
     "more_images": ("additionalimagelink", "additionalimagelinks"),
@@ -51,80 +55,59 @@ _NAMES = {
     "details": ("productdetail",),
     **_ATTRIBUTES,
 }
-_GOOGLE = "http://base.google.com"
-_ITEMS = ("item", "entry")
+_ITEMS = ("item", "entry", "product")
 _SEVERAL = "\n"
-_BLOCK = 1 << 16
+_COMMA = re.compile(r",\s*")
+_DETAIL = re.compile(r"\n|,(?=[^,:\t]*:[^,:\t]*:)")
+_DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.-]+)", re.IGNORECASE)
+_OWN_ENTITIES = ("amp", "lt", "gt", "quot", "apos")
+_BARE = re.compile(r"&(?!#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|\w{2,31};)")
+_NAMED = re.compile(r"&(\w{2,31});")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def import_google_merchant(
-    source: Path,
-    out: Path,
-    *,
-    variants: Variants = "group",
-    images: Path | None = None,
-    decimal: Decimal | None = None,
-    strict: bool = False,
-    progress: bool = False,
-) -> Catalog:
-    """Import a feed of product data for Google Merchant Center.
-
-    The category is the product_type, else the google_product_category where that is a path and not
-    a number. Colour, size, material, pattern, gender and age group are attributes, as are the
-    product_detail's of XML. `availability` becomes the stock. Links of photos, image_link before
-    additional_image_link, are kept in the labels (column `image_urls`), for `tgqformer
-    download-images`.
-
-    Args:
-        source: .tsv, .txt or .csv, or .xml, also with .gz.
-        out: the catalog's folder, which is written.
-        variants: "group": each row is an item, rows of one item_group_id being a group; or
-            "one-item": rows of one item_group_id are one item, which has that as its id.
-        images: a folder with photos named ``<item id>.jpg``, which are taken.
-        decimal: "point" or "comma", what stands before the fraction in prices that have two
-            readings (1.299).
-        strict: raise on the first rejection.
-        progress: is taken for the sake of the other importers; there is nothing to wait for.
-
-    Raises:
-        CatalogError: the file cannot be read, or is no such feed.
-    """
-    quarantine = Quarantine()
+def _read(source: Path, _: Variants, quarantine: Quarantine) -> Read:
     with _opened(source) as file:
         head = file.read(512)
-    if head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").startswith(b"<"):
-        numbered = enumerate(_xml_items(source), start=1)
-        table: Table = rows_table(numbered, "items", quarantine)
-    else:
-        table = read_source(source, "items", quarantine)
-    if len(table.rows) or table.columns:
-        needed = {"id": _NAMES["id"], "title": _NAMES["title"]}
-        require_feed(table, needed, "feed for Google Merchant Center")
-    offers = (_offer(number, row) for number, row in records(table, _NAMES, quarantine))
-    return import_offers(
-        offers,
-        out,
+    xml = head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").startswith(b"<")
+    rows, unread = open_feed(
+        rows_table(enumerate(_xml_items(source, quarantine), start=1), "items", quarantine)
+        if xml
+        else source,
+        "feed for Google Merchant Center",
+        _NAMES,
+        {"id": _NAMES["id"], "title": _NAMES["title"]},
         quarantine,
-        source=source,
-        variants=variants,
-        images=images,
-        decimal=decimal,
-        strict=strict,
     )
+    return [_offer(number, row) for number, row in rows], unread
+
+
+import_google_merchant = feed_importer(
+    "google_merchant",
+    _read,
+    "group",
+    """Import a feed of product data for Google Merchant Center: .tsv, .txt, .csv or .xml.
+
+    The category is the product_type, else the google_product_category where that is a path and not
+    a number. Colour, size, material, pattern, gender, age group and product_detail are attributes.
+    `availability` becomes the stock, the sale_price a label beside the price. image_link comes
+    before additional_image_link. Rows of one item_group_id are variants, and it is their id where
+    they are one item.""",
+)
 
 
 def _offer(number: int, row: dict[str, str]) -> Offer:
-    typed = row.get("product_type", "").split(_SEVERAL)[0]
+    typed = _first_type(row.get("product_type", "").split(_SEVERAL)[0])
     google = row.get("google_category", "")
     attributes = {
         name: one_line(value.replace(_SEVERAL, ", "))
         for name in _ATTRIBUTES
         if (value := row.get(name))
     }
-    for line in row.get("details", "").split(_SEVERAL):
-        name, _, value = line.rpartition("\t")
-        if name and value:
-            attributes.setdefault(one_line(name.rpartition("\t")[2]), one_line(value))
+    for line in _DETAIL.split(row.get("details", "")):
+        parts = line.split("\t" if "\t" in line else ":")  # section, name, value
+        if len(parts) > 1 and parts[-2].strip() and parts[-1].strip():
+            attributes.setdefault(one_line(parts[-2]), one_line(parts[-1]))
     photos = [*links(row.get("image", "")), *links(row.get("more_images", ""))]
     return Offer(
         number,
@@ -137,7 +120,16 @@ def _offer(number: int, row: dict[str, str]) -> Offer:
         row.get("stock"),
         attributes,
         links=list(dict.fromkeys(photos)),
+        labels={"sale_price": row["sale_price"]} if row.get("sale_price") else {},
     )
+
+
+def _first_type(told: str) -> str:
+    """Return the first of several paths that a comma parts, which begin alike."""
+    parts = _COMMA.split(told)
+    root = parts[0].partition(">")[0].strip()
+    several = all(">" in part and part.partition(">")[0].strip() == root for part in parts)
+    return parts[0] if several else told
 
 
 def _opened(source: Path) -> BinaryIO:
@@ -152,7 +144,7 @@ def _opened(source: Path) -> BinaryIO:
 
 
 class _Items:
-    """Collects an XML feed's items as expat comes by them; memory holds one at a time.
+    """Collects an XML feed's items as expat comes by them.
 
     Of an element that comes several times (additional_image_link) the texts are joined by line
     breaks, of one with children (product_detail) the children's by tabs.
@@ -167,12 +159,12 @@ class _Items:
         self._own: set[str] = set()
 
     def start(self, name: str, _: dict[str, str]) -> None:
-        bare = name.rpartition(" ")[2]
+        bare = name.rpartition(":")[2]
         if self._item is None:
             if bare.lower() in _ITEMS:
                 self._item, self._path, self._own = {}, [], set()
             return
-        self._path.append(bare)
+        self._path.append(name)
         self._text = []
 
     def data(self, text: str) -> None:
@@ -186,15 +178,16 @@ class _Items:
             self.done.append({key: _SEVERAL.join(told) for key, told in self._item.items()})
             self._item = None
             return
-        bare, text = self._path.pop(), "".join(self._text).strip()
+        self._path.pop()
+        text = "".join(self._text).strip()
         self._text = []
         if self._path:
             self._parts.append(" ".join(text.split()))
             return
         text, self._parts = text or "\t".join(self._parts), []
         if text:
-            key = feed_name(bare)
-            if name.startswith(_GOOGLE):  # whose <g:title> is worth more than RSS's <title>
+            key = feed_name(name)
+            if ":" in name:  # <g:title> is worth more than RSS's <title>
                 if key not in self._own:
                     self._item.pop(key, None)
                     self._own.add(key)
@@ -203,8 +196,46 @@ class _Items:
             self._item.setdefault(key, []).append(text)
 
 
-def _xml_items(source: Path) -> Iterator[dict[str, Any]]:
-    parser = expat.ParserCreate(namespace_separator=" ")
+def _xml_items(source: Path, quarantine: Quarantine) -> list[dict[str, Any]]:
+    """Return the items of an XML feed; one that is not well-formed is mended, or read so far."""
+    try:
+        with _opened(source) as file:
+            data = file.read(MAX_XML_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CatalogError(f"{source} cannot be read ({error}); fetch it anew.") from error
+    if len(data) > MAX_XML_BYTES:
+        raise CatalogError(
+            f"{source} has over {MAX_XML_BYTES:,} bytes; write several files, or one as TSV."
+        )
+    items, fault = _parsed(source, data.lstrip(b" \t\r\n"))
+    if fault is None:
+        return items
+    told = f"{expat.ErrorString(fault.code)} in line {fault.lineno:,}"
+    mended, rest = _parsed(source, _mended(data))
+    if rest is None:
+        reason = (
+            f"the file is no well-formed XML ({told}), and was read with bare '&', entities of "
+            "HTML, control characters and bytes of Windows-1252 as what they mean; write it by a "
+            "program that escapes them"
+        )
+        quarantine.add("items", 0, None, "file", "no well-formed XML", reason, REPAIRED)
+        return mended
+    told = f"{expat.ErrorString(rest.code)} in line {rest.lineno:,}"
+    if not mended:
+        raise CatalogError(
+            f"{source} is no well-formed XML: {told}; fetch it anew, or mend that line."
+        ) from rest
+    reason = f"the XML breaks off ({told}), and nothing behind that is read; fetch it anew"
+    quarantine.add("items", len(mended) + 1, None, "row", "no well-formed XML", reason)
+    return mended
+
+
+def _parsed(
+    source: Path, data: bytes | str
+) -> tuple[list[dict[str, Any]], expat.ExpatError | None]:
+    """Return the items of an XML text, and the error at which they end."""
+    # Without namespaces: hand-made feeds use g: and do not declare it.
+    parser = expat.ParserCreate()
     items = _Items()
     parser.buffer_text = True
     parser.StartElementHandler = items.start
@@ -218,17 +249,27 @@ def _xml_items(source: Path) -> Iterator[dict[str, Any]]:
 
     parser.EntityDeclHandler = refuse
     try:
-        with _opened(source) as file:
-            while block := file.read(_BLOCK):
-                parser.Parse(block, False)
-                yield from items.done
-                items.done.clear()
-            parser.Parse(b"", True)
-            yield from items.done
+        parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise CatalogError(
-            f"{source} is no well-formed XML: {expat.ErrorString(error.code)} in line "
-            f"{error.lineno:,}; fetch it anew, or mend that line."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise CatalogError(f"{source} cannot be read ({error}); fetch it anew.") from error
+        return items.done, error
+    return items.done, None
+
+
+def _mended(data: bytes) -> str:
+    """Return an XML text in which what is often left unescaped is escaped."""
+    declared = _DECLARED.search(data[:200])
+    encodings = [declared[1].decode() if declared else "utf-8", "utf-8", "cp1252", "latin-1"]
+    for encoding in encodings:
+        with suppress(LookupError, UnicodeDecodeError):
+            text = data.decode(encoding)
+            break
+    text = re.sub(r"^\ufeff?\s*(<\?xml[^>]*\?>)?", "", text)
+    text = _CONTROL.sub(" ", _BARE.sub("&amp;", text))
+    return _NAMED.sub(_entity, text)
+
+
+def _entity(found: re.Match[str]) -> str:
+    if found[1] in _OWN_ENTITIES:
+        return found[0]
+    meant = html.unescape(found[0])
+    return f"&amp;{found[1]};" if meant == found[0] else meant

@@ -9,7 +9,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.frames import dataset_splits, file_features, is_image, read_source
 from tgqformer.catalog.importers.offers import Variants
 from tgqformer.catalog.importers.parts import finish
-from tgqformer.catalog.importers.table import item_tables
+from tgqformer.catalog.importers.table import TABLE_FIELDS, item_tables, unread_of
 from tgqformer.catalog.quarantine import Quarantine
 from tgqformer.catalog.tables import Table
 from tgqformer.catalog.values import Decimal
@@ -27,7 +27,6 @@ def import_huggingface(
     variants: Variants | None = None,
     decimal: Decimal | None = None,
     strict: bool = False,
-    progress: bool = False,
 ) -> Catalog:
     """Import a Hugging Face data set, by a map of its columns.
 
@@ -42,11 +41,10 @@ def import_huggingface(
             is the row's number, for data sets without an id.
         attributes: columns that become attributes.
         labels: columns that are kept as labels and never shown to a model.
-        part: the split of a DatasetDict, ``train``.
+        part: the split of a DatasetDict, or of the hub's files, ``train``.
         variants: what becomes of rows of one `group`; as for `import table`.
         decimal: as for `import table`.
         strict: raise on the first rejection.
-        progress: is taken for the sake of the other importers; there is nothing to wait for.
 
     Raises:
         CatalogError: the data set cannot be read, is a DatasetDict without `part`, or lacks a
@@ -54,8 +52,8 @@ def import_huggingface(
         ConfigError: a field that was named is none.
     """
     quarantine = Quarantine()
-    folder = _part(source, part)
-    raw, features = _read(folder, quarantine)
+    folder, split = _part(source, part)
+    raw, features = _read(folder, split, quarantine)
     mapped = dict(columns or {})
     photos = [name for name in raw.columns if is_image(features.get(name))]
     if photos and "images" not in mapped and not {"images", "image"} & set(raw.columns):
@@ -76,35 +74,42 @@ def import_huggingface(
         decimal=decimal,
     )
     root = (folder if folder.is_dir() else folder.parent).absolute()
-    return finish(tables, out, quarantine, root=root, sources=[source], strict=strict)
+    unread = unread_of(raw, TABLE_FIELDS, mapped, (*attributes, *labels))
+    return finish(
+        tables, out, quarantine, root=root, sources=[source], strict=strict, unread=unread
+    )
 
 
-def _part(source: Path, part: str | None) -> Path:
+def _part(source: Path, part: str | None) -> tuple[Path, str | None]:
+    """Return the folder or file to read, and which of the hub's splits of it."""
     splits = dataset_splits(source)
     if not splits:
         if part is not None:
             raise CatalogError(f"{source} is no DatasetDict, so it has no part {part!r}.")
-        return source
+        return source, None
     if part is None and len(splits) > 1:
         raise CatalogError(
-            f"{source} is a DatasetDict of the splits {', '.join(splits)}; name one, as in --set "
+            f"{source} is a data set of the splits {', '.join(splits)}; name one, as in --set "
             f"part={splits[0]}."
         )
     if part is not None and part not in splits:
         raise CatalogError(f"{source} has no split {part!r}; use one of {', '.join(splits)}.")
-    return source / (part or splits[0])
+    chosen = part or splits[0]
+    return (source / chosen, None) if (source / chosen).is_dir() else (source, chosen)
 
 
-def _read(source: Path, quarantine: Quarantine) -> tuple[Table, Mapping[str, object]]:
+def _read(
+    source: Path, split: str | None, quarantine: Quarantine
+) -> tuple[Table, Mapping[str, object]]:
     if not source.exists():
         raise CatalogError(f"{source} does not exist; name the data set's folder or Parquet file.")
     shards = source.is_dir() and (list(source.glob("*.arrow")) or list(source.glob("*.parquet")))
     if source.is_dir() and not shards:
         # A repository of the hub keeps them in data/.
         if (source / "data").is_dir():
-            return _read(source / "data", quarantine)
+            return _read(source / "data", split, quarantine)
         raise CatalogError(
             f"{source} holds no .arrow or .parquet file; name the folder that save_to_disk wrote, "
             "or a Parquet file."
         )
-    return read_source(source, "items", quarantine), file_features(source)
+    return read_source(source, "items", quarantine, split), file_features(source)

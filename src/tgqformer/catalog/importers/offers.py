@@ -8,14 +8,16 @@ then takes no variant for a negative of another, and neighbours of the same prod
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.columns import text_column
-from tgqformer.catalog.importers.parts import finish, photos_by_stem
+from tgqformer.catalog.frames import read_source
+from tgqformer.catalog.importers.parts import PhotosById, finish
 from tgqformer.catalog.item_rules import price_fault
 from tgqformer.catalog.labels import GROUP
 from tgqformer.catalog.quarantine import CLEARED, REPAIRED, Quarantine, shown
@@ -66,46 +68,61 @@ def check_variants(variants: str | None) -> None:
         raise ConfigError(f"variants is {variants!r}; use one of {', '.join(VARIANTS)}.")
 
 
-def import_offers(
-    offers: Iterable[Offer],
-    out: Path,
-    quarantine: Quarantine,
-    *,
-    source: Path,
-    variants: Variants,
-    images: Path | None = None,
-    decimal: Decimal | None = None,
-    strict: bool = False,
-) -> Catalog:
-    """Write the offers of a feed as a catalog.
+Read: TypeAlias = "tuple[list[Offer], list[str]]"
+"""A feed's offers, in its order, and its columns that nothing reads."""
 
-    Photos are not downloaded: their links are kept in the labels (column `image_urls`), for
-    `tgqformer download-images`; photos named ``<item id>.jpg`` in the folder `images` are taken.
+
+def feed_importer(
+    name: str, read: Callable[[Path, Variants, Quarantine], Read], usual: Variants, about: str
+) -> Callable[..., Catalog]:
+    """Return an importer of one kind of feed; what all of them share is documented here.
 
     Args:
-        offers: in the order of the feed.
+        name: what the kind is called in Python.
+        read: reads the feed.
+        usual: what becomes of the variants unless the caller says.
+        about: the importer's docstring, which says what its fields become.
+    """
+
+    def import_feed(
+        source: Path,
+        out: Path,
+        *,
+        variants: Variants = usual,
+        images: Path | None = None,
+        decimal: Decimal | None = None,
+        strict: bool = False,
+    ) -> Catalog:
+        check_variants(variants)
+        quarantine = Quarantine()
+        offers, unread = read(source, variants, quarantine)
+        tables = offer_tables(offers, variants, quarantine, decimal)
+        photos = PhotosById(images)
+        photos.add_to(tables["items"], quarantine)
+        return finish(tables, out, quarantine, sources=[source], strict=strict, unread=unread)
+
+    import_feed.__name__ = import_feed.__qualname__ = f"import_{name}"
+    import_feed.__doc__ = f"""{about}
+
+    Photos are not downloaded: their links are kept in the labels (column `image_urls`), for
+    `tgqformer download-images`.
+
+    Args:
+        source: the file of the feed.
         out: the catalog's folder, which is written.
-        quarantine: what reading found already.
-        source: the feed.
-        variants: what becomes of the variants of a product.
-        images: a folder with photos.
-        decimal: the mark before the fraction in the feed's prices, None where it is not known.
+        variants: "one-item": the variants of a product are one item, with all photos and values and
+            the lowest price; or "group": each is an item, and they carry their group.
+        images: a folder with photos named by the items' ids, which are taken: ``<id>.jpg``,
+            ``<id>_1.jpg``, or in folders of that name.
+        decimal: "point" or "comma", what stands before the fraction in prices that have two
+            readings (1.299).
         strict: raise on the first rejection.
 
     Raises:
-        CatalogError: no item is left, or a table in `out` would be lost.
+        CatalogError: the file cannot be read, is no such feed, or no item is left of it.
         ConfigError: an option breaks its rule.
     """
-    check_variants(variants)
-    photos = photos_by_stem(images)
-    tables = offer_tables(offers, variants, quarantine, decimal)
-    rows = tables["items"].columns
-    if photos and "images" in rows:
-        rows["images"] = [
-            [photos[item_id], *own] if item_id in photos else own
-            for item_id, own in zip(rows["item_id"], rows["images"])
-        ]
-    return finish(tables, out, quarantine, sources=[source], strict=strict)
+    return import_feed
 
 
 def offer_tables(
@@ -160,6 +177,12 @@ def _read_values(offer: Offer, quarantine: Quarantine, decimal: Decimal | None) 
         quarantine.add("items", offer.row, offer.item_id, "price", "bad price", reason, CLEARED)
         amount = None
     offer.price = amount
+    sale = offer.labels.get("sale_price")
+    if not is_missing(sale) and sale != "":
+        told = read_price(sale, decimal=decimal)
+        offer.labels["sale_price"] = told.amount
+        if told.amount is None and told.fault is not None:
+            quarantine.add("items", offer.row, offer.item_id, "sale price", *told.fault, CLEARED)
     stock = read_stock(offer.stock)
     if stock is not None:
         offer.attributes[STOCK] = "true" if stock else "false"
@@ -201,6 +224,8 @@ def _join(group: str, offers: Sequence[Offer]) -> Offer:
     for offer in offers:
         for name, value in offer.labels.items():
             labels[name] = value if is_missing(labels.get(name)) else labels[name]
+    if sales := [told for o in offers if (told := o.labels.get("sale_price")) is not None]:
+        labels["sale_price"] = min(sales)
     labels["variant_ids"] = [offer.item_id for offer in offers if offer.item_id != group] or None
     return Offer(
         offers[0].row,
@@ -232,24 +257,44 @@ def _each_once(things: Iterable[Any]) -> list[Any]:
 
 def feed_name(name: str) -> str:
     """Return a column's name without case, namespace, spaces and signs: ``g:Image Link`` is
-    ``imagelink``."""
-    bare = name.strip().lower()
-    bare = bare.rpartition(":")[2] if bare.startswith(("g:", "c:", "{")) else bare
+    ``imagelink``, and so is ``image_link [image link]``."""
+    bare = re.sub(r"^(?:[a-z][\w.-]{0,15}:|\{[^}]*\})(?=\S)|\s*\[.*\]$", "", name.strip().lower())
     return "".join(sign for sign in bare if sign.isalnum())
 
 
-def records(
-    table: Table, known: Mapping[str, Sequence[str]], quarantine: Quarantine
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row's number, and its texts by the feed's own names.
+Rows: TypeAlias = "list[tuple[int, dict[str, str]]]"
+"""Each row's number, and its texts by our names of the feed's columns."""
+
+
+def open_feed(
+    source: Path | Table,
+    what: str,
+    known: Mapping[str, Sequence[str]],
+    needed: Mapping[str, Sequence[str]],
+    quarantine: Quarantine,
+) -> tuple[Rows, list[str]]:
+    """Return the rows of a feed, and its columns that nothing reads.
 
     Args:
-        table: as read.
+        source: its file, or it as read.
+        what: the feed, for the sentence on a table that is none.
         known: a name of ours to the feed's names for it, as feed_name writes them, the first that
             the table has counting.
+        needed: a column without which it is no such feed, as the feed calls it, to such names.
         quarantine: takes what cannot be read as text.
+
+    Raises:
+        CatalogError: the file cannot be read, or is no such feed.
     """
+    table = source if isinstance(source, Table) else read_source(source, "items", quarantine)
     columns = {feed_name(column): column for column in reversed(table.columns)}
+    for name, others in needed.items():
+        if columns.keys().isdisjoint(others) and (columns or isinstance(source, Path)):
+            told = ", ".join(table.columns) or "none"
+            raise CatalogError(
+                f"The file is no {what}: it has no column {name!r} (found: {told}); `tgqformer "
+                "import table` reads any table by a map of its columns."
+            )
     chosen = {
         name: columns[found]
         for name, names in known.items()
@@ -258,26 +303,11 @@ def records(
     texts = {
         name: text_column(table, column, quarantine).to_list() for name, column in chosen.items()
     }
-    for place, row in enumerate(table.rows.tolist()):
-        yield row, {name: values[place].strip() for name, values in texts.items()}
-
-
-def require_feed(table: Table, names: Mapping[str, Sequence[str]], what: str) -> None:
-    """Raise CatalogError where a table lacks a column without which it is no such feed.
-
-    Args:
-        table: as read.
-        names: a column as the feed calls it, to its names as feed_name writes them.
-        what: the feed, for the sentence.
-    """
-    found = {feed_name(column) for column in table.columns}
-    for name, others in names.items():
-        if found.isdisjoint(others):
-            told = ", ".join(table.columns) or "none"
-            raise CatalogError(
-                f"The file is no {what}: it has no column {name!r} (found: {told}); `tgqformer "
-                "import table` reads any table by a map of its columns."
-            )
+    rows = [
+        (row, {name: values[place].strip() for name, values in texts.items()})
+        for place, row in enumerate(table.rows.tolist())
+    ]
+    return rows, [column for column in table.columns if column not in chosen.values()]
 
 
 def deepest(categories: Sequence[str]) -> str:

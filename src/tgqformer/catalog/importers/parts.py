@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -13,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.quarantine import Quarantine
+from tgqformer.catalog.quarantine import REPAIRED, Quarantine
 from tgqformer.catalog.splits import split_cold, split_random
+from tgqformer.catalog.summary import UnreadColumn
 from tgqformer.catalog.tables import Table, find_table
 from tgqformer.catalog.values import Decimal, plain_text, read_price
 from tgqformer.errors import CatalogError, ConfigError
@@ -22,7 +24,9 @@ from tgqformer.errors import CatalogError, ConfigError
 T = TypeVar("T")
 Split: TypeAlias = Literal["random", "cold", "none"]
 
-_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+_PHOTO_SUFFIXES = {
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".jp2",
+}  # fmt: skip
 
 
 def amount(value: Any, decimal: Decimal | None = "point") -> Any:
@@ -87,6 +91,79 @@ def photos_by_stem(folder: Path | None) -> dict[str, Path]:
     root = folder.absolute()
     paths = (root / name for name in names)
     return {path.stem: path for path in paths if path.suffix.lower() in _PHOTO_SUFFIXES}
+
+
+class PhotosById:
+    """The pictures of a folder by the ids of their items: ``<id>.jpg``, ``<id>_2.jpg``, ``<id>/``.
+
+    Numbered ones may have ``_``, ``-``, a blank or brackets before the number; signs of an id that
+    no file name has (``/``) may be ``_`` or ``-`` in it.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Look through a folder and those in it.
+
+        Raises:
+            CatalogError: the folder is given and is not there.
+        """
+        self._folder = folder
+        self._whole: dict[str, list[Path]] = {}
+        self._numbered: dict[str, list[tuple[int, Path]]] = {}
+        self._count = 0
+        if folder is None:
+            return
+        for stem, path in photos_by_stem(folder).items():
+            self._put(stem, path)
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+            held = photos_by_stem(inner)
+            ordered = sorted(held.items(), key=lambda pair: (_number(pair[0]), pair[0]))
+            self._whole.setdefault(inner.name, []).extend(path for _, path in ordered)
+            self._count += len(held)
+
+    def _put(self, stem: str, path: Path) -> None:
+        self._count += 1
+        self._whole.setdefault(stem, []).append(path)
+        if (found := _NUMBERED.fullmatch(stem)) is not None:
+            self._numbered.setdefault(found[1], []).append((int(found[2]), path))
+
+    def of(self, item_id: str, known: Container[str] = ()) -> list[Path]:
+        """Return an item's photos, in their order.
+
+        Args:
+            item_id: the item's id.
+            known: all ids: a file named by another one, ``A_1``, is no photo of ``A``.
+        """
+        result: list[Path] = []
+        for name in dict.fromkeys((item_id, *(re.sub(r"[\\/:*?\"<>|]", c, item_id) for c in "_-"))):
+            result += self._whole.get(name, ())
+            numbered = sorted(self._numbered.get(name, ()))
+            result += [path for _, path in numbered if path.stem not in known]
+        return list(dict.fromkeys(result))
+
+    def add_to(self, items: Table, quarantine: Quarantine) -> None:
+        """Put the photos before those that the items have; pictures of no item are told."""
+        if self._folder is None or "item_id" not in items.columns:
+            return
+        ids = [str(item_id) for item_id in items.columns["item_id"]]
+        known = set(ids)
+        found = [self.of(item_id, known) for item_id in ids]
+        own = items.columns.get("images") or [[] for _ in ids]
+        items.columns["images"] = [[*map(str, one), *two] for one, two in zip(found, own)]
+        left = self._count - len({path for paths in found for path in paths})
+        if left:
+            quarantine.add(
+                "items", 0, None, "images", "photo of no item",
+                f"{left:,} of {self._count:,} pictures in {self._folder} are named by the id of no "
+                "item, and are not read; name them <id>.jpg or <id>_1.jpg", REPAIRED,
+            )  # fmt: skip
+
+
+_NUMBERED = re.compile(r"(.+?)(?:[_ -]|[_ -]?\()(\d{1,3})\)?")
+
+
+def _number(stem: str) -> int:
+    found = re.search(r"(\d{1,9})\D*$", stem)
+    return int(found[1]) if found else -1
 
 
 class Links:
@@ -162,6 +239,7 @@ def finish(
     seed: int = 0,
     strict: bool = False,
     progress: bool = False,
+    unread: Sequence[str | UnreadColumn] = (),
 ) -> Catalog:
     """Build the catalog, split its pairs and write it; return it with all that was left out.
 
@@ -171,6 +249,7 @@ def finish(
         sources: the files that the tables were read from, where these may lie in `out`.
         split: "random" (by query), "cold" (by item) or "none" (the splits that the pairs name).
         val, test, seed: for the split.
+        unread: the source's columns that nothing reads.
 
     Raises:
         CatalogError: no item is left, or a table in `out` would be lost.
@@ -194,6 +273,9 @@ def finish(
     catalog.save(out)
     written = Catalog.load(out)  # whose photos are those in the folder
     written.quarantine = catalog.quarantine
+    written.unread = [
+        UnreadColumn("items", told, "") if isinstance(told, str) else told for told in unread
+    ]
     return written
 
 

@@ -1,33 +1,37 @@
 """Shopify's product export: the rows of one Handle are one product, its variants and its photos.
 
 Read are both the columns of the classic export ("Handle", "Image Src", "Variant Price") and those
-of the newer one ("URL handle", "Product image URL", "Price").
+of the newer one ("URL handle", "Product image URL", "Price"), and the JSON that a shop answers
+/products.json with.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
-    import_offers,
+    feed_importer,
     one_line,
-    records,
-    require_feed,
+    open_feed,
 )
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
-from tgqformer.catalog.values import Decimal, links
+from tgqformer.catalog.tables import Table, rows_table
+from tgqformer.catalog.values import links, photo_of, plain_value
 
 _OPTIONS = (1, 2, 3)
+_NESTED = ("variants", "images", "image", "options", "handle", "id")
 _NAMES = {
     "handle": ("handle", "urlhandle"),
     "title": ("title",),
     "brand": ("vendor",),
     "category": ("productcategory", "standardizedproducttype", "standardproducttype"),
-    "type": ("type", "customproducttype"),
+    "type": ("type", "customproducttype", "producttype"),
     "sku": ("variantsku", "sku"),
     "price": ("variantprice", "price"),
     "stock": ("variantinventoryqty", "inventoryquantity"),
@@ -42,43 +46,14 @@ _NAMES = {
 }
 
 
-def import_shopify(
-    source: Path,
-    out: Path,
-    *,
-    variants: Variants = "one-item",
-    images: Path | None = None,
-    decimal: Decimal | None = None,
-    strict: bool = False,
-    progress: bool = False,
-) -> Catalog:
-    """Import a product export of Shopify (Products > Export > CSV).
-
-    A product's brand is its Vendor, its category the Product Category, else the Type; its options
-    (Size, Colour) are attributes; its price is the lowest of its variants. Photos are in the order
-    of Image Position; their links are kept in the labels (column `image_urls`), for `tgqformer
-    download-images`. The Status is a label.
-
-    Args:
-        source: the .csv file.
-        out: the catalog's folder, which is written.
-        variants: "one-item", the Handle being the id; or "group", each variant being an item with
-            the SKU as its id (where it has none of its own: Handle and options) and the Handle as
-            its group.
-        images: a folder with photos named ``<item id>.jpg``, which are taken.
-        decimal: "point" or "comma", what stands before the fraction in prices that have two
-            readings (1.299).
-        strict: raise on the first rejection.
-        progress: is taken for the sake of the other importers; there is nothing to wait for.
-
-    Raises:
-        CatalogError: the file cannot be read, or is no such export.
-    """
-    quarantine = Quarantine()
+def _read(source: Path, variants: Variants, quarantine: Quarantine) -> Read:
     table = read_source(source, "items", quarantine)
-    require_feed(table, {"Handle": _NAMES["handle"], "Title": ("title",)}, "export of Shopify")
+    if "variants" in table.columns:
+        table = rows_table(_json_rows(table), "items", quarantine)
+    needed = {"Handle": _NAMES["handle"], "Title": ("title",)}
+    rows, unread = open_feed(table, "export of Shopify", _NAMES, needed, quarantine)
     products: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    for number, row in records(table, _NAMES, quarantine):
+    for number, row in rows:
         if row["handle"]:
             products.setdefault(row["handle"], []).append((number, row))
         elif any(row.values()):
@@ -86,19 +61,49 @@ def import_shopify(
             quarantine.add("items", number, None, "Handle", "missing id", reason)
     offers = [
         offer
-        for handle, rows in products.items()
-        for offer in _product(handle, rows, variants, quarantine)
+        for handle, told in products.items()
+        for offer in _product(handle, told, variants, quarantine)
     ]
-    return import_offers(
-        _with_ids(offers),
-        out,
-        quarantine,
-        source=source,
-        variants=variants,
-        images=images,
-        decimal=decimal,
-        strict=strict,
-    )
+    return _with_ids(offers), unread
+
+
+import_shopify = feed_importer(
+    "shopify",
+    _read,
+    "one-item",
+    """Import a product export of Shopify (Products > Export > CSV), or a shop's /products.json.
+
+    A product's brand is its Vendor, its category the Product Category, else the Type; its options
+    (Size, Colour) are attributes. Photos are in the order of Image Position. The Status is a label.
+    As one item its id is the Handle; as a group each variant has its SKU as id, or, where it has
+    none of its own, Handle and options, and the Handle is the group.""",
+)
+
+
+def _json_rows(table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The products of /products.json as the rows of the export."""
+    names = list(table.columns)
+    for place, number in enumerate(table.rows.tolist()):
+        told = {name: table.columns[name][place] for name in names}
+        first: dict[str, Any] = {name: told[name] for name in names if name not in _NESTED}
+        for n, option in enumerate(plain_value(told.get("options")) or [], start=1):
+            first[f"Option{n} Name"] = option.get("name") if isinstance(option, Mapping) else option
+        rows = [first]
+        for n, variant in enumerate(plain_value(told["variants"]) or []):
+            if not isinstance(variant, Mapping):
+                continue
+            row = {
+                **{f"Option{k} Value": variant.get(f"option{k}") for k in _OPTIONS},
+                "SKU": variant.get("sku") or variant.get("id"),
+                "Price": variant.get("price"),
+                "Inventory quantity": variant.get("inventory_quantity", variant.get("available")),
+                "Variant Image": photo_of(variant.get("featured_image") or {}),
+            }
+            rows[0] |= row if not n else {}
+            rows += [row] if n else []
+        photos = plain_value(told.get("images")) or []
+        rows += [{"Image Src": link} for link in links(photos)]
+        yield from ((number, {"Handle": told.get("handle"), **row}) for row in rows)
 
 
 def _product(

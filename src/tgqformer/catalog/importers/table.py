@@ -15,6 +15,7 @@ from tgqformer.catalog.importers.offers import Offer, Variants, check_variants, 
 from tgqformer.catalog.importers.parts import Split, amount, finish
 from tgqformer.catalog.labels import GROUP
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
+from tgqformer.catalog.summary import UnreadColumn, likely_meant
 from tgqformer.catalog.tables import Table, read_table
 from tgqformer.catalog.text import STOCK
 from tgqformer.catalog.values import Decimal, is_missing, links, read_stock
@@ -94,9 +95,11 @@ def import_table(
         variants=variants,
         decimal=decimal,
     )
+    unread = unread_of(raw, TABLE_FIELDS, columns or {}, (*attributes, *labels))
     if pairs is not None:
         told = read_table(pairs, "pairs", quarantine)
         tables["pairs"] = _mapped(told, PAIR_FIELDS, pair_columns or {}, quarantine)
+        unread += unread_of(told, PAIR_FIELDS, pair_columns or {}, ())
     return finish(
         tables,
         out,
@@ -109,7 +112,30 @@ def import_table(
         seed=seed,
         strict=strict,
         progress=progress,
+        unread=unread,
     )
+
+
+def unread_of(
+    raw: Table, known: Sequence[str], columns: Mapping[str, str], others: Sequence[str]
+) -> list[UnreadColumn]:
+    """Return the columns that neither the map nor a field's own name takes.
+
+    Args:
+        raw: the table as read.
+        known: the fields of the table.
+        columns: the map.
+        others: columns that are read beside it.
+    """
+    own = {"image": "images"}
+    taken = {name for told in columns.values() for name in told.split("+")} | set(others)
+    taken |= {name for name in raw.columns if own.get(name, name) in known and name not in columns}
+    missing = [name for name in known if name not in columns and name not in raw.columns]
+    return [
+        UnreadColumn(raw.name, name, likely_meant(name, missing))
+        for name in raw.columns
+        if name not in taken
+    ]
 
 
 def item_tables(
@@ -289,8 +315,9 @@ def _parts(value: Any, separator: str) -> Any:
 def _add_attributes(items: Table, raw: Table, names: Sequence[str], quarantine: Quarantine) -> None:
     maps = attribute_column(items, quarantine)
     for name in names:
-        _column(raw, name)
-        for entry, value in zip(maps, text_column(raw, name, quarantine).to_list()):
-            if value.strip():
-                entry[name] = value.strip()
+        told: dict[str, pl.Series | list[Any]] = {
+            "attributes": [{name: value} for value in _values(raw, name)]
+        }
+        for entry, own in zip(maps, attribute_column(Table("items", raw.rows, told), quarantine)):
+            entry.update((key, value.strip()) for key, value in own.items() if value.strip())
     items.columns["attributes"] = list(maps)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.offers import (
     Offer,
+    Read,
     Variants,
     deepest,
-    import_offers,
+    feed_importer,
     one_line,
-    records,
-    require_feed,
+    open_feed,
 )
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
-from tgqformer.catalog.values import Decimal, links, plain_text
+from tgqformer.catalog.values import links, plain_text
 
 _ATTRIBUTES = range(1, 21)
 _NAMES = {
@@ -28,6 +26,7 @@ _NAMES = {
     "in_stock": ("instock",),
     "stock": ("stock",),
     "price": ("regularprice", "price"),
+    "sale_price": ("saleprice",),
     "category": ("categories",),
     "brand": ("brands", "brand"),
     "images": ("images",),
@@ -39,52 +38,34 @@ _NAMES = {
 _COMMA = re.compile(r"(?<!\\),")
 
 
-def import_woocommerce(
-    source: Path,
-    out: Path,
-    *,
-    variants: Variants = "one-item",
-    images: Path | None = None,
-    decimal: Decimal | None = None,
-    strict: bool = False,
-    progress: bool = False,
-) -> Catalog:
-    """Import a product export of WooCommerce (Products > Export), its headers in English.
-
-    Ids are those of the column ID, the SKU being kept as a label. Of several Categories the deepest
-    is taken. Links of photos are kept in the labels (column `image_urls`), for `tgqformer
-    download-images`.
-
-    Args:
-        source: the .csv file.
-        out: the catalog's folder, which is written.
-        variants: "one-item": a product takes in its variations, with all photos and values and the
-            lowest price; or "group": each variation is an item, with what it lacks (brand,
-            category, photos) from its product, which is then no item itself.
-        images: a folder with photos named ``<item id>.jpg``, which are taken.
-        decimal: "point" or "comma", what stands before the fraction in prices that have two
-            readings (1.299).
-        strict: raise on the first rejection.
-        progress: is taken for the sake of the other importers; there is nothing to wait for.
-
-    Raises:
-        CatalogError: the file cannot be read, or is no such export.
-    """
-    quarantine = Quarantine()
-    table = read_source(source, "items", quarantine)
-    needed = {"ID": ("id", "sku"), "Name": ("name",)}
-    require_feed(table, needed, "export of WooCommerce with English headers")
-    rows = list(records(table, _NAMES, quarantine))
+def _read(source: Path, variants: Variants, quarantine: Quarantine) -> Read:
+    rows, unread = open_feed(
+        source,
+        "export of WooCommerce with English headers",
+        _NAMES,
+        {
+            "ID": ("id", "sku"),
+            "Name": ("name",),
+            "Type": ("type", "regularprice", "price", "categories", "images"),
+        },
+        quarantine,
+    )
     places: dict[str, int] = {}
     for place, (_, row) in enumerate(rows):
         for name in (f"id:{row.get('id')}", row.get("sku"), row.get("id")):
-            if name and row.get("type", "").lower() != "variation":
+            if name and not _is_variation(row):
                 places.setdefault(name, place)
     offers = [_offer(number, row) for number, row in rows]
-    parents: set[int] = set()
+    parents: dict[int, int] = {}
+
+    def whole_of(place: int) -> int:
+        while place in parents:
+            place = parents[place]
+        return place
+
     for place, (number, row) in enumerate(rows):
         told = row.get("parent", "")
-        if not told or row.get("type", "").lower() not in ("variation", ""):
+        if not told or not (_is_variation(row) or not row.get("type")):
             continue
         parent = places.get(told, places.get(told.replace("id: ", "id:")))
         if parent is None:
@@ -96,21 +77,33 @@ def import_woocommerce(
                 "items", number, offers[place].item_id, "Parent", "no parent", reason, REPAIRED
             )
             continue
-        parents.add(parent)
+        if whole_of(parent) == place:  # a row that is its own Parent, or its Parent's
+            continue
+        parents[place] = parent
         _inherit(offers[place], offers[parent], variants)
-    for place in parents:
+    products = set(parents.values())
+    for place in products:
         offers[place].group = offers[place].item_id
-    kept = [o for n, o in enumerate(offers) if variants == "one-item" or n not in parents]
-    return import_offers(
-        kept,
-        out,
-        quarantine,
-        source=source,
-        variants=variants,
-        images=images,
-        decimal=decimal,
-        strict=strict,
-    )
+    # A product comes before its variations, wherever these stand: its title is theirs together.
+    order = sorted(range(len(offers)), key=lambda n: (whole_of(n), n in parents, n))
+    one_item = variants == "one-item"
+    return [offers[n] for n in order if one_item or n not in products], unread
+
+
+def _is_variation(row: dict[str, str]) -> bool:
+    return "variation" in (kind.strip() for kind in row.get("type", "").lower().split(","))
+
+
+import_woocommerce = feed_importer(
+    "woocommerce",
+    _read,
+    "one-item",
+    """Import a product export of WooCommerce (Products > Export), its headers in English.
+
+    Ids are those of the column ID, the SKU being kept as a label, as are Published and the Sale
+    price. Of several Categories the deepest is taken. As a group, variations have what they lack
+    (brand, category, photos) from their product, which is then no item itself.""",
+)
 
 
 def _offer(number: int, row: dict[str, str]) -> Offer:
@@ -130,7 +123,10 @@ def _offer(number: int, row: dict[str, str]) -> Offer:
         stock=row.get("in_stock") or row.get("stock"),
         attributes=attributes,
         links=links(row.get("images", "")),
-        labels={"sku": row.get("sku") or None},
+        labels={
+            "sku": row.get("sku") or None,
+            **{name: row[name] for name in ("published", "sale_price") if row.get(name)},
+        },
     )
 
 
