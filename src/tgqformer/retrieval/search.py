@@ -28,7 +28,7 @@ from tgqformer.retrieval.protocols import (
     MirrorPrecision,
     Record,
 )
-from tgqformer.retrieval.scores import Vectors
+from tgqformer.retrieval.scores import Vectors, checked_queries
 from tgqformer.retrieval.sqlite import State
 from tgqformer.retrieval.store import Columns, Store, StoreInfo
 
@@ -143,7 +143,7 @@ class LocalIndex:
         flat, ann = self.flat, self.ann
         if ann is None or where or exact:
             return flat.search(queries, k, where, exclude)
-        wanted = flat.checked(queries, k)
+        wanted = checked_queries(queries, k, self.dims)
         with ann.lock:
             fresh = set(ann.fresh)
         near = ann.candidates(wanted, 2 * k + 1, len(flat))
