@@ -255,7 +255,7 @@ def test_an_index_in_the_background_is_built_takes_changes_in_and_is_opened_agai
     queries = np.stack(list(state.values()))[::10]
     ids = sorted(state)
     scores, _ = ExactIndex(ids, np.stack([state[i] for i in ids])).search(queries, 10)
-    index.ann.save(index.store, index.flat)
+    index.ann.save(index)
     reopened = LocalIndex(root)
     assert reopened.kind == "hnsw"
     for opened in (index, reopened):

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.retrieval import exact, neighbours, sweep
-from tgqformer.retrieval.sweep import Candidates, likely_bounds
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
 from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.sweep import Candidates, likely_bounds
 
 
 def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:

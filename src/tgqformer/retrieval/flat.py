@@ -102,11 +102,6 @@ class FlatIndex:
         with self.lock:
             return sorted(self._ids)
 
-    def seqs(self) -> Rows:
-        """The rows' sequence numbers, ascending."""
-        with self.lock:
-            return np.sort(self._columns["seq"][: len(self)])
-
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """Those of `ids` that are here, and their vectors as they are searched: [n, dims]."""
         with self.lock:
@@ -120,13 +115,6 @@ class FlatIndex:
             rows = np.flatnonzero(np.isin(own, seqs, assume_unique=True))
             rows = rows[np.argsort(own[rows])]
             return [self._ids[row] for row in rows.tolist()], own[rows], self._gather(rows)
-
-    def current(self, ids: Sequence[str]) -> tuple[list[str], Rows, Vectors]:
-        """Those of `ids` that are here, their numbers and vectors."""
-        with self.lock:
-            here, vectors = self.vectors(ids)
-            rows = [self._row[item_id] for item_id in here]
-            return here, self._columns["seq"][rows], vectors
 
     def newer(self, last: int) -> tuple[list[str], Rows]:
         """Ids and numbers of the rows above a number, ascending."""
@@ -264,12 +252,12 @@ class FlatIndex:
             return rows[start:stop] if rows is not None and copied else slice(start, stop)
 
         if self.precision == "float32":
-            products(queries, lambda start, stop: stored[part(start, stop)], scores)
+            products(queries, lambda a, b: stored[part(a, b)], scores)
         else:
             if len(queries) == 1:
                 lost += _int8_products(queries[0], lambda a, b: stored[part(a, b)], scores[0])
             else:
-                products(queries, lambda start, stop: self._tile(stored[part(start, stop)]), scores)
+                products(queries, lambda a, b: self._tile(stored[part(a, b)]), scores, _INT8_ROWS)
             scores *= self._columns["shrink"][part(0, count)]
         if rows is None or copied:
             return scores, lost

@@ -1,9 +1,9 @@
 """The k nearest rows of every row: exact, in blocks of bounded memory.
 
-Candidates come from a sweep that multiplies each pair of rows once (`sweep.py`) and are scored again
-by the definition in `scores.py`. Where float32 error could have hidden a better row, or a rule leaves
-out more than may stand among the candidates, the row is searched as `ExactIndex` would. So the answer
-is its own, ties in row order included.
+Candidates come from a sweep that multiplies each pair of rows once (`sweep.py`) and are scored
+again by the definition in `scores.py`. Where float32 error could have hidden a better row, or a
+rule leaves out more than may stand among the candidates, the row is searched as `ExactIndex` would.
+So the answer is that of `ExactIndex`, ties in row order included.
 """
 
 from __future__ import annotations

@@ -29,10 +29,11 @@ from tgqformer.retrieval.protocols import (
     Filter,
     Metadata,
     Record,
+    VectorStore,
     check_ids,
     checked,
 )
-from tgqformer.retrieval.scores import Vectors, as_vectors, blocks
+from tgqformer.retrieval.scores import Vectors, blocks, checked_queries
 
 KEY_VARIABLE = "TGQFORMER_QDRANT_KEY"
 _NAMES = uuid.UUID("7e0b4b0e-6f1b-4d5c-9d0a-3c7e8a2f5b11")
@@ -54,7 +55,7 @@ class QdrantInfo:
     bytes: int = 0
 
 
-class QdrantStore:
+class QdrantStore(VectorStore):
     """Items in one collection, which is made where it is absent.
 
     Args:
@@ -236,7 +237,6 @@ class QdrantStore:
                 self._client.upsert(self._collection, points, wait=True)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """See `VectorStore`."""
         check_ids(ids)
         names = list(dict.fromkeys(ids))
         removed = 0
@@ -259,14 +259,7 @@ class QdrantStore:
         exact: bool = False,
     ) -> list[list[Neighbour]]:
         """See `VectorStore`; approximate unless `exact` is asked for, here or of the store."""
-        wanted = as_vectors(queries, "queries")
-        if k < 1:
-            raise ConfigError(f"k is {k}, but must be at least 1.")
-        if wanted.shape[1] != self._dims:
-            raise StorageError(
-                f"queries have {wanted.shape[1]} dimensions and the store {self._dims}, but both "
-                "must come from one model; embed them again."
-            )
+        wanted = checked_queries(queries, k, self._dims)
         models = self._models
         # The local mode is always exact, and warns where it is asked to be.
         params = models.SearchParams(exact=exact or self._exact) if self._remote else None
@@ -291,20 +284,7 @@ class QdrantStore:
             for answer in answers
         ]
 
-    def similar(
-        self, item_id: str, k: int = 10, where: Filter | None = None, *, exact: bool = False
-    ) -> list[Neighbour]:
-        """See `VectorStore`."""
-        here, vector = self.vectors([item_id])
-        if not here:
-            raise StorageError(
-                f"no vector for item {item_id!r} in {self._collection!r}; check the id or upsert "
-                "the item."
-            )
-        return self.search(vector, k, where, exclude=[item_id], exact=exact)[0]
-
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
-        """See `VectorStore`."""
         known = self.records(ids)
         here = [item_id for item_id in ids if item_id in known]
         if not here:
@@ -312,7 +292,6 @@ class QdrantStore:
         return here, np.stack([known[item_id].vector for item_id in here])
 
     def records(self, ids: Iterable[str]) -> dict[str, Record]:
-        """See `VectorStore`."""
         found = self._retrieve(list(ids), _KNOWN, vectors=True)
         return {
             point.payload["item_id"]: Record(
@@ -322,13 +301,11 @@ class QdrantStore:
         }
 
     def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        """See `VectorStore`."""
         check_ids(ids)
         with _said():
             return {name: _metadata(known) for name, known in self._payloads(ids, _KNOWN).items()}
 
     def details(self, item_id: str) -> Details | None:
-        """See `VectorStore`."""
         with _said():
             known = self._payloads([item_id], ["item_id", "attributes", "photos"]).get(item_id, {})
         if "attributes" not in known:
@@ -372,7 +349,6 @@ class QdrantStore:
             yield
 
     def info(self) -> QdrantInfo:
-        """See `VectorStore`."""
         with _said():
             status = str(self._client.get_collection(self._collection).status.value)
         search = "exact" if self._exact or not self._remote else "approximate"
@@ -383,7 +359,6 @@ class QdrantStore:
         raise StorageError("Qdrant tidies its collections up by itself; there is nothing to do.")
 
     def close(self) -> None:
-        """See `VectorStore`."""
         self._client.close()
 
     def _create(

@@ -85,7 +85,7 @@ def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
 def unit(vectors: npt.NDArray[Any]) -> Vectors:
     """Scale every row of [N, D] to length 1; rows of zeros stay zero."""
     array = vectors.astype(np.float32, copy=False)
-    norms = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))[:, None]
+    norms = lengths(array)[:, None]
     scaled: Vectors = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
     return scaled
 
@@ -105,24 +105,28 @@ def products(
     queries: Vectors,
     tile: Callable[[int, int], Vectors],
     out: Vectors,
-    rows: int = _TILE_ROWS,
+    tile_rows: int | None = None,
 ) -> None:
     """Fill `out` [M, N] with float32 scores, tile by tile; `tile(start, stop)` gives the rows."""
-    size = _TILE_ROWS if len(queries) > 1 else max(1, _TILE // queries.shape[1])
+    size = max(1, _TILE // queries.shape[1])
+    if len(queries) > 1:
+        size = tile_rows or _TILE_ROWS
     for start, stop in blocks(out.shape[1], size):
         np.matmul(queries, tile(start, stop).T, out=out[:, start:stop])
 
 
 def rounding(queries: Vectors, longest: float) -> npt.NDArray[np.float64]:
     """What a float32 score of each query [M] with a vector so long is off by at most."""
-    lost: npt.NDArray[np.float64] = lengths(queries) * longest * 2.0**-24 + 2.0**-149
-    return lost * (queries.shape[1] + 8)
+    product = lengths(queries) * longest * 2.0**-24 + 2.0**-149
+    lost: npt.NDArray[np.float64] = product * (queries.shape[1] + 8)
+    return lost
 
 
 def lengths(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The lengths of rows, [N]."""
-    squares: npt.NDArray[np.float64] = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares)
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    long: npt.NDArray[np.float64] = np.sqrt(squares)
+    return long
 
 
 def ranked(
@@ -219,8 +223,8 @@ def _floor(rough: Vectors, k: int) -> npt.NDArray[np.float64]:
 # All three keep a direction, not a length, so they are for vectors compared by cosine:
 #
 # - truncation keeps the first `dims` and scales back to length 1 (Matryoshka, arXiv 2205.13147);
-# - int8 is symmetric with one scale for each vector, 127 / max|x|. A cosine does not need the scale,
-#   so none is stored, and nothing has to be calibrated on a sample of the catalog;
+# - int8 is symmetric with one scale for each vector, 127 / max|x|. A cosine does not need it, so
+#   none is stored, and nothing has to be calibrated on a sample of the catalog;
 # - binary keeps the sign bits (x > 0), packed eight to a byte, the first dimension in the high bit.
 
 Precision: TypeAlias = Literal["float32", "int8", "binary"]
