@@ -94,6 +94,7 @@ def unit(vectors: npt.NDArray[Any]) -> Vectors:
 # The one way to the best rows for queries: float32 products propose, the definition decides.
 
 _COLUMNS = 8  # maxima of a row of scores that are compared first, for each one wanted
+_COLUMNS_LEAST = 512  # so that processors take many in a step
 _TILE = 2**18  # values in one product for a single query: no BLAS starts threads for so few
 _TILE_ROWS = 4096  # of products for more queries
 _PAIRS = 2048  # scored at once: they stay in the cache
@@ -151,8 +152,8 @@ def ranked(
     if not count:
         yield from [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(rough)
         return
-    reached = ~(rough < floor[:, None])
-    ends = np.cumsum(np.count_nonzero(reached, axis=1))
+    reached = rough >= floor[:, None]
+    ends = np.cumsum([np.count_nonzero(row) for row in reached])
     first = 0
     while first < len(rough):
         most = _PAIRS_HELD + (ends[first - 1] if first else 0)
@@ -207,7 +208,7 @@ def _floor(rough: Vectors, k: int) -> npt.NDArray[np.float64]:
     maxima over the parts.
     """
     count, size = rough.shape
-    columns = _COLUMNS * k
+    columns = max(_COLUMNS * k, _COLUMNS_LEAST)
     parts = size // columns
     if size <= k:
         return np.full(count, -np.inf)
