@@ -323,7 +323,7 @@ def open_store(location: Location) -> ItemStore:
     """The store at a folder or address, to read and to change; StorageError where there is none."""
     from tgqformer.retrieval.store import Store
 
-    return _qdrant().at(str(location)) if is_qdrant(location) else Store(location)
+    return _qdrant()(str(location)) if is_qdrant(location) else Store(location)
 
 
 def open_index(
@@ -336,7 +336,7 @@ def open_index(
         tend: build and refresh a folder's approximate index in the background.
     """
     if is_qdrant(location):
-        return _qdrant().at(str(location))
+        return _qdrant()(str(location))
     from tgqformer.retrieval.search import LocalIndex
 
     return LocalIndex(location, precision=precision, tend=tend)
