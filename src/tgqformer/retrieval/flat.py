@@ -112,17 +112,20 @@ class FlatIndex:
         """Ids, numbers and vectors of the rows that still have one of ascending `seqs`."""
         with self.lock:
             own = self._columns["seq"][: len(self)]
-            rows = np.flatnonzero(np.isin(own, seqs, assume_unique=True))
-            rows = rows[np.argsort(own[rows])]
-            return [self._ids[row] for row in rows.tolist()], own[rows], self._gather(rows)
+            ids, rows = self._in_order(np.isin(own, seqs, assume_unique=True))
+            return ids, own[rows], self._gather(rows)
 
     def newer(self, last: int) -> tuple[list[str], Rows]:
         """Ids and numbers of the rows above a number, ascending."""
         with self.lock:
             own = self._columns["seq"][: len(self)]
-            rows = np.flatnonzero(own > last)
-            rows = rows[np.argsort(own[rows])]
-            return [self._ids[row] for row in rows.tolist()], own[rows]
+            ids, rows = self._in_order(own > last)
+            return ids, own[rows]
+
+    def _in_order(self, chosen: npt.NDArray[np.bool_]) -> tuple[list[str], Rows]:
+        rows = np.flatnonzero(chosen)
+        rows = rows[np.argsort(self._columns["seq"][rows])]
+        return [self._ids[row] for row in rows.tolist()], rows
 
     def put(self, rows: Columns, room: int = 0) -> None:
         """Insert or replace rows.

@@ -378,7 +378,7 @@ class Store(ItemStore):
 
     def __del__(self) -> None:
         if hasattr(self, "_opened"):
-            self.close()
+            Store.close(self)
 
     def _stat(self) -> tuple[int, int, int]:
         try:
