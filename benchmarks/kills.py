@@ -168,7 +168,7 @@ class Upsert(Work):
             assert known[item].price == step, f"item {item} has metadata of another write"
         states = self.state(done), self.state(begun)
         assert found in states, f"rows {found} are neither {states[0]} nor {states[1]}"
-        made = read_manifest(index.store.state())
+        made = read_manifest(index.state())
         if made is not None and found:
             assert index.ann is not None, index.ann_refused
             asked = index.vectors(ids[:1])[1]

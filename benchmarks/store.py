@@ -199,10 +199,10 @@ def writes(root: Path, items: int, dims: int, count: int) -> dict[str, Any]:
         took["filtered"].append(seconds(index.search, vector, K, where))
         gone = f"item-{rng.integers(items):09d}"
         took["delete"].append(seconds(index.delete, [gone]))
-        largest = max(largest, index.store.info().bytes)
+        largest = max(largest, index.info().bytes)
     many = [f"new-{row}" for row in range(1000)]
     tidy = seconds(index.optimize)
-    compacted = index.store.info().bytes
+    compacted = index.info().bytes
     thousand = seconds(index.upsert, many, fresh[:1000], [metadata(0)] * 1000)
     return {
         **{f"{name}_milliseconds": 1000 * statistics.median(t) for name, t in took.items()},

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval import exact
+from tgqformer.retrieval import exact, scores
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.scores import unit
 
@@ -73,10 +73,20 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     stored = vectors(3000)
     index = ExactIndex(names(3000), stored)
     whole = index.search(stored[:50], 20)
-    monkeypatch.setattr(exact, "_GATHER_BYTES", 1)
+    monkeypatch.setattr(exact, "_SCORE_BYTES", 4 * 3000 * 7)
+    for name, value in {"_TILE_ROWS": 100, "_PAIRS": 33, "_PAIRS_HELD": 50}.items():
+        monkeypatch.setattr(scores, name, value)
     cut = index.search(stored[:50], 20)
     np.testing.assert_array_equal(whole[0], cut[0])
     np.testing.assert_array_equal(whole[1], cut[1])
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e18])
+def test_what_float32_loses_near_its_ends_costs_no_row(scale):
+    stored = (np.random.default_rng(5).standard_normal((900, 16)) * scale).astype(np.float32)
+    expected = full_sort(stored[:9], stored, 10, [-1] * 9)
+    found = ExactIndex(names(900), stored).search(stored[:9], 10)
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_similar_leaves_the_item_itself_out_and_stops_where_the_shop_ends():

@@ -110,13 +110,29 @@ def test_candidates_and_blocks_do_not_change_the_answer(monkeypatch, precision):
     known = [Metadata(brand=BRANDS[row % 3]) for row in range(700)]
     mirror = FlatIndex(DIMS, precision)
     mirror.put(columns(ids, stored, known))
-    monkeypatch.setattr("tgqformer.retrieval.flat._TILE_ROWS", 100)
+    monkeypatch.setattr("tgqformer.retrieval.scores._TILE_ROWS", 100)
     monkeypatch.setattr("tgqformer.retrieval.flat._SCORE_BYTES", 4 * 700 * 9)
     state = dict(zip(ids, zip(stored, known)))
     queries = np.concatenate([stored[5:9], unit(rng.standard_normal((20, DIMS)))])
     for where in (None, Filter(brands=("Acme", "O'Hara"))):
         found = mirror.search(queries, 10, where)
         assert found == [brute(state, q, 10, where, precision=precision) for q in queries]
+        assert [mirror.search(q[None], 10, where)[0] for q in queries] == found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 300), st.sampled_from([1, 3, 8, 33, 256]))
+def test_int8_answers_are_a_scans_however_the_query_lies(seed, count, dims):
+    """Queries of one large value, of tiny ones, of none; vectors that are all alike."""
+    rng = np.random.default_rng(seed)
+    stored = unit(rng.standard_normal((count, dims)) * rng.choice([0, 0.01, 1]) + rng.integers(2))
+    ids = [f"i{row}" for row in rng.permutation(count)]
+    mirror = FlatIndex(dims, "int8")
+    mirror.put(columns(ids, stored, [Metadata()] * count))
+    query = rng.standard_normal(dims) * rng.choice([0, 1e-30, 1e-3, 1, 1e9], dims)
+    query = query.astype(np.float32)
+    state = {i: (v, Metadata()) for i, v in zip(ids, stored)}
+    assert mirror.search(query[None], 9)[0] == brute(state, query, 9, precision="int8")
 
 
 def test_every_answer_after_a_change_is_that_of_a_fresh_index(tmp_path):
@@ -239,7 +255,7 @@ def test_an_index_in_the_background_is_built_takes_changes_in_and_is_opened_agai
     queries = np.stack(list(state.values()))[::10]
     ids = sorted(state)
     scores, _ = ExactIndex(ids, np.stack([state[i] for i in ids])).search(queries, 10)
-    index.ann.save(index.store, index.flat)
+    index.ann.save(index)
     reopened = LocalIndex(root)
     assert reopened.kind == "hnsw"
     for opened in (index, reopened):

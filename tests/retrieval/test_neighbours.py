@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval import neighbours, sweep
-from tgqformer.retrieval.candidates import Candidates, likely_bounds
+from tgqformer.retrieval import exact, neighbours, sweep
 from tgqformer.retrieval.embeddings import Embeddings
 from tgqformer.retrieval.exact import ExactIndex
 from tgqformer.retrieval.neighbour_table import read_neighbours, write_neighbours
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
-from tgqformer.retrieval.scores import top, unit
+from tgqformer.retrieval.scores import unit
+from tgqformer.retrieval.sweep import Candidates, likely_bounds
 
 
 def vectors(count: int, dims: int = 16, seed: int = 0) -> np.ndarray:
@@ -70,12 +70,11 @@ def test_sweep_and_whole_rows_give_the_same(monkeypatch, largest, groups):
     same(table(search), brute_force(stored, 9, allowed))
 
 
-def test_neither_blocks_nor_stretches_of_the_pool_change_it(monkeypatch):
+def test_blocks_do_not_change_it(monkeypatch):
     stored = vectors(2500)
     whole = table(NeighbourSearch(stored, 7))
     monkeypatch.setattr(neighbours, "_LARGEST", 0)
-    monkeypatch.setattr(neighbours, "QUERIES", 33)
-    monkeypatch.setattr(sweep, "_POOL", 400)
+    monkeypatch.setattr(exact, "_SCORE_BYTES", 4 * 2500 * 33)
     same(table(NeighbourSearch(stored, 7, block=100)), whole)
 
 
@@ -170,12 +169,6 @@ def test_rules_keep_apart_what_they_say_and_no_more():
     search = NeighbourSearch(stored, 12, rules=Rules(apart, other, within))
     assert sorted(np.concatenate(search.blocks()).tolist()) == list(range(400))
     same(table(search), brute_force(stored, 12, allowed))
-
-
-def test_top_holds_the_largest():
-    scores = np.random.default_rng(0).standard_normal((20, 5003)).astype(np.float32)
-    found = np.sort(np.take_along_axis(scores, top(scores, 17), axis=1), axis=1)
-    np.testing.assert_array_equal(found, np.sort(scores, axis=1)[:, -17:])
 
 
 # -- diversity -----------------------------------------------------------------------------------

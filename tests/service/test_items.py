@@ -160,13 +160,13 @@ def test_a_write_cut_short_has_not_happened(make_client, monkeypatch, helpers) -
     client = make_client()
     helpers.upsert(client, {"id": "known", "title": "Jar", "attributes": {"size": "1"}})
     model = client.app.state.service.models["fake"]
-    delete = model.index.store.delete
+    delete = model.index.delete
 
     def later(ids: list[str]) -> int:
         delete(ids)
         return refuse()
 
-    monkeypatch.setattr(model.index.store, "delete", later)
+    monkeypatch.setattr(model.index, "delete", later)
     vector = np.ones(16, dtype=np.float32)
     put = Record(vector, Metadata("Jug"), Details({"size": "2"}, ()))
     changes = [Change("begun", put), Change("known", put), Change("i1")]

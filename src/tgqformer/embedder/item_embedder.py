@@ -225,7 +225,7 @@ class ItemEmbedder:
             batch_size: items in one forward pass.
             progress: show a progress bar.
             dims: keep the first so many dimensions, renormalised; None keeps all.
-            precision: "float32", "int8" or "binary" (see `retrieval.quantize`).
+            precision: "float32", "int8" or "binary" (see `retrieval.scores`).
             errors: what to do about photos and values that cannot be read: "raise"; "warn", which
                 counts them, names the first and embeds what is left of their items; or "ignore".
                 None raises where one input is given and warns where there are many.
@@ -351,7 +351,7 @@ def _unit_rows(encode: Callable[..., Any], side: Any, options: dict[str, Any]) -
         side = encode(side, **options)
     elif side.dtype == np.uint8:
         raise ConfigError(
-            "uint8 vectors are packed bits; compare them by retrieval.quantize.binary_similarity."
+            "uint8 vectors are packed bits; compare them by retrieval.scores.binary_similarity."
         )
     rows = np.atleast_2d(np.asarray(side, dtype=np.float32))
     if rows.ndim != 2 or not np.isfinite(rows).all():

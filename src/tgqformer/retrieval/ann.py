@@ -92,12 +92,12 @@ class AnnIndex:
     """An ANN index in memory; `build_ann` and `open_ann` make it.
 
     Attributes:
-        fresh: ids of rows that are not in it, to be judged beside its candidates.
+        fresh: ids and numbers of rows that are not in it, to be judged beside its candidates.
     """
 
     def __init__(self, index: Any, labels: Rows, ids: list[str], manifest: AnnManifest) -> None:
         self.manifest = manifest
-        self.fresh: dict[str, None] = {}
+        self.fresh: dict[str, int] = {}
         self.lock = threading.Lock()
         self._index = index
         self._labels, self._ids = labels, ids  # of the rows that were there when it was opened
@@ -139,31 +139,27 @@ class AnnIndex:
         """Labels of rows that are no more, where the store holds so many items."""
         return max(0, len(self) - (items - len(self.fresh)))
 
-    def outdated(self, items: int) -> str:
-        """Why it should be built again, in a sentence; "" while it serves well."""
-        return outdated(self.manifest, len(self.fresh), len(self), items)
-
     def take_in(self, flat: FlatIndex, stop: Callable[[], bool]) -> None:
         """Add the fresh rows, a few at a time, so that searches go on between."""
         while self.fresh and not stop():
             with self.lock:
-                names = list(self.fresh)[:_ADDED_ASIDE]
-            here, seqs, vectors = flat.current(names)
+                some = dict(list(self.fresh.items())[:_ADDED_ASIDE])
+            here, seqs, vectors = flat.numbered(np.sort(list(some.values())))
             with self.lock:
                 new = [row for row, seq in enumerate(seqs.tolist()) if seq not in self._added]
                 _faiss().omp_set_num_threads(1)
                 self._index.add_with_ids(vectors[new], seqs[new])
                 self._added.update((int(seqs[row]), here[row]) for row in new)
-                for name in names:
-                    self.fresh.pop(name, None)
+                for name, seq in some.items():
+                    if self.fresh.get(name) == seq:
+                        del self.fresh[name]
 
-    def save(self, store: Store, flat: FlatIndex) -> None:
+    def save(self, store: Store) -> None:
         """Write the file, and then name it in the store, which is the swap."""
         path = store.path / f"ann-{self.manifest.kind}-{os.urandom(4).hex()}.faiss"
         with self.lock:
-            _, seqs, _ = flat.current(list(self.fresh))
             labels = [*self._labels[-1:].tolist(), *self._added, self.manifest.last]
-            last = int(seqs.min()) - 1 if len(seqs) else max(labels)
+            last = min(self.fresh.values()) - 1 if self.fresh else max(labels)
             with atomic_path(path, refusals=(RuntimeError,)) as temporary:
                 _faiss().write_index(self._index, str(temporary))
             self.manifest = replace(
@@ -236,7 +232,7 @@ def build_ann(
     if queries < 1 or (effort is not None and effort < 1):
         raise ConfigError("effort and queries of a sidecar must be at least 1.")
     with only_writer(store.path / _LOCK, busy=busy):
-        wanted = flat.seqs()
+        _, wanted = flat.newer(-1)
         if not len(wanted):
             raise StorageError(f"{store.path} holds no items; upsert some, then build a sidecar.")
         start = time.perf_counter()
@@ -261,7 +257,7 @@ def build_ann(
         )
         built = AnnIndex(index, np.concatenate(labels), ids, manifest)
         _measure(built, flat, efforts if effort is None else [effort], queries, seed)
-        built.save(store, flat)
+        built.save(store)
         return built
 
 
@@ -288,7 +284,8 @@ def open_ann(store: Store, flat: FlatIndex, state: State) -> AnnIndex:
     ann = AnnIndex(index, seqs, names, manifest)
     newer, numbers = flat.newer(manifest.last)
     inside = np.isin(numbers, labels)
-    ann.fresh = {item_id: None for item_id, known in zip(newer, inside.tolist()) if not known}
+    fresh = zip(newer, numbers.tolist(), inside.tolist())
+    ann.fresh = {item_id: seq for item_id, seq, known in fresh if not known}
     return ann
 
 

@@ -1,32 +1,31 @@
 """Exact top-k by inner product: the judge of every approximate index, and the server of small ones.
 
-FAISS's flat search proposes a few more candidates than asked for; they are scored again by
-`scores.py` and ordered by (score, row). Where a tie reaches past the candidates, all rows are
-scored, so the answer is the true top-k with ties in row order, always.
+Float32 products propose, and all rows that their rounding could have cost a place are scored again
+by the definition (`scores.py`): the answer is the true top-k with ties in row order, always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.errors import ConfigError, StorageError
+from tgqformer.errors import StorageError
 from tgqformer.retrieval.scores import (
     Rows,
     Vectors,
     as_vectors,
     blocks,
-    inner_products,
-    queries_at_once,
+    checked_queries,
+    lengths,
+    products,
+    ranked,
+    rounding,
 )
 
-_SPARE_CANDIDATES = 16
-_GATHER_BYTES = 64 * 2**20
-# FAISS sums in float32: a bound on its error, relative to the product of the two lengths.
-_FLOAT32_ERROR = 1e-5
+_SCORE_BYTES = 2**27
 
 
 class Neighbour(NamedTuple):
@@ -60,7 +59,7 @@ class ExactIndex:
                 f"item {twice!r} has more than one vector, but ids must be unique; "
                 "write the embeddings again from a catalog without duplicates."
             )
-        self._longest = float(np.sqrt(np.max(_squared_lengths(self.vectors), initial=0.0)))
+        self._longest = float(np.max(lengths(self.vectors), initial=0.0))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -96,71 +95,48 @@ class ExactIndex:
             scores float32 [M, min(k, N)] and rows int64 of the same shape. Where exclusion leaves
             too few rows, the last row is -1 and its score -inf.
         """
-        wanted = as_vectors(queries, "queries")
-        if k < 1:
-            raise ConfigError(f"k is {k}, but must be at least 1.")
-        if wanted.shape[1] != self.vectors.shape[1]:
-            raise StorageError(
-                f"queries have {wanted.shape[1]} dimensions and the index "
-                f"{self.vectors.shape[1]}, but both must come from one model; embed them again."
-            )
+        wanted = checked_queries(queries, k, self.vectors.shape[1], "index")
         skip = np.full(len(wanted), -1, dtype=np.int64)
         if exclude is not None:
             skip[:] = np.asarray(exclude, dtype=np.int64)
-        width = min(k, len(self))
-        scores = np.full((len(wanted), width), -np.inf, dtype=np.float32)
-        rows = np.full((len(wanted), width), -1, dtype=np.int64)
-        if width == 0:
-            return scores, rows
-        candidates = width + 1 + _SPARE_CANDIDATES
-        if candidates < len(self) // 2:
-            size = max(1, _GATHER_BYTES // (8 * candidates * wanted.shape[1]))
-            for start, stop in blocks(len(wanted), size):
-                part = slice(start, stop)
-                found = self._by_candidates(wanted[part], skip[part], width, candidates)
-                scores[part], rows[part], sure = found
-                open_ = start + np.flatnonzero(~sure)
-                scores[open_], rows[open_] = self._by_all(wanted[open_], skip[open_], width)
-        else:
-            scores[:], rows[:] = self._by_all(wanted, skip, width)
-        return scores, rows
 
-    def _by_candidates(
-        self, queries: Vectors, skip: Rows, width: int, candidates: int
-    ) -> tuple[Vectors, Rows, npt.NDArray[np.bool_]]:
-        import faiss
+        def leave_out(rough: Vectors, start: int) -> None:
+            own = skip[start : start + len(rough)]
+            known = np.flatnonzero(own >= 0)
+            rough[known, own[known]] = -np.inf
 
-        rough, rows = faiss.knn(
-            queries, self.vectors, candidates, metric=faiss.METRIC_INNER_PRODUCT
-        )
-        gathered = self.vectors[rows].astype(np.float64)  # [m, C, D]
-        scores = np.matmul(gathered, queries.astype(np.float64)[:, :, None])[:, :, 0]
-        scores = scores.astype(np.float32)
-        scores[rows == skip[:, None]] = -np.inf
-        order = np.lexsort((rows, -scores), axis=1)[:, :width]
-        best = np.take_along_axis(scores, order, axis=1)
-        # A row that FAISS left out scores at most its last candidate, give or take float32 error.
-        reach = rough[:, -1] + _FLOAT32_ERROR * self._longest * np.sqrt(_squared_lengths(queries))
-        sure: npt.NDArray[np.bool_] = best[:, -1] > reach
-        return best, np.take_along_axis(rows, order, axis=1), sure
+        return exact_top(wanted, self.vectors, min(k, len(self)), self._longest, leave_out)
 
-    def _by_all(self, queries: Vectors, skip: Rows, width: int) -> tuple[Vectors, Rows]:
-        best = np.empty((len(queries), width), dtype=np.float32)
-        rows = np.empty((len(queries), width), dtype=np.int64)
-        for start, stop in blocks(len(queries), queries_at_once(len(self))):
-            scores = inner_products(queries[start:stop], self.vectors)
-            left_out = np.flatnonzero(skip[start:stop] >= 0)
-            scores[left_out, skip[start:stop][left_out]] = -np.inf
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-            best[start:stop] = np.take_along_axis(scores, order, axis=1)
-            rows[start:stop] = order
-        rows[np.isneginf(best)] = -1
+
+def exact_top(
+    queries: Vectors,
+    vectors: Vectors,
+    k: int,
+    longest: float,
+    leave_out: Callable[[Vectors, int], None],
+) -> tuple[Vectors, Rows]:
+    """The best `k` of `vectors` [N, D] for each of `queries` [M, D]; see `ExactIndex.search`.
+
+    Args:
+        longest: length of the longest vector, at least.
+        leave_out: sets to -inf what is left out, in scores [m, N] of the queries from one on.
+    """
+    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    if not k:
         return best, rows
-
-
-def _squared_lengths(vectors: Vectors) -> npt.NDArray[np.float64]:
-    lengths: npt.NDArray[np.float64] = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return lengths
+    at_once = max(1, _SCORE_BYTES // (4 * len(vectors)))
+    memory = np.empty((min(at_once, len(queries)), len(vectors)), dtype=np.float32)
+    lost = rounding(queries, longest)
+    for start, stop in blocks(len(queries), at_once):
+        part, rough = queries[start:stop], memory[: stop - start]
+        products(part, lambda first, last: vectors[first:last], rough)
+        leave_out(rough, start)
+        found = ranked(part, rough, k, lost[start:stop], lambda near: vectors[near])
+        for row, (near, scores) in enumerate(found, start):
+            width = min(k, len(near))
+            best[row, :width], rows[row, :width] = scores[:width], near[:width]
+    return best, rows
 
 
 # -- diversity -------------------------------------------------------------------------------------

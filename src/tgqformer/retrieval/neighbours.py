@@ -1,39 +1,35 @@
 """The k nearest rows of every row: exact, in blocks of bounded memory.
 
-Candidates come from a sweep that multiplies each pair of rows once (`sweep.py`), or from whole
-rows of scores where a rule leaves out more than may stand among them (`dense.py`). They are scored
-again by the definition in `scores.py`, so the answer is that of `ExactIndex`, ties in row order
-included. Where float32 error could have hidden a better row, the whole row is scored by that
-definition.
+Candidates come from a sweep that multiplies each pair of rows once (`sweep.py`) and are scored
+again by the definition in `scores.py`. Where float32 error could have hidden a better row, or a
+rule leaves out more than may stand among the candidates, the row is searched as `ExactIndex` would.
+So the answer is that of `ExactIndex`, ties in row order included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.cores import product_threads
 from tgqformer.errors import ConfigError, StorageError
-from tgqformer.retrieval.exact import diversify
+from tgqformer.retrieval.exact import diversify, exact_top
 from tgqformer.retrieval.scores import (
     Rows,
     Vectors,
     as_vectors,
     blocks,
-    inner_products,
-    queries_at_once,
+    lengths,
+    pair_products,
+    rounding,
 )
-from tgqformer.retrieval.sweep import QUERIES, DenseScores, Sweep
+from tgqformer.retrieval.sweep import Sweep
 
-_GATHER_BYTES = 2 * 2**20  # stays in the cache
 _LARGEST = 128  # members of a group that a list has room for, to be left out in the end
 _SPARE = 6  # candidates beyond those wanted, so that float32 error seldom decides
 _LONGEST = 1e18
-_TINIEST = np.float32(2**-149)  # what a product may lose near zero
 _DIVERSITY_POOL = 3  # candidates for each neighbour that is chosen for diversity
 
 
@@ -116,10 +112,7 @@ class NeighbourSearch:
                 )
         self.width = k if relevance == 1 else _DIVERSITY_POOL * k
         self._apart, self._largest = _groups(self.rules.apart)
-        self._scores = DenseScores()
-        self._threads = product_threads()
-        longest = (_lengths(self.vectors[a:b]).max() for a, b in blocks(len(self.vectors), 65_536))
-        self._longest = max(map(np.float32, longest), default=np.float32(0))
+        self._longest = float(np.max(lengths(self.vectors), initial=0.0))
         if self._longest > _LONGEST:
             raise StorageError(
                 f"a vector is {self._longest:.0e} long, and products of such are beyond float32; "
@@ -198,21 +191,15 @@ class NeighbourSearch:
                 yield n, *self._settled(cuts[n], pool, members, rough, places, reach, width)
             return
         for n in todo:
-            parts = [self._of_whole_rows(r, pool, members, width) for r in _cut(cuts[n], QUERIES)]
-            yield n, np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+            yield n, *self._of_whole_rows(cuts[n], pool, members, width)
 
     def _of_whole_rows(
         self, rows: Rows, pool: Vectors, members: Rows | None, width: int
     ) -> tuple[Vectors, Rows]:
-        if width == 0:
-            return np.empty((len(rows), 0), np.float32), np.empty((len(rows), 0), np.int64)
-        rough, places, reach = self._scores.candidates(
-            self.vectors[rows],
-            pool,
-            width + _SPARE,
-            lambda scores, start: self._forbid(scores, rows, members, start),
-        )
-        return self._settled(rows, pool, members, rough, places, reach, width)
+        def forbid(scores: Vectors, start: int) -> None:
+            self._forbid(scores, rows[start : start + len(scores)], members)
+
+        return exact_top(self.vectors[rows], pool, width, self._longest, forbid)
 
     def _settled(
         self,
@@ -224,20 +211,18 @@ class NeighbourSearch:
         reach: Vectors,
         width: int,
     ) -> tuple[Vectors, Rows]:
-        """Scored again, best first, and the whole row where `reach` leaves a doubt."""
+        """Candidates [n, C] scored again, best first; where `reach` leaves a doubt, whole rows."""
         queries = self.vectors[rows]
-        best, order = self._rescored(queries, pool, rough, places, width)
-        # A row that was passed over scores at most `reach`, give or take what float32 loses.
-        lost = np.float32(2**-24) * _lengths(queries) * self._longest + _TINIEST
-        lost *= pool.shape[1]
-        sure = (best[:, -1] > reach + lost) | np.isneginf(reach)
-        open_ = np.flatnonzero(~sure)
-        for start, stop in blocks(len(open_), queries_at_once(len(pool))):
-            some = open_[start:stop]
-            exact = inner_products(queries[some], pool)
-            self._forbid(exact, rows[some], members, 0)
-            best[some], order[some] = _sorted_top(exact, width)
+        of = np.repeat(np.arange(len(rows)), places.shape[1])
+        exact = pair_products(queries, of, places.reshape(-1), lambda near: pool[near])
+        scores = np.where(np.isneginf(rough), rough, exact.reshape(rough.shape))
+        ranked = np.lexsort((places, -scores), axis=1)[:, :width]
+        best, order = np.take_along_axis(scores, ranked, 1), np.take_along_axis(places, ranked, 1)
         order[np.isneginf(best)] = -1
+        # A row that was passed over scores at most `reach`, give or take what float32 loses.
+        sure = (best[:, -1] > reach + rounding(queries, self._longest)) | np.isneginf(reach)
+        open_ = np.flatnonzero(~sure)
+        best[open_], order[open_] = self._of_whole_rows(rows[open_], pool, members, width)
         return best, order
 
     def _leave_out(self, scores: Vectors, places: Rows, rows: Rows, members: Rows | None) -> None:
@@ -248,38 +233,15 @@ class NeighbourSearch:
             own = self._apart[rows][:, None]
             scores[(self._apart[shown] == own) & (own >= 0)] = -np.inf
 
-    def _rescored(
-        self, queries: Vectors, pool: Vectors, rough: Vectors, places: Rows, width: int
-    ) -> tuple[Vectors, Rows]:
-        """The candidates' scores by the definition: the best `width`, ties in row order."""
-        best = np.empty((len(places), width), dtype=np.float32)
-        order = np.empty((len(places), width), dtype=np.int64)
-        size = max(1, _GATHER_BYTES // (4 * places.shape[1] * pool.shape[1]))
-
-        def rescore(cut: tuple[int, int]) -> None:
-            part = slice(*cut)
-            gathered = pool[places[part]]  # [n, C, D]
-            exact = np.einsum("ncd,nd->nc", gathered, queries[part], dtype=np.float64)
-            scores = np.where(np.isneginf(rough[part]), -np.inf, exact).astype(np.float32)
-            ranked = np.lexsort((places[part], -scores), axis=1)[:, :width]
-            best[part] = np.take_along_axis(scores, ranked, axis=1)
-            order[part] = np.take_along_axis(places[part], ranked, axis=1)
-
-        with ThreadPoolExecutor(self._threads) as threads:
-            list(threads.map(rescore, blocks(len(places), size)))
-        return best, order
-
-    def _forbid(self, scores: Vectors, rows: Rows, members: Rows | None, start: int) -> None:
-        """Set to -inf what a rule leaves out, in scores [n, m] against the pool from `start` on."""
-        stop = start + scores.shape[1]
-        shown = slice(start, stop) if members is None else members[start:stop]
+    def _forbid(self, scores: Vectors, rows: Rows, members: Rows | None) -> None:
+        """Set to -inf what a rule leaves out, in scores [n, N] against the pool."""
         own = rows if members is None else np.searchsorted(members, rows)
-        here = np.flatnonzero((own >= start) & (own < stop))
-        scores[here, own[here] - start] = -np.inf
+        here = np.flatnonzero(own < scores.shape[1])
+        scores[here, own[here]] = -np.inf
         for codes in (self._apart, self.rules.other):
             if codes is None:
                 continue
-            pool = codes[shown]
+            pool = codes if members is None else codes[members]
             for row in np.flatnonzero(codes[rows] >= 0):
                 scores[row, pool == codes[rows[row]]] = -np.inf
 
@@ -291,17 +253,6 @@ def _groups(codes: Rows | None) -> tuple[Rows | None, int]:
     _, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
     sizes = np.where(codes < 0, 1, counts[places])
     return np.where(sizes > 1, codes, -1).astype(np.int64), int(sizes.max())
-
-
-def _sorted_top(scores: Vectors, width: int) -> tuple[Vectors, Rows]:
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(scores, order, axis=1), order
-
-
-def _lengths(vectors: Vectors) -> Vectors:
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    lengths: Vectors = np.sqrt(squares).astype(np.float32)
-    return lengths
 
 
 def _cut(rows: Rows, size: int) -> Iterator[Rows]:

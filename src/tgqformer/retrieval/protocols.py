@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ import numpy.typing as npt
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.retrieval.exact import Neighbour
 from tgqformer.retrieval.scores import Vectors, as_vectors
+
+if TYPE_CHECKING:
+    from tgqformer.retrieval.qdrant import QdrantStore
 
 SEPARATOR = " > "
 """Between the levels of a category, from broad to narrow, as catalogs write it."""
@@ -274,7 +277,13 @@ class VectorStore(ItemStore, Protocol):
         self, item_id: str, k: int = 10, where: Filter | None = None, *, exact: bool = False
     ) -> list[Neighbour]:
         """The `k` items nearest to a stored one, itself excluded, best first."""
-        ...
+        here, vector = self.vectors([item_id])
+        if not here:
+            raise StorageError(
+                f"no vector for item {item_id!r} among {len(self)}; check the id or upsert the "
+                "item."
+            )
+        return self.search(vector, k, where, exclude=[item_id], exact=exact)[0]
 
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """Those of `ids` that are stored, in their order, and their vectors as searched."""
@@ -312,13 +321,9 @@ def is_qdrant(location: Location) -> bool:
 
 def open_store(location: Location) -> ItemStore:
     """The store at a folder or address, to read and to change; StorageError where there is none."""
-    if is_qdrant(location):
-        from tgqformer.retrieval.qdrant import QdrantStore
-
-        return QdrantStore.at(str(location))
     from tgqformer.retrieval.store import Store
 
-    return Store(location)
+    return _qdrant()(str(location)) if is_qdrant(location) else Store(location)
 
 
 def open_index(
@@ -331,9 +336,7 @@ def open_index(
         tend: build and refresh a folder's approximate index in the background.
     """
     if is_qdrant(location):
-        from tgqformer.retrieval.qdrant import QdrantStore
-
-        return QdrantStore.at(str(location))
+        return _qdrant()(str(location))
     from tgqformer.retrieval.search import LocalIndex
 
     return LocalIndex(location, precision=precision, tend=tend)
@@ -343,10 +346,13 @@ def build_store(
     location: Location, batches: Batches, *, dims: int, model: str = "", replace: bool = False
 ) -> ItemStore:
     """Make a store at a folder or address; see `Store.build`."""
-    if is_qdrant(location):
-        from tgqformer.retrieval.qdrant import QdrantStore
-
-        return QdrantStore.build(str(location), batches, dims=dims, model=model, replace=replace)
     from tgqformer.retrieval.store import Store
 
-    return Store.build(location, batches, dims=dims, model=model, replace=replace)
+    made = _qdrant() if is_qdrant(location) else Store
+    return made.build(str(location), batches, dims=dims, model=model, replace=replace)
+
+
+def _qdrant() -> type[QdrantStore]:
+    from tgqformer.retrieval.qdrant import QdrantStore
+
+    return QdrantStore

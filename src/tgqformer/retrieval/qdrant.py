@@ -29,10 +29,11 @@ from tgqformer.retrieval.protocols import (
     Filter,
     Metadata,
     Record,
+    VectorStore,
     check_ids,
     checked,
 )
-from tgqformer.retrieval.scores import Vectors, as_vectors, blocks
+from tgqformer.retrieval.scores import Vectors, blocks, checked_queries
 
 KEY_VARIABLE = "TGQFORMER_QDRANT_KEY"
 _NAMES = uuid.UUID("7e0b4b0e-6f1b-4d5c-9d0a-3c7e8a2f5b11")
@@ -54,40 +55,28 @@ class QdrantInfo:
     bytes: int = 0
 
 
-class QdrantStore:
-    """Items in one collection, which is made where it is absent.
+class QdrantStore(VectorStore):
+    """The items of one collection.
+
+    ``qdrant://host:port/collection?shards=6&replicas=2&consistency=2``: what follows the question
+    mark is for a collection that is made now. ``qdrants://`` speaks TLS, with a key from the
+    variable TGQFORMER_QDRANT_KEY; ``qdrant:///folder/collection`` is the client's local mode, which
+    searches exactly.
 
     Args:
-        url: of a server, ``"http://localhost:6333"``; or a folder, or ``":memory:"``, for the
-            client's local mode, which suits tests and small shops.
-        collection: its name.
-        dims: width of the vectors; None for that of a collection that is there.
-        exact: search without Qdrant's HNSW, exactly.
-        shards: of a new collection, on a cluster.
-        replicas: of each shard of a new collection.
-        consistency: replicas that must have a write before it returns, of a new collection.
-        api_key: of a server that asks for one.
+        address: of the collection.
+        dims: width of its vectors, which are made where they are absent; None for those there.
         model: digest of the model whose vectors a new collection is to hold.
 
     Raises:
         MissingDependencyError: qdrant-client is not installed.
+        ConfigError: the address cannot be read.
         StorageError: the server cannot be reached, or the collection has another width or, where
             `dims` is None, does not exist.
     """
 
-    def __init__(
-        self,
-        url: str,
-        collection: str,
-        dims: int | None = None,
-        *,
-        exact: bool = False,
-        shards: int | None = None,
-        replicas: int | None = None,
-        consistency: int | None = None,
-        api_key: str | None = None,
-        model: str = "",
-    ) -> None:
+    def __init__(self, address: str, dims: int | None = None, *, model: str = "") -> None:
+        server, folder, self._collection, options = _parts(address)
         try:
             import qdrant_client
             from qdrant_client import models
@@ -96,60 +85,32 @@ class QdrantStore:
                 "the Qdrant store needs qdrant-client; pip install 'tgqformer[qdrant]'."
             ) from error
         self._models: Any = models
-        self._collection = collection
         self._lock = threading.RLock()
-        self._remote = url.startswith(("http://", "https://"))
-        self._exact = exact
+        self._remote = bool(server)
         with _said():
-            if self._remote:
-                self._client: Any = qdrant_client.QdrantClient(url=url, api_key=api_key)
-            elif url == ":memory:":
-                self._client = qdrant_client.QdrantClient(location=url)
-            else:
-                self._client = qdrant_client.QdrantClient(path=url)
-            there = self._client.collection_exists(collection)
+            self._client: Any = (
+                qdrant_client.QdrantClient(url=server, api_key=os.environ.get(KEY_VARIABLE))
+                if server
+                else qdrant_client.QdrantClient(path=folder)
+            )
+            there = self._client.collection_exists(self._collection)
             if not there and dims is not None:
-                self._create(dims, shards, replicas, consistency, model)
+                self._create(dims, options, model)
             elif not there:
                 self._client.close()
                 raise StorageError(
-                    f"{url} has no collection {collection!r}; make it with `tgqformer index build`."
+                    f"{server or folder} has no collection {self._collection!r}; make it with "
+                    "`tgqformer index build`."
                 )
-            config = self._client.get_collection(collection).config
+            config = self._client.get_collection(self._collection).config
         size = getattr(config.params.vectors, "size", None)
         if size is None or (dims is not None and size != dims):
             raise StorageError(
-                f"collection {collection!r} holds vectors of {size or 'several'} "
+                f"collection {self._collection!r} holds vectors of {size or 'several'} "
                 f"dimensions, not {dims or 'one'}; choose another collection for this model."
             )
         self._dims = int(size)
         self._model = str((getattr(config, "metadata", None) or {}).get("model", ""))
-
-    @classmethod
-    def at(cls, address: str, dims: int | None = None, **options: Any) -> QdrantStore:
-        """The collection at ``qdrant://host:port/collection?shards=6&replicas=2&consistency=2``.
-
-        What follows the question mark is for a collection that is made now. ``qdrants://`` speaks
-        TLS; ``qdrant:///folder/collection`` is the client's local mode. A key is taken from the
-        variable TGQFORMER_QDRANT_KEY.
-        """
-        parts = urlsplit(address)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if name not in ("shards", "replicas", "consistency") or not value.isdecimal():
-                raise ConfigError(
-                    f"{name}={value} in {address!r} is unknown; shards, replicas and consistency "
-                    "take a number."
-                )
-            options[name] = int(value)
-        folder, _, collection = unquote(parts.path).rpartition("/")
-        if not collection or (parts.netloc and folder) or not (parts.netloc or folder):
-            raise ConfigError(
-                f"{address!r} is no address of a collection; write qdrant://HOST:PORT/COLLECTION."
-            )
-        if not parts.netloc:
-            return cls(folder, collection, dims, **options)
-        url = f"{'https' if parts.scheme == 'qdrants' else 'http'}://{parts.netloc}"
-        return cls(url, collection, dims, api_key=os.environ.get(KEY_VARIABLE), **options)
 
     @classmethod
     def build(
@@ -165,7 +126,7 @@ class QdrantStore:
         if dims < 1:
             raise ConfigError(f"dims is {dims}, but must be at least 1.")
         try:
-            old = cls.at(address)
+            old = cls(address)
         except StorageError as error:
             if "has no collection" not in str(error):
                 raise
@@ -178,7 +139,7 @@ class QdrantStore:
                 raise StorageError(
                     f"{address} is a store already; upsert into it, or build with --replace."
                 )
-        made = cls.at(address, dims, model=model)
+        made = cls(address, dims, model=model)
         for ids, vectors, metadata in batches:
             made.upsert(ids, vectors, metadata)
         return made
@@ -236,7 +197,6 @@ class QdrantStore:
                 self._client.upsert(self._collection, points, wait=True)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """See `VectorStore`."""
         check_ids(ids)
         names = list(dict.fromkeys(ids))
         removed = 0
@@ -258,18 +218,11 @@ class QdrantStore:
         exclude: Sequence[str | None] | None = None,
         exact: bool = False,
     ) -> list[list[Neighbour]]:
-        """See `VectorStore`; approximate unless `exact` is asked for, here or of the store."""
-        wanted = as_vectors(queries, "queries")
-        if k < 1:
-            raise ConfigError(f"k is {k}, but must be at least 1.")
-        if wanted.shape[1] != self._dims:
-            raise StorageError(
-                f"queries have {wanted.shape[1]} dimensions and the store {self._dims}, but both "
-                "must come from one model; embed them again."
-            )
+        """See `VectorStore`; approximate unless `exact` is asked for."""
+        wanted = checked_queries(queries, k, self._dims)
         models = self._models
         # The local mode is always exact, and warns where it is asked to be.
-        params = models.SearchParams(exact=exact or self._exact) if self._remote else None
+        params = models.SearchParams(exact=exact) if self._remote else None
         own = list(exclude) if exclude is not None else [None] * len(wanted)
         requests = [
             models.QueryRequest(
@@ -291,20 +244,7 @@ class QdrantStore:
             for answer in answers
         ]
 
-    def similar(
-        self, item_id: str, k: int = 10, where: Filter | None = None, *, exact: bool = False
-    ) -> list[Neighbour]:
-        """See `VectorStore`."""
-        here, vector = self.vectors([item_id])
-        if not here:
-            raise StorageError(
-                f"no vector for item {item_id!r} in {self._collection!r}; check the id or upsert "
-                "the item."
-            )
-        return self.search(vector, k, where, exclude=[item_id], exact=exact)[0]
-
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
-        """See `VectorStore`."""
         known = self.records(ids)
         here = [item_id for item_id in ids if item_id in known]
         if not here:
@@ -312,7 +252,6 @@ class QdrantStore:
         return here, np.stack([known[item_id].vector for item_id in here])
 
     def records(self, ids: Iterable[str]) -> dict[str, Record]:
-        """See `VectorStore`."""
         found = self._retrieve(list(ids), _KNOWN, vectors=True)
         return {
             point.payload["item_id"]: Record(
@@ -322,13 +261,11 @@ class QdrantStore:
         }
 
     def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        """See `VectorStore`."""
         check_ids(ids)
         with _said():
             return {name: _metadata(known) for name, known in self._payloads(ids, _KNOWN).items()}
 
     def details(self, item_id: str) -> Details | None:
-        """See `VectorStore`."""
         with _said():
             known = self._payloads([item_id], ["item_id", "attributes", "photos"]).get(item_id, {})
         if "attributes" not in known:
@@ -372,10 +309,9 @@ class QdrantStore:
             yield
 
     def info(self) -> QdrantInfo:
-        """See `VectorStore`."""
         with _said():
             status = str(self._client.get_collection(self._collection).status.value)
-        search = "exact" if self._exact or not self._remote else "approximate"
+        search = "approximate" if self._remote else "exact"
         return QdrantInfo(len(self), self._dims, self._model, status, search)
 
     def optimize(self) -> tuple[int, int]:
@@ -383,24 +319,16 @@ class QdrantStore:
         raise StorageError("Qdrant tidies its collections up by itself; there is nothing to do.")
 
     def close(self) -> None:
-        """See `VectorStore`."""
         self._client.close()
 
-    def _create(
-        self,
-        dims: int,
-        shards: int | None,
-        replicas: int | None,
-        consistency: int | None,
-        model: str,
-    ) -> None:
+    def _create(self, dims: int, options: dict[str, int], model: str) -> None:
         models = self._models
         self._client.create_collection(
             self._collection,
             vectors_config=models.VectorParams(size=dims, distance=models.Distance.DOT),
-            shard_number=shards,
-            replication_factor=replicas,
-            write_consistency_factor=consistency,
+            shard_number=options.get("shards"),
+            replication_factor=options.get("replicas"),
+            write_consistency_factor=options.get("consistency"),
             metadata={"model": model},
         )
         kinds = {
@@ -446,6 +374,26 @@ class QdrantStore:
             must.append(models.FieldCondition(key="in_stock", match=match))
         own = [] if skip is None else [models.HasIdCondition(has_id=[_point(skip)])]
         return models.Filter(must=must, must_not=own) if must or own else None
+
+
+def _parts(address: str) -> tuple[str, str, str, dict[str, int]]:
+    """Of a collection's address the server's, or a folder's; the name; and the options."""
+    parts = urlsplit(address)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name, value in options.items():
+        if name not in ("shards", "replicas", "consistency") or not value.isdecimal():
+            raise ConfigError(
+                f"{name}={value} in {address!r} is unknown; shards, replicas and consistency "
+                "take a number."
+            )
+    folder, _, collection = unquote(parts.path).rpartition("/")
+    if not collection or (parts.netloc and folder) or not (parts.netloc or folder):
+        raise ConfigError(
+            f"{address!r} is no address of a collection; write qdrant://HOST:PORT/COLLECTION."
+        )
+    scheme = "https" if parts.scheme == "qdrants" else "http"
+    server = f"{scheme}://{parts.netloc}" if parts.netloc else ""
+    return server, folder, collection, {name: int(value) for name, value in options.items()}
 
 
 def _point(item_id: str) -> str:

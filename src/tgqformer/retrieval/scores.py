@@ -8,12 +8,15 @@ float32 matrix product does not promise (its kernels add in another order at the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from tgqformer.cores import product_threads
 from tgqformer.errors import ConfigError, StorageError
 
 Vectors = npt.NDArray[np.float32]
@@ -55,6 +58,19 @@ def inner_products(queries: Vectors, vectors: Vectors) -> Vectors:
     return scores
 
 
+def checked_queries(queries: npt.ArrayLike, k: int, dims: int, holder: str = "store") -> Vectors:
+    """Queries as float32 [M, dims]; ConfigError or StorageError where they or `k` do not fit."""
+    wanted = as_vectors(queries, "queries")
+    if k < 1:
+        raise ConfigError(f"k is {k}, but must be at least 1.")
+    if wanted.shape[1] != dims:
+        raise StorageError(
+            f"queries have {wanted.shape[1]} dimensions and the {holder} {dims}, but both must "
+            "come from one model; embed them again."
+        )
+    return wanted
+
+
 def queries_at_once(pool: int) -> int:
     """How many queries keep their scores against `pool` items within about 64 MB."""
     return int(np.clip(_SCORE_BYTES // (4 * max(pool, 1)), 1, 1024))
@@ -69,40 +85,137 @@ def blocks(count: int, size: int) -> Iterator[tuple[int, int]]:
 def unit(vectors: npt.NDArray[Any]) -> Vectors:
     """Scale every row of [N, D] to length 1; rows of zeros stay zero."""
     array = vectors.astype(np.float32, copy=False)
-    norms = np.sqrt(np.einsum("nd,nd->n", array, array, dtype=np.float64))[:, None]
+    norms = lengths(array)[:, None]
     scaled: Vectors = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
     return scaled
 
 
 # -- selection -------------------------------------------------------------------------------------
-# Picking the largest scores of each row without sorting or partitioning it whole.
+# The one way to the best rows for queries: float32 products propose, the definition decides.
 
 _COLUMNS = 8  # maxima of a row of scores that are compared first, for each one wanted
+_COLUMNS_LEAST = 512  # so that processors take many in a step
+_TILE = 2**18  # values in one product for a single query: no BLAS starts threads for so few
+_TILE_ROWS = 4096  # of products for more queries
+_PAIRS = 2048  # scored at once: they stay in the cache
+_PAIRS_HELD = 2**20
+_LEAST = float(np.finfo(np.float32).min)
 
 
-def top(scores: Vectors, wanted: int) -> Rows:
-    """Columns of the `wanted` largest of each row [n, m], in no order: [n, min(wanted, m)].
+def products(
+    queries: Vectors,
+    tile: Callable[[int, int], Vectors],
+    out: Vectors,
+    tile_rows: int | None = None,
+) -> None:
+    """Fill `out` [M, N] with float32 scores, tile by tile; `tile(start, stop)` gives the rows."""
+    size = max(1, _TILE // queries.shape[1])
+    if len(queries) > 1:
+        size = tile_rows or _TILE_ROWS
+    for start, stop in blocks(out.shape[1], size):
+        np.matmul(queries, tile(start, stop).T, out=out[:, start:stop])
 
-    A row is cut into interleaved parts. At least `wanted` of its scores reach the `wanted`-th
-    largest of the maxima over the parts, and seldom many more: those are sorted out.
+
+def rounding(queries: Vectors, longest: float) -> npt.NDArray[np.float64]:
+    """What a float32 score of each query [M] with a vector so long is off by at most."""
+    product = lengths(queries) * longest * 2.0**-24 + 2.0**-149
+    lost: npt.NDArray[np.float64] = product * (queries.shape[1] + 8)
+    return lost
+
+
+def lengths(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The lengths of rows, [N]."""
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    long: npt.NDArray[np.float64] = np.sqrt(squares)
+    return long
+
+
+def ranked(
+    queries: Vectors,
+    rough: Vectors,
+    k: int,
+    lost: npt.NDArray[np.float64],
+    gather: Callable[[Rows], Vectors],
+) -> Iterator[tuple[Rows, Vectors]]:
+    """For each query the columns of its best scores, and the scores, best first, ties by column.
+
+    The `k` best are there, or all, and whatever ties with the last of them.
+
+    Args:
+        queries: [M, D].
+        rough: [M, N] scores, off by at most `lost` [M]; -inf is left out.
+        gather: the vectors [n, D] of some columns.
     """
-    count, size = scores.shape
-    columns = _COLUMNS * wanted
+    count = rough.shape[1]
+    floor = _floor(rough, k) - 2 * lost  # of who has a k-th best score, for sure
+    floor = np.where(np.isfinite(floor), floor, _LEAST).astype(np.float32)
+    if not count:
+        yield from [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(rough)
+        return
+    reached = rough >= floor[:, None]
+    ends = np.cumsum([np.count_nonzero(row) for row in reached])
+    first = 0
+    while first < len(rough):
+        most = _PAIRS_HELD + (ends[first - 1] if first else 0)
+        last = max(first + 1, int(np.searchsorted(ends, most, side="right")))
+        of, places = np.divmod(np.flatnonzero(reached[first:last]), count)
+        yield from settled(queries[first:last], of, places, gather)
+        first = last
+
+
+def settled(
+    queries: Vectors, of: Rows, places: Rows, gather: Callable[[Rows], Vectors]
+) -> Iterator[tuple[Rows, Vectors]]:
+    """For each query its places by the definition's score, best first, and the scores.
+
+    Args:
+        queries: [M, D].
+        of: [P], the query of each pair, ascending.
+        places: [P]; `gather` gives their vectors.
+    """
+    scores = pair_products(queries, of, places, gather)
+    order = np.lexsort((places, -scores, of))
+    places, scores = places[order], scores[order]
+    ends = np.searchsorted(of, np.arange(len(queries) + 1))
+    for start, stop in pairwise(ends.tolist()):
+        yield places[start:stop], scores[start:stop]
+
+
+def pair_products(
+    queries: Vectors, of: Rows, places: Rows, gather: Callable[[Rows], Vectors]
+) -> Vectors:
+    """The scores of pairs by the definition: float32 [P]."""
+    scores = np.empty(len(of), dtype=np.float32)
+
+    def score(cut: tuple[int, int]) -> None:
+        part = slice(*cut)
+        near, asking = gather(places[part]), queries[of[part]]
+        scores[part] = np.einsum("nd,nd->n", near, asking, dtype=np.float64)
+
+    cuts = list(blocks(len(of), _PAIRS))
+    if len(cuts) > 1:
+        with ThreadPoolExecutor(product_threads()) as threads:
+            list(threads.map(score, cuts))
+    elif cuts:
+        score(cuts[0])
+    return scores
+
+
+def _floor(rough: Vectors, k: int) -> npt.NDArray[np.float64]:
+    """A score that `k` of each row [M, N] reach, and seldom many more; -inf where they are fewer.
+
+    A row is cut into interleaved parts: at least `k` of its scores reach the `k`-th largest of the
+    maxima over the parts.
+    """
+    count, size = rough.shape
+    columns = max(_COLUMNS * k, _COLUMNS_LEAST)
     parts = size // columns
-    if parts < 2:
-        if size <= wanted:
-            return np.broadcast_to(np.arange(size), scores.shape)
-        return np.argpartition(scores, size - wanted, axis=1)[:, size - wanted :]
-    best = np.empty((count, wanted), dtype=np.int64)
-    for row, values in enumerate(scores):
-        maxima = values[: parts * columns].reshape(parts, columns).max(axis=0)
-        maxima.partition(columns - wanted)
-        reached = np.flatnonzero(values >= maxima[columns - wanted])
-        if len(reached) > wanted:
-            kept = np.argpartition(values[reached], len(reached) - wanted)
-            reached = reached[kept[len(reached) - wanted :]]
-        best[row] = reached
-    return best
+    if size <= k:
+        return np.full(count, -np.inf)
+    if parts >= 2:
+        rough = rough[:, : parts * columns].reshape(count, parts, columns).max(axis=1)
+    place = rough.shape[1] - k
+    return np.partition(rough, place, axis=1)[:, place].astype(np.float64)
 
 
 # -- quantize --------------------------------------------------------------------------------------
@@ -110,9 +223,9 @@ def top(scores: Vectors, wanted: int) -> Rows:
 #
 # All three keep a direction, not a length, so they are for vectors compared by cosine:
 #
-# - truncation keeps the first `dims` and scales back to length 1 (Matryoshka, arXiv 2205.13147); -
-# int8 is symmetric with one scale for each vector, 127 / max|x|. A cosine does not need the scale,
-#   so none is stored, and nothing has to be calibrated on a sample of the catalog;
+# - truncation keeps the first `dims` and scales back to length 1 (Matryoshka, arXiv 2205.13147);
+# - int8 is symmetric with one scale for each vector, 127 / max|x|. A cosine does not need it, so
+#   none is stored, and nothing has to be calibrated on a sample of the catalog;
 # - binary keeps the sign bits (x > 0), packed eight to a byte, the first dimension in the high bit.
 
 Precision: TypeAlias = Literal["float32", "int8", "binary"]
@@ -170,17 +283,6 @@ def dequantize(stored: Stored, precision: Precision, dims: int) -> Vectors:
     if precision == "binary":
         return from_binary(stored.astype(np.uint8, copy=False), dims)
     return stored.astype(np.float32, copy=False)
-
-
-def int8_similarity(queries: npt.NDArray[np.int8], codes: npt.NDArray[np.int8]) -> Vectors:
-    """Cosines of int8 [M, D] and [N, D], float32 [M, N]; products are summed exactly."""
-    # float64 holds sums of int8 products exactly and, unlike int32, has a fast matrix product.
-    left, right = queries.astype(np.float64), codes.astype(np.float64)
-    lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)[None, :]
-    dots = left @ right.T
-    cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
-    similarity: Vectors = cosines.astype(np.float32)
-    return similarity
 
 
 def binary_similarity(

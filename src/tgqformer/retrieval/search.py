@@ -5,32 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy.typing as npt
 
 from tgqformer.cores import product_threads
 from tgqformer.errors import StorageError
-from tgqformer.retrieval.ann import (
-    AnnIndex,
-    AnnKind,
-    build_ann,
-    open_ann,
-    read_manifest,
-)
+from tgqformer.retrieval.ann import AnnIndex, AnnKind, build_ann, open_ann, outdated, read_manifest
 from tgqformer.retrieval.exact import Neighbour
 from tgqformer.retrieval.flat import FlatIndex
-from tgqformer.retrieval.protocols import (
-    Details,
-    Filter,
-    Metadata,
-    MirrorPrecision,
-    Record,
-)
-from tgqformer.retrieval.scores import Vectors
+from tgqformer.retrieval.protocols import Filter, MirrorPrecision, VectorStore
+from tgqformer.retrieval.scores import Vectors, checked_queries
 from tgqformer.retrieval.sqlite import State
-from tgqformer.retrieval.store import Columns, Store, StoreInfo
+from tgqformer.retrieval.store import Columns, Store
 
 _LISTS = 4  # sorted lists of ids that are kept
 ANN_FROM = 50_000  # items; below, an exact search is as fast
@@ -39,7 +27,7 @@ _REBUILT = 5  # or one in so many of its rows gone, to build another
 _SAVED = 1.1  # growth of an ANN index at which its file is written again
 
 
-class LocalIndex:
+class LocalIndex(Store, VectorStore):
     """A `VectorStore` over a folder made by `Store.build`.
 
     Every search first takes in what any process has written since the last: changed rows alone are
@@ -67,8 +55,10 @@ class LocalIndex:
         sidecar: bool = True,
         tend: bool = False,
     ) -> None:
-        self.store = Store(path)
-        self.flat = FlatIndex(self.store.dims, precision)
+        self._tending: threading.Thread | None = None
+        self._closed = False
+        super().__init__(path)
+        self.flat = FlatIndex(self.dims, precision)
         self.ann: AnnIndex | None = None
         self.ann_refused = ""
         self._wants_ann, self._tends = sidecar, tend and sidecar
@@ -77,17 +67,7 @@ class LocalIndex:
         self._lists: dict[Filter, list[str]] = {}
         self._held: AnnIndex | None = None  # whether it serves or not
         self._ann_seen: str | None = None
-        self._tending: threading.Thread | None = None
-        self._closed = False
         self.refresh()
-
-    @property
-    def dims(self) -> int:
-        return self.store.dims
-
-    @property
-    def model(self) -> str:
-        return self.store.model
 
     @property
     def kind(self) -> str:
@@ -101,26 +81,10 @@ class LocalIndex:
     def __contains__(self, item_id: object) -> bool:
         return item_id in self.flat
 
-    def upsert(
-        self,
-        ids: Sequence[str],
-        vectors: npt.ArrayLike,
-        metadata: Sequence[Metadata] | None = None,
-        details: Sequence[Details | None] | None = None,
-    ) -> None:
-        """See `Store.upsert`."""
-        with self.writing():
-            self.store.upsert(ids, vectors, metadata, details)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """See `Store.delete`."""
-        with self.writing():
-            return self.store.delete(ids)
-
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Make the writes of the block one (see `Store.writing`), and take them in."""
-        with self.store.writing():
+        with super().writing():
             yield
         self.refresh()
 
@@ -143,7 +107,7 @@ class LocalIndex:
         flat, ann = self.flat, self.ann
         if ann is None or where or exact:
             return flat.search(queries, k, where, exclude)
-        wanted = flat.checked(queries, k)
+        wanted = checked_queries(queries, k, self.dims)
         with ann.lock:
             fresh = set(ann.fresh)
         near = ann.candidates(wanted, 2 * k + 1, len(flat))
@@ -160,37 +124,11 @@ class LocalIndex:
                 found[row] = line
         return found
 
-    def similar(
-        self, item_id: str, k: int = 10, where: Filter | None = None, *, exact: bool = False
-    ) -> list[Neighbour]:
-        """The `k` items nearest to a stored one, itself excluded, best first."""
-        here, vector = self.vectors([item_id])
-        if not here:
-            raise StorageError(
-                f"no vector for item {item_id!r} among {len(self)}; check the id or upsert the "
-                "item."
-            )
-        return self.search(vector, k, where, exclude=[item_id], exact=exact)[0]
-
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], Vectors]:
-        """Those of `ids` that are stored, in their order, and their vectors as searched."""
         self.refresh()
         return self.flat.vectors(ids)
 
-    def records(self, ids: Iterable[str]) -> dict[str, Record]:
-        """See `Store.records`."""
-        return self.store.records(ids)
-
-    def metadata(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        """See `Store.metadata`."""
-        return self.store.metadata(ids)
-
-    def details(self, item_id: str) -> Details | None:
-        """See `Store.details`."""
-        return self.store.details(item_id)
-
     def listed(self, where: Filter, offset: int, limit: int) -> tuple[list[str], int]:
-        """Ids of the items that pass a filter, sorted, from `offset` on; and how many there are."""
         self.refresh()
         with self._lock:
             ids = self._lists.get(where)
@@ -208,10 +146,10 @@ class LocalIndex:
 
     def refresh(self) -> None:
         """Take in what was written to the store, and the ANN index that was built for it."""
-        if self.store.state() == self._state:
+        if self.state() == self._state:
             return
         with self._lock:
-            while self.store.state() != self._state:
+            while self.state() != self._state:
                 self._follow()
                 self._follow_ann()
 
@@ -233,7 +171,7 @@ class LocalIndex:
             flat, state = self.flat, self._state
         assert state is not None
         built = build_ann(
-            self.store,
+            self,
             flat,
             state,
             kind=kind,
@@ -245,30 +183,23 @@ class LocalIndex:
         )
         with self._lock:
             if self._wants_ann and self.flat is flat:
-                built.fresh = dict.fromkeys(flat.newer(state.last)[0])
+                newer, seqs = flat.newer(state.last)
+                built.fresh = dict(zip(newer, seqs.tolist()))
                 self._held, self._ann_seen = built, built.manifest.text()
                 self._judge_ann()
         return built
-
-    def optimize(self) -> tuple[int, int]:
-        """See `Store.optimize`."""
-        return self.store.optimize()
-
-    def info(self) -> StoreInfo:
-        """See `Store.info`."""
-        return self.store.info()
 
     def close(self) -> None:
         """Let go of the store's files."""
         self._closed = True
         if self._tending is not None:
             self._tending.join(60.0)
-        self.store.close()
+        super().close()
 
     def _follow(self) -> None:
         """Bring the flat index to the store's state now."""
         before, flat = self._state, self.flat
-        fresh: list[str] = []
+        fresh: dict[str, int] = {}
         parts: list[Columns] = []
 
         def take(rows: Columns, room: int) -> None:
@@ -280,7 +211,7 @@ class LocalIndex:
             else:
                 parts.append(rows)
 
-        state, dropped, anew = self.store.changes(before, take)
+        state, dropped, anew = self.changes(before, take)
         if anew:
             if flat is self.flat:
                 flat = FlatIndex(state.dims, flat.precision)
@@ -290,12 +221,12 @@ class LocalIndex:
                 flat.drop(dropped)
                 for rows in parts:
                     flat.put(rows)
-                    fresh += rows.ids
+                    fresh |= zip(rows.ids, rows.seqs)
         if self._held is not None:
             with self._held.lock:
                 for item_id in (*dropped, *fresh):
                     self._held.fresh.pop(item_id, None)
-                self._held.fresh.update(dict.fromkeys(fresh))
+                self._held.fresh |= fresh
         if anew or dropped or fresh:
             self._lists.clear()
         self._state = state
@@ -309,21 +240,22 @@ class LocalIndex:
             manifest = read_manifest(state)
             if held is None or (manifest is not None and manifest.last > held.manifest.last):
                 try:
-                    self._held = open_ann(self.store, self.flat, state)
+                    self._held = open_ann(self, self.flat, state)
                 except StorageError as error:
                     self._held, self.ann, self.ann_refused = None, None, str(error)
             self._ann_seen = state.ann
         self._judge_ann()
 
-    def _judge_ann(self) -> None:
-        """Search through the ANN index that is held while it serves well, and see to it."""
-        held = self._held
-        if held is not None:
-            self.ann_refused = held.outdated(len(self.flat))
-            self.ann = None if self.ann_refused else held
         if self._tends and self._work() and not (self._tending and self._tending.is_alive()):
             self._tending = threading.Thread(target=self._tend, name="ann", daemon=True)
             self._tending.start()
+
+    def _judge_ann(self) -> None:
+        """Search through the ANN index that is held while it serves well."""
+        held = self._held
+        if held is not None:
+            self.ann_refused = outdated(held.manifest, len(held.fresh), len(held), len(self.flat))
+            self.ann = None if self.ann_refused else held
 
     def _work(self) -> str:
         """What is to be done for the ANN index: "build", "take in" or nothing."""
@@ -344,10 +276,8 @@ class LocalIndex:
                 else:
                     held.take_in(self.flat, lambda: self._closed)
                     if len(held) > _SAVED * held.manifest.items and not self._closed:
-                        held.save(self.store, self.flat)
+                        held.save(self)
                 with self._lock:
-                    if self._held is not None:
-                        self.ann_refused = self._held.outdated(len(self.flat))
-                        self.ann = None if self.ann_refused else self._held
+                    self._judge_ann()
         except StorageError as error:  # the folder may be read-only, or another builds one
             self._tends, self.ann_refused = False, str(error)

@@ -28,6 +28,7 @@ from tgqformer.files import sync_folder
 from tgqformer.retrieval.protocols import (
     Batches,
     Details,
+    ItemStore,
     Metadata,
     Record,
     check_ids,
@@ -88,7 +89,7 @@ class StoreInfo:
     memory_bytes_int8: int
 
 
-class Store:
+class Store(ItemStore):
     """The store in folder `path`; `Store.build` makes one. Threads may share it.
 
     Raises:
@@ -182,6 +183,11 @@ class Store:
         Raises:
             StorageError: another process writes for a minute, or the system refused.
         """
+        with self._transaction():
+            yield
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._writes, sqlite_errors(self._file):
             if self._depth:
                 self._depth += 1
@@ -330,7 +336,7 @@ class Store:
 
     def set_ann(self, manifest: str, token: str) -> bool:
         """Name the approximate index beside the store; False where the store is another by now."""
-        with self.writing():
+        with self._transaction():
             if read_state(self._writer, self.path).token != token:
                 return False
             put_about(self._writer, ann=manifest)
@@ -372,7 +378,7 @@ class Store:
 
     def __del__(self) -> None:
         if hasattr(self, "_opened"):
-            self.close()
+            Store.close(self)
 
     def _stat(self) -> tuple[int, int, int]:
         try:

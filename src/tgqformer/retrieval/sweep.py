@@ -3,14 +3,14 @@
 A score belongs to two rows, so half of the matrix of scores is enough: a tile of it is looked
 through along its rows for the lists of the one side and along its columns for those of the other.
 What is worth keeping is told by a bound for each row, at first a likely one from a sample of the
-rows, later the lowest of what its list holds (`candidates.py`). The lists of all rows that are
+rows, later the lowest of what its list holds (`Candidates`). The lists of all rows that are
 still open lie in memory; where they would be too many, rows are swept window by window, and only
 pairs within a window are spared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -22,8 +22,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from tgqformer.cores import product_threads
-from tgqformer.retrieval.candidates import Candidates, bytes_of_a_list, likely_bounds
-from tgqformer.retrieval.scores import Rows, Vectors, blocks, top
+from tgqformer.retrieval.scores import Rows, Vectors, blocks
 
 Stretch = tuple[int, int]
 
@@ -170,69 +169,104 @@ class _Memory:
         return self._scores[:size].reshape(shape), self._marks[:size].reshape(shape)
 
 
-# -- dense -----------------------------------------------------------------------------------------
-# Candidates from whole rows of scores, for rules that leave out more than a list has room for.
+# -- candidates ------------------------------------------------------------------------------------
+# Lists of the best seen so far, one for each of many rows, that are fed in any order.
 #
-# The best few of a row are picked by a bound from its maxima, in two passes (`selection.py`; a full
-# partition costs ten).
-
-QUERIES = 256  # scored at once,
-_POOL = 131_072  # against so many rows: 128 MB of scores
-_DENSE_TILE = 16_384  # in one product: a fifth faster than all at once, which leaves the caches
+# Each row has a bound, and only scores above it are taken. A list that is full keeps its best and
+# raises the bound to the lowest of them. So a list holds, at any time, every score above its bound
+# that was ever offered: nothing is compared twice, and memory is that of the lists.
 
 
-class DenseScores:
-    """Scores blocks of at most `QUERIES` rows; its memory for scores is used again and again."""
+class Candidates:
+    """The best `wanted` of each of `count` rows, at least.
 
-    def __init__(self) -> None:
-        self._memory: Vectors = np.empty(0, dtype=np.float32)
-        self._threads = product_threads()
+    Args:
+        count: rows.
+        wanted: scores that a full list keeps; it has room for half as many again.
 
-    def candidates(
-        self, queries: Vectors, pool: Vectors, wanted: int, forbid: Callable[[Vectors, int], None]
-    ) -> tuple[Vectors, Rows, Vectors]:
-        """The best `wanted` of the pool by float32 scores.
+    Attributes:
+        bounds: float32 [count]; a score that is not above its row's bound is of no interest.
+            A caller may raise them before the first `add`, and owes the check then: `take` may
+            give fewer than are wanted.
+    """
 
-        Args:
-            queries: [n, D].
-            pool: [N, D].
-            forbid: sets to -inf what is left out, in scores [n, m] against the pool from a row on.
+    def __init__(self, count: int, wanted: int) -> None:
+        self.wanted, self.room = wanted, room(wanted)
+        self.bounds: Vectors = np.full(count, -np.inf, dtype=np.float32)
+        self._scores: Vectors = np.full((count, self.room), -np.inf, dtype=np.float32)
+        self._places = np.full((count, self.room), -1, dtype=np.int32)
+        self._filled = np.zeros(count, dtype=np.int32)
+
+    def add(self, rows: Rows, places: Rows, scores: Vectors) -> None:
+        """Put each score, of the thing at `places`, into the list of its row; [n] all three.
+
+        Those that share a row stand together. Threads may add at once if their rows differ.
+        """
+        while len(rows):
+            first = np.flatnonzero(np.diff(rows, prepend=-1))  # of each row's own
+            counts = np.diff(first, append=len(rows))
+            slots = np.arange(len(rows)) + np.repeat(self._filled[rows[first]] - first, counts)
+            fits = slots < self.room
+            at = rows[fits] * self.room + slots[fits]
+            self._scores.reshape(-1)[at] = scores[fits]
+            self._places.reshape(-1)[at] = places[fits]
+            self._filled[rows[first]] = np.minimum(self._filled[rows[first]] + counts, self.room)
+            if fits.all():
+                return
+            rows, places, scores = rows[~fits], places[~fits], scores[~fits]
+            self._thin(np.unique(rows))
+            above = scores > self.bounds[rows]
+            rows, places, scores = rows[above], places[above], scores[above]
+
+    def take(self, start: int, stop: int) -> tuple[Vectors, Rows, Vectors]:
+        """The lists of a stretch of rows.
 
         Returns:
-            scores [n, C], places [n, C], and [n] the best score that a row left out may have.
+            scores [n, wanted] and places [n, wanted], in no order, -inf and -1 where a list is
+            short; and [n] what a score that is not among them is at most.
         """
-        scores, places = [], []
-        reach = np.full(len(queries), -np.inf, dtype=np.float32)
-        stretches = -(-len(pool) // _POOL)
-        for start, stop in blocks(len(pool), -(-len(pool) // stretches)):
-            part = self._buffer(len(queries), stop - start)
-            for first, last in blocks(stop - start, _DENSE_TILE):
-                tile = pool[start + first : start + last]
-                np.matmul(queries, tile.T, out=part[:, first:last])
-            forbid(part, start)
-            picked = self._in_threads(part, wanted)
-            values = np.take_along_axis(part, picked, axis=1)
-            if part.shape[1] > wanted:
-                reach = np.maximum(reach, values.min(axis=1))
-            scores.append(values)
-            places.append(picked + start)
-        rough, found = np.concatenate(scores, axis=1), np.concatenate(places, axis=1)
-        if found.shape[1] > wanted:
-            best = top(rough, wanted)
-            rough = np.take_along_axis(rough, best, axis=1)
-            found = np.take_along_axis(found, best, axis=1)
-            reach = np.maximum(reach, rough.min(axis=1))
-        return rough, found, reach
+        rows = np.arange(start, stop, dtype=np.int64)
+        self._thin(rows[self._filled[start:stop] > self.wanted])
+        part = slice(start, stop)
+        found = self._places[part, : self.wanted].astype(np.int64)
+        return self._scores[part, : self.wanted].copy(), found, self.bounds[part].copy()
 
-    def _buffer(self, count: int, size: int) -> Vectors:
-        """Scores [count, size]; one piece of memory for all, since fresh pages cost a fifth."""
-        if self._memory.size < count * size:
-            self._memory = np.empty(count * size, dtype=np.float32)
-        return self._memory[: count * size].reshape(count, size)
+    def _thin(self, rows: Rows) -> None:
+        """Keep the best of each list and raise its bound to the lowest of them."""
+        scores = self._scores[rows]
+        best = np.argpartition(scores, self.room - self.wanted, axis=1)[:, -self.wanted :]
+        kept = np.take_along_axis(scores, best, axis=1)
+        self._scores[rows, : self.wanted] = kept
+        self._scores[rows, self.wanted :] = -np.inf
+        self._places[rows, : self.wanted] = np.take_along_axis(self._places[rows], best, axis=1)
+        self._filled[rows] = self.wanted
+        self.bounds[rows] = kept.min(axis=1)
 
-    def _in_threads(self, scores: Vectors, wanted: int) -> Rows:
-        cuts = list(blocks(len(scores), -(-len(scores) // self._threads)))
-        with ThreadPoolExecutor(self._threads) as threads:
-            return np.concatenate(
-                list(threads.map(lambda c: top(scores[c[0] : c[1]], wanted), cuts))
-            )
+
+def room(wanted: int) -> int:
+    """Places in a list that keeps `wanted`."""
+    return wanted + max(32, wanted // 2)
+
+
+def bytes_of_a_list(wanted: int) -> int:
+    return room(wanted) * (np.dtype(np.float32).itemsize + np.dtype(np.int32).itemsize)
+
+
+def likely_bounds(scores: Vectors, wanted: int, of: int) -> npt.NDArray[np.float32]:
+    """Bounds that some `wanted` or more of a row's scores exceed, judged by a sample of them.
+
+    Args:
+        scores: [n, sampled] scores of things drawn at random from `of`.
+
+    Returns:
+        [n]: the `m`-th largest of each row. Of the `wanted` best, a Poisson number of mean
+        `wanted * sampled / of` is in the sample; `m` lies four deviations and two above it, so
+        that few bounds in a hundred thousand are too high. -inf where the sample is too small.
+    """
+    count, sampled = scores.shape
+    expected = wanted * sampled / max(1, of)
+    place = int(np.ceil(expected + 4 * np.sqrt(expected) + 2))
+    if place > sampled:
+        return np.full(count, -np.inf, dtype=np.float32)
+    bounds: Vectors = np.partition(scores, sampled - place, axis=1)[:, sampled - place]
+    return bounds
