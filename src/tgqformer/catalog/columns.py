@@ -79,7 +79,12 @@ def text_column(table: Table, name: str, quarantine: Quarantine, *, ids: bool = 
 
 def path_column(texts: pl.Series) -> pl.Series:
     """Return categories; one that is a list in JSON or Python, ``["Home", "Lamps"]``, as a path."""
-    marked = texts.str.contains(r"^\s*\[.*\]\s*$").fill_null(False).to_numpy().nonzero()[0]
+    marked = (
+        texts.str.contains(r"^\s*\[\s*[\"'].*[\"']\s*\]\s*$")
+        .fill_null(False)
+        .to_numpy()
+        .nonzero()[0]
+    )
     if not len(marked):
         return texts
     return texts.scatter(marked, [_path(text) for text in texts.gather(marked).to_list()])
