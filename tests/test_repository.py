@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,11 +41,40 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_room_stands_in_the_table_of_rooms() -> None:
-    table = configparser.ConfigParser()
-    table.read(ROOT / ".importlinter")
-    rooms = {name.split(":")[2] for name in table.sections() if name.count(":") == 2}
-    assert set(PACKAGES) - {"cli", "presets"} <= rooms
+def rooms_imported(node: ast.AST) -> set[str]:
+    """The rooms and root modules that code imports, those for type checkers alone left out."""
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return set()
+    found: set[str] = set()
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tgqformer."):
+        found.add(str(node.module).split(".")[1])
+    return found.union(*(rooms_imported(child) for child in ast.iter_child_nodes(node)))
+
+
+def test_the_table_of_rooms_says_who_imports_whom() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    layers = re.findall(r"\w+", contracts["importlinter:contract:rooms"]["layers"])
+    table = re.findall(
+        r"^\| `(\w+)(?:/|\.py)` \| .* \| (.*) \|$",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert {room for room, _ in table} == set(layers) >= set(PACKAGES)
+    for room, told in table:
+        place = SOURCE / room
+        files = place.rglob("*.py") if place.is_dir() else [SOURCE / f"{room}.py"]
+        trees = (ast.parse(path.read_text(encoding="utf-8")) for path in files)
+        found = set().union(*(rooms_imported(tree) for tree in trees)) & set(layers) - {room}
+        assert told.startswith("any") or set(re.findall(r"`(\w+)`", told)) == found, room
+        free = f"tgqformer.{room}" in contracts["importlinter:contract:no-torch"]["source_modules"]
+        assert ("no torch" in told) == free, room
+
+
+def test_the_files_that_contributing_walks_through_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert any((folder / name).is_file() for folder in (SOURCE, SOURCE.parent, ROOT)), name
 
 
 def test_no_module_reads_pickles_or_runs_text() -> None:
