@@ -87,15 +87,12 @@ def _opening(found: Sequence[Comparison]) -> str:
     parts = ["# Results", MADE, _verdict(columns)]
     beside = [n for n in BESIDE if any(n in each.results.methods for each in rivals)]
     if columns:
-        parts += [
-            "H@10 in percent, with 95 % intervals:",
-            _table(["catalog", "TGQ-Former", *_heads(rivals, beside)], _figures(columns, beside)),
-        ]
-    if columns and beside:
-        parts += [
-            _wrapped(f"How far TGQ-Former is ahead, in points of H@10 ({MARKS}):"),
-            _table(["catalog", *_heads(rivals, beside)], _ahead(columns, beside)),
-        ]
+        text = (
+            "H@10 in percent with its 95 % interval, and, behind that of every other method, how "
+            f"far TGQ-Former is ahead of it, in points ({MARKS}):"
+        )
+        head = ["catalog", "TGQ-Former", *_heads(rivals, beside)]
+        parts += [_wrapped(text), _table(head, _figures(columns, beside))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -144,17 +141,16 @@ def _figures(columns: Sequence[tuple[Comparison, str]], beside: Sequence[str]) -
     return [
         [
             _place(each, catalog),
-            *(_shown(figure_of(each.results, n, catalog, METRIC)) for n in ("tgqformer", *beside)),
+            _shown(figure_of(each.results, each.results.ours, catalog, METRIC)),
+            *(_against(each.results, name, catalog) for name in beside),
         ]
         for each, catalog in columns
     ]
 
 
-def _ahead(columns: Sequence[tuple[Comparison, str]], beside: Sequence[str]) -> list[list[str]]:
-    return [
-        [_place(each, catalog), *(_gain(each.results, name, catalog) for name in beside)]
-        for each, catalog in columns
-    ]
+def _against(results: Results, name: str, catalog: str) -> str:
+    figure = figure_of(results, name, catalog, METRIC)
+    return "–" if figure is None else f"{_value(figure)}; {_gain(results, name, catalog)}"
 
 
 def _section(each: Comparison) -> list[tuple[int, str]]:
@@ -196,7 +192,7 @@ def _series(title: str, members: Sequence[Comparison]) -> list[tuple[int, str]]:
         for catalog in each.results.catalogs
     ]
     blocks = [(0, "\n\n".join(opening)), (0, _table(head, rows))]
-    about = "\n\n".join(dict.fromkeys(_wrapped(_origin(each)) for each in members))
+    about = _wrapped(_origin(members))
     commands = "\n".join(folded(each.results.command, WIDTH - 3) for each in members)
     details = "<details markdown>\n<summary>The commands</summary>"
     blocks.append((0, f"{details}\n\n{about}\n\n```bash\n{commands}\n```\n\n</details>"))
@@ -379,16 +375,30 @@ def _weights(results: Results) -> str:
 
 def _provenance(each: Comparison) -> str:
     command = folded(each.results.command, WIDTH - 3)
-    return f"{_wrapped(_origin(each))}\n\n```bash\n{command}\n```"
+    return f"{_wrapped(_origin([each]))}\n\n```bash\n{command}\n```"
 
 
-def _origin(each: Comparison) -> str:
-    results, origin = each.results, each.origin
-    digests = [f"{n} `{facts.digest}`" for n, facts in results.catalogs.items() if facts.digest]
+def _origin(members: Sequence[Comparison]) -> str:
+    """What ran, on which machine, for how long and on which data."""
+    digests = {
+        name: f"{name} `{facts.digest}`"
+        for each in members
+        for name, facts in each.results.catalogs.items()
+        if facts.digest
+    }
+    version, commits, machines, gathered = (
+        ", ".join(dict.fromkeys(found))
+        for found in (
+            [each.origin["version"] for each in members],
+            [each.origin["commit"] or "unknown" for each in members],
+            [each.origin["machine"] or "machine unknown" for each in members],
+            [each.results.created[:10] for each in members],
+        )
+    )
+    hours = sum(each.origin["hours"] for each in members)
     return (
-        f"tgqformer {origin['version']}, commit {origin['commit'] or 'unknown'}; "
-        f"{origin['machine'] or 'machine unknown'}; {origin['hours']:.1f} hours; "
-        f"gathered {results.created[:10]}." + f" Data: {', '.join(digests)}." * bool(digests)
+        f"tgqformer {version}, commit {commits}; {machines}; {hours:.1f} hours; "
+        f"gathered {gathered}." + f" Data: {', '.join(digests.values())}." * bool(digests)
     )
 
 
