@@ -21,6 +21,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from tgqformer.connectors import ConnectorShape, build_connector
 from tgqformer.connectors.tgqformer import csigmoid
 from tgqformer.presets import load_preset
+from tgqformer.towers.base import TowerBatch
 
 # Text stays text, and the same figure has the same bytes.
 STYLE = {
@@ -51,16 +52,17 @@ def shapes() -> dict[str, str]:
         module.register_forward_hook(lambda _, __, out, name=name: seen.__setitem__(name, out))
     photo_tokens = OFFLINE.photo_tokens or 0
     with torch.inference_mode():
-        out = connector(
-            torch.randn(1, photo_tokens, OFFLINE.visual),
-            torch.ones(1, photo_tokens, dtype=torch.bool),
-            torch.randn(1, OFFLINE.image_global),
-            torch.randn(1, TEXT_TOKENS, OFFLINE.text),
-            torch.ones(1, TEXT_TOKENS, dtype=torch.bool),
-            torch.randn(1, OFFLINE.text_global),
-            torch.ones(1, 2, dtype=torch.bool),
-            return_attention=True,
+        towers = TowerBatch(
+            visual=torch.randn(1, photo_tokens, OFFLINE.visual),
+            visual_mask=torch.ones(1, photo_tokens, dtype=torch.bool),
+            image_global=torch.randn(1, OFFLINE.image_global),
+            text=torch.randn(1, TEXT_TOKENS, OFFLINE.text),
+            text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool),
+            text_global=torch.randn(1, OFFLINE.text_global),
+            presence=torch.ones(1, 2, dtype=torch.bool),
+            words=torch.zeros(1, 0),
         )
+        out = connector(towers, return_attention=True)
     found = {
         "visual": (photo_tokens, OFFLINE.visual),
         "image_global": (OFFLINE.image_global,),

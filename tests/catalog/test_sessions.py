@@ -229,7 +229,7 @@ def test_times_are_read_one_by_one(
     path = tmp_path_factory.mktemp("log") / "log.parquet"
     pl.DataFrame({"user": "u", "item": told, "time": told}).write_parquet(path)
     log = read_log(path)
-    assert log["item"].to_list() == [text for text in told if text in MOMENTS]
+    assert log["item"].to_list() == [text.strip() for text in told if text in MOMENTS]
     assert log["time"].to_list() == [NOON] * len(MOMENTS)
 
 

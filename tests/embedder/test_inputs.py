@@ -156,7 +156,7 @@ def test_a_data_url_is_read_and_bounded(embedder, photo, monkeypatch):
         f"DATA:image/png;charset=x;base64,{told[:40]}\n{told[40:]}",
     ):
         np.testing.assert_allclose(embedder.encode({"image": url}), expected, atol=1e-6)
-    monkeypatch.setattr("tgqformer.catalog.inputs.MAX_BYTES", 30)
+    monkeypatch.setattr("tgqformer.catalog.columns.MAX_BYTES", 30)
     with pytest.raises(ImageError, match="more than a photo of 30 bytes"):
         embedder.encode({"image": f"data:image/png;base64,{told}"})
 

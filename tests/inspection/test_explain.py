@@ -107,12 +107,12 @@ def test_gates_are_factors_and_agreement_is_the_connectors(embedder, lamp):
 def test_to_be_asked_changes_no_bit(embedder, lamp, shoe):
     towers = embedder.features.batch([lamp, shoe])
     with torch.inference_mode():
-        _, plain_content, nothing = embedder.model.connector.anchored(towers.text, towers.text_mask)
-        _, content, read = embedder.model.connector.anchored(
+        plain, nothing = embedder.model.connector.anchored(towers.text, towers.text_mask)
+        states, read = embedder.model.connector.anchored(
             towers.text, towers.text_mask, weights=True
         )
     assert nothing is None
-    assert torch.equal(content, plain_content)
+    assert torch.equal(states, plain)
     assert (read.sum(dim=-1) < 1).all()
     assert (read[~towers.text_mask[:, None].expand_as(read)] == 0).all()
 

@@ -52,7 +52,7 @@ def test_any_parquet_reader_understands_it(tmp_path):
     write(tmp_path / "e.parquet", ["a", "b"], vectors(2))
     table = pq.read_table(tmp_path / "e.parquet")
     assert table.schema.field("vector").type == pa.list_(pa.float32(), 20)
-    assert table.schema.metadata[b"tgqformer.numerics"] == b"float32"
+    assert table.schema.metadata[b"tgqformer.precision"] == b"float32"
 
 
 def test_shards_are_read_in_the_order_of_their_names(tmp_path):
@@ -198,7 +198,7 @@ def test_wrong_metadata_is_one_clear_sentence(tmp_path, key, value):
 def test_a_precision_that_nobody_knows_is_refused(tmp_path, rows, kind):
     stored = pa.FixedSizeListArray.from_arrays(pa.array([1] * 4 * rows, pa.int8()).cast(kind), 4)
     told = pa.table({"item_id": pa.array(["a"] * rows, pa.string()), "vector": stored})
-    told = told.replace_schema_metadata({"tgqformer.numerics": "float64"})
+    told = told.replace_schema_metadata({"tgqformer.precision": "float64"})
     pq.write_table(told, tmp_path / "e.parquet")
     with pytest.raises(StorageError, match=r"says precision 'float64' but holds .*; embed"):
         read_embeddings(tmp_path / "e.parquet")
