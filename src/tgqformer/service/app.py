@@ -174,13 +174,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
         sent = request.headers.get("content-type", "")[:60]
         message = f"the body came as {sent!r}; send it with Content-Type: application/json."
         return _said(422, failure("invalid", message))
-    side, *_ = [*first.get("loc", ()), ""]
+    way = list(first.get("loc") or [""])
+    side = way[0]
     may: list[str] = []
     if side == "body":
         inside = [{**e, "loc": e["loc"][1:]} for e in error.errors() if e["loc"][:1] == ("body",)]
         first, place, may = fault_of(inside, error.body)
     else:
-        place = [str(part) for part in first.get("loc", ())[side in ("query", "path") :]]
+        place = [str(part) for part in way[side in ("query", "path") :]]
     param = ".".join(place)
     known = _fields_beside(request, place)
     return _said(422, failure("invalid", invalid(first, param, known, may), param or None))
