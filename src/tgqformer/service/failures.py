@@ -160,7 +160,7 @@ def invalid(
         fields = f"; the fields are {', '.join(known)}." if known and not near else ""
         return f"{where} is no field that is known here{hint or fields or '; leave it out.'}"
     if kind == "float_type" and type(value) is int:
-        kind = "finite_number"  # it is one, and more than a float holds
+        kind, may = "finite_number", ()  # it is one, and more than a float holds
     if kind in _MUST:
         return f"{where} is {told(value)}, but must be {' or '.join(may) or _MUST[kind]}."
     if kind in ("string_too_long", "string_too_short", "too_long", "too_short"):
