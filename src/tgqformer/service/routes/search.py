@@ -7,6 +7,7 @@ shape of OpenAI's, so that clients which exist can be used.
 from __future__ import annotations
 
 import base64
+from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -63,10 +64,9 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
         known = await service.aside(model.index.metadata, [n.item_id for n in found.neighbours])
     hits = []
     for n in found.neighbours:
-        hit = Hit(id=n.item_id, score=n.score, metadata=_known(known.get(n.item_id)))
-        if body.blend:
-            hit.source = "blend" if n.item_id in found.blended else "content"
-        hits.append(hit)
+        told = _known(known.get(n.item_id))
+        source = _source(n.item_id in found.blended) if body.blend else None
+        hits.append(Hit(id=n.item_id, score=n.score, source=source, metadata=told))
     return SimilarAnswer(results=hits, weight=found.weight, unknown=found.unknown, model=model.name)
 
 
@@ -117,6 +117,10 @@ async def _query_of(body: SimilarRequest, service: Service, model: Served) -> Qu
             422, "the vector is zero and points nowhere; send an embedding.", param="vector"
         )
     return Query(body.k, vector=(vector / length).astype(np.float32), where=where)
+
+
+def _source(blended: bool) -> Literal["blend", "content"]:
+    return "blend" if blended else "content"
 
 
 def _known(known: Metadata | None) -> Known | None:
