@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,53 @@ def test_similarity_of_anything_with_anything(embedder, items, vectors):
         embedder.similarity(vectors[:, :8], items)
     with pytest.raises(ConfigError, match="finite"):
         embedder.similarity(np.full((1, 32), np.nan), items)
+    for wrong in (np.zeros((4, 4, 3), np.uint8), torch.zeros(1, 1, 32), torch.zeros(3, 8, 8)):
+        with pytest.raises(ConfigError, match="PIL.Image.fromarray"):
+            embedder.similarity(wrong, items)
+    for wrong in (None, 3, vectors.astype(complex), torch.ones(1, 32, dtype=torch.cfloat)):
+        with pytest.raises(CatalogError, match="is no input"):
+            embedder.similarity(wrong, items)
+
+
+WRONG_FIELDS = [
+    ({"title": None}, "title: None is of the type NoneType"),
+    ({"title": 5}, "title: 5 is of the type int"),
+    ({"brand": float("nan")}, "brand"),
+    ({"category": ["Home", "Lamp"]}, "category"),
+    ({"attributes": None}, "attributes"),
+    ({"attributes": [1]}, "attributes"),
+    ({"attributes": {"size": 5}}, "'size': 5 is not of two texts"),
+    ({"attributes": {5: "size"}}, "attributes"),
+    ({"images": None}, "images"),
+    ({"images": "lamp.png"}, "images: 'lamp.png' is of the type str"),
+    ({"images": b"bytes"}, "images"),
+    ({"images": ("lamp.png",)}, "photo 0: 'lamp.png' is of the type str"),
+    ({"images": (b"", 5)}, "photo 1: 5 is of the type int"),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), WRONG_FIELDS, ids=str)
+def test_a_field_of_another_type_is_named_with_its_item(embedder, fields, words):
+    wrong = Item("sofa", **fields)
+    with pytest.raises(CatalogError, match=rf"the input \(item 'sofa'\), .*{re.escape(words)}"):
+        embedder.encode(wrong)
+    with pytest.raises(CatalogError, match=r"input 1 \(item 'sofa'\)"):
+        embedder.encode(["lamp", wrong, "mug"])
+    with pytest.raises(CatalogError, match=r"item 'sofa'"):
+        embedder.similarity("lamp", wrong)
+
+
+def test_an_open_file_is_not_taken_for_its_lines(embedder, photo, tmp_path):
+    path = tmp_path / "lamp.png"
+    path.write_bytes(photo(3))
+    with path.open("rb") as file:
+        for opened in (file, io.BytesIO(photo(3)), io.StringIO("lamp\nmug\n")):
+            with pytest.raises(CatalogError, match=r"an open file .*file\.read"):
+                embedder.encode(opened)
+
+
+@pytest.mark.parametrize("dims", [0, -1, "8", 8.0, True])
+def test_dims_are_a_whole_number_from_one_upward(embedder, dims):
+    with pytest.raises(ConfigError, match=r"dims \("):
+        embedder.encode("lamp", dims=dims)
+    assert embedder.encode("lamp", dims=np.int64(8)).shape == (8,)

@@ -26,6 +26,7 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.text import item_text
+from tgqformer.retrieval.neighbour_table import BlendedTable
 from tgqformer.retrieval.protocols import Metadata
 from tgqformer.retrieval.scores import Vectors, unit
 from tgqformer.retrieval.search import LocalIndex
@@ -125,13 +126,20 @@ def store(tmp_path: Path, made_store: Path) -> Path:
 def make_app(store: Path, embedder: FakeEmbedder) -> Callable[..., FastAPI]:
     """An app over the store; again, after the first was closed, is a restart."""
 
-    def make(*, keys: Keys | None = None, catalog: bool = True, **limits: object) -> FastAPI:
+    def make(
+        *,
+        keys: Keys | None = None,
+        catalog: bool = True,
+        blend: BlendedTable | None = None,
+        **limits: object,
+    ) -> FastAPI:
         served = Served(
             "fake",
             embedder,
             LocalIndex(store),
             catalog=Catalog(catalog_items()) if catalog else None,
             explainer=FakeExplainer(),
+            blend=blend,
         )
         config = ServiceConfig(**limits)  # type: ignore[arg-type]
         return create_app([served], config=config, keys=keys)

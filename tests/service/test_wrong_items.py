@@ -41,7 +41,7 @@ WRONG = [
     ({"title": "lamp", "images": [5]}, "images.0", "the number 5, but must be a text"),
     ({"title": "lamp", "image": "x"}, "image", "did you mean images?"),
     ({"name": "lamp"}, "name", "the fields are"),
-    ({"title": "x" * 10_001}, "title", "at most 10000 characters"),
+    ({"title": "x" * 10_001}, "title", "10001 characters, but may have at most 10000"),
     ({}, "", "neither text nor photo"),
     ({"title": " ", "price": 3}, "", "neither text nor photo"),
     ({"images": ["https://shop.example/a.jpg"]}, "images.0", "is a URL, and photos are not"),
@@ -138,7 +138,7 @@ def test_an_entry_that_is_no_item_fails_alone_too(client, entry) -> None:
         (None, "input.1"),
         ("", "input.1"),
         ([], "input.1"),
-        ([{"type": "text", "text": 5}], "input.1.0.text.text"),
+        ([{"type": "text", "text": 5}], "input.1.0.text"),
         ([{"type": "film", "film": "x"}], "input.1.0"),
         ({"content": []}, "input.1.content"),
         ({"content": [{"type": "image_url", "image_url": {"url": "x.jpg"}}]}, "input.1.0"),
@@ -150,6 +150,70 @@ def test_an_input_of_another_kind_fails_alone(client, entry, place) -> None:
     assert answer["data"][1]["error"]["param"] == place
 
 
+WHOLE = [
+    # a whole `input`, the place that the answer names, and what its sentence says
+    (None, "input", "null, but must be a text or a list"),
+    (5, "input", "the number 5, but must be a text or a list"),
+    (float("inf"), "input", "infinite, but must be a text or a list"),
+    ({"title": "lamp"}, "input", "an object, but must be a text or a list"),
+    ([], "input", "is empty"),
+    ("x" * 10_001, "input", "10001 characters"),
+    (["a"] * 10_001, "input", "at most 10000 entries"),
+    ([1, 2, 3], "input.0", "the number 1, which cannot be embedded"),
+    ([[1, 2], [3]], "input.0", "a list of token ids"),
+    ([["a", "b"]], "input.0", "a list of texts"),
+    ([{"type": "text", "text": "a"}], "input.0", "a content part alone"),
+    ([[{"type": "input_text", "text": "a"}]], "input.0.0", "'input_text', but must be of 'text'"),
+    ([[{"text": "a"}]], "input.0.0", "has no type"),
+    ([[{"type": "text"}]], "input.0.0.text", "is missing"),
+    ([[{"type": "image_url", "image_url": "x"}]], "input.0.0.image_url", "must be an object"),
+    ([[{"type": "image_url", "image_url": {}}]], "input.0.0.image_url.url", "is missing"),
+    ([{"images": [""]}], "input.0.images.0", "is empty"),
+    ([{"attributes": {"k" * 201: "a"}}], f"input.0.attributes.{'k' * 60}...", "at most 200"),
+    ([{"title": "a", "k" * 9_000: 1}], f"input.0.{'k' * 60}...", "is no field"),
+    ([{"title": "a", "price": 10**400}], "input.0.price", "of 401 digits, but must be a finite"),
+    (["half a pair \ud83d"], "input.0", "half of a UTF-16 pair"),
+    ([{"title": "\ud83d"}], "input.0.title", "half of a UTF-16 pair"),
+]
+
+
+@pytest.mark.parametrize(("given", "place", "words"), WHOLE, ids=lambda x: ascii(x)[:40])
+def test_a_place_is_a_way_through_the_request_and_a_sentence_says_what_may_stand_there(
+    client, given, place, words
+) -> None:
+    status, answer = post(client, "/v1/embeddings", {"input": given})
+    error = answer["error"]
+    assert (status, error["param"]) == (422, place), error
+    assert words in error["message"]
+    assert error["message"].endswith((".", "?"))
+    assert len(error["message"]) < 400
+
+
+@pytest.mark.parametrize(
+    "item_id",
+    ["\ud800", "a\ud800b", " a", "a ", "\ufeffa", "\u200b", "a\u00a0", ".", "a/./b", "",
+     " ", "\x00", "..", "x" * 513, "x" * 2**20, 5, None, ["a"], {"a": 1}, True, 1.5],
+    ids=lambda x: ascii(x)[:20],
+)  # fmt: skip
+def test_an_id_that_no_catalog_or_path_could_hold_fails_alone(client, item_id) -> None:
+    items = [{"id": "good", "title": "Cup"}, {"id": item_id, "title": "Lamp"}]
+    status, answer = post(client, "/v1/items", {"items": items})
+    assert (status, answer["failed"]) == (200, 1), answer
+    assert answer["items"][0] == {"id": "good", "status": "created"}
+    error = answer["items"][1]["error"]
+    assert error["param"].startswith("items.1")
+    assert error["message"].endswith(".")
+    assert len(error["message"]) < 400
+    assert client.get("/v1/items/good").status_code == 200
+
+
+def test_a_body_of_another_kind_is_told_what_to_send(client) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        answer = client.post("/v1/items", content=b'{"items": []}', headers={"Content-Type": kind})
+        assert answer.status_code == 422
+        assert "application/json" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "photo",
     [
@@ -157,8 +221,17 @@ def test_an_input_of_another_kind_fails_alone(client, entry, place) -> None:
         encoded("L", "PNG"),
         encoded("RGB", "GIF", save_all=True, append_images=[Image.new("RGB", (30, 20))]),
         f"data:image/jpeg;base64,{encoded('RGB', 'JPEG')}",
+        encoded("I;16", "PNG"),
+        encoded(
+            "RGB",
+            "JPEG",
+            exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03"
+            b"\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00",
+        ),
+        f" data:image/png;base64,{encoded('RGB', 'PNG')} ",
+        encoded("RGB", "JPEG").replace("+", "-").replace("/", "_"),
     ],
-    ids=["CMYK", "grey", "animation", "data URL"],
+    ids=["CMYK", "grey", "animation", "data URL", "16 bit", "rotated", "blanks", "base64url"],
 )
 def test_photos_of_every_colour_and_an_animations_first_are_read(client, photo) -> None:
     status, answer = post(client, "/v1/embeddings", {"input": [{"images": [photo]}]})

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
     from tgqformer.embedder import ItemEmbedder
+    from tgqformer.retrieval.neighbour_table import BlendedTable
     from tgqformer.retrieval.protocols import Location
     from tgqformer.service.explanation import Explanation
     from tgqformer.service.keys import Keys
@@ -37,6 +38,15 @@ QUANTILES = 33  # of a gate's channels
     "catalog_path",
     type=click.Path(path_type=Path),
     help="Photos and attributes of the stored items.",
+)
+@click.option(
+    "--blend",
+    "blended",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help='A table of "tgqformer blend", for searches that ask for it; goes to the model whose '
+    "vectors it was made of. May be given again.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
@@ -66,6 +76,7 @@ def serve(
     store: Location | None,
     further: tuple[str, ...],
     catalog_path: Path | None,
+    blended: tuple[Path, ...],
     host: str,
     port: int,
     keys_path: Path | None,
@@ -111,8 +122,10 @@ def serve(
     config = ServiceConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     keys = _keys(keys_path)
     catalog = _catalog(catalog_path)
+    tables = _tables(blended, {name: run for name, (run, _) in named.items()})
     models = [
-        _load(name, folders, catalog, explains=not no_explain) for name, folders in named.items()
+        _load(name, folders, catalog, tables.get(name), explains=not no_explain)
+        for name, folders in named.items()
     ]
     log_to_stderr()
     told = ", ".join(f"{m.name} ({len(m.index):,} items)" for m in models)
@@ -165,11 +178,51 @@ def _catalog(path: Path | None) -> Catalog | None:
     return Catalog.load(path)
 
 
+def _tables(paths: tuple[Path, ...], runs: dict[str, Path]) -> dict[str, BlendedTable]:
+    """The blended table of each model that has one, by the model's name.
+
+    Raises:
+        StorageError: a file is no such table, is of no served model, or a second one of a model.
+    """
+    from tgqformer.cli.shared import model_digest
+    from tgqformer.errors import StorageError
+    from tgqformer.retrieval.neighbour_table import BlendedTable
+
+    tables: dict[str, BlendedTable] = {}
+    digests = {name: model_digest(run) for name, run in runs.items()} if paths else {}
+    for path in paths:
+        table = BlendedTable(path)
+        if not table.model and len(runs) > 1:
+            raise StorageError(
+                f"{path} does not say which model its vectors are of; serve it with one model."
+            )
+        own = [name for name, digest in digests.items() if table.model in ("", digest)]
+        if not own:
+            raise StorageError(
+                f"{path} is made of vectors of another model ({table.model}) than those served; "
+                "embed the catalog again and run `tgqformer blend` anew."
+            )
+        twice = next((name for name in own if name in tables), None)
+        if twice is not None:
+            raise StorageError(
+                f"{path} and {tables[twice].path} are both of the model {twice}; give one --blend "
+                "for each model."
+            )
+        tables |= dict.fromkeys(own, table)
+    return tables
+
+
 def _load(
-    name: str, folders: tuple[Path, Location], catalog: Catalog | None, *, explains: bool
+    name: str,
+    folders: tuple[Path, Location],
+    catalog: Catalog | None,
+    table: BlendedTable | None,
+    *,
+    explains: bool,
 ) -> Served:
     from tgqformer.cli.shared import check_same_model, load_embedder
     from tgqformer.embedder import ItemEmbedder
+    from tgqformer.errors import StorageError
     from tgqformer.retrieval.protocols import open_index
     from tgqformer.service.config import in_passing
     from tgqformer.service.served import Served
@@ -178,11 +231,21 @@ def _load(
     index = open_index(store, tend=True)
     anew = "embed the catalog again and build the store anew with --replace"
     check_same_model(run, index.model, store, anew)
+    if table is not None:
+        absent = len(table.row) - len(index.metadata(list(table.row)))
+        if absent == len(table.row):
+            raise StorageError(
+                f"{store} holds none of the {absent:,} items of {table.path}; blend the embeddings "
+                "that the store was built of."
+            )
+        if absent:
+            held = f"{absent:,} of {len(table.row):,} items of {table.path}"
+            click.echo(f"{held} are not in {store} and are left out of answers", err=True)
     embedder = in_passing(lambda: load_embedder(run))
     explainer = None
     if explains and isinstance(embedder, ItemEmbedder):  # an MLLM has no connector to look into
         explainer = _ItemExplainer(embedder)
-    return Served(name, embedder, index, catalog=catalog, explainer=explainer)
+    return Served(name, embedder, index, catalog=catalog, explainer=explainer, blend=table)
 
 
 class _ItemExplainer:

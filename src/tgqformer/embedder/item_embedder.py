@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
-from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
-from tgqformer.catalog.items import Item, Vectors
+from tgqformer.catalog.inputs import Fault, Given, Inputs, OnError, read_inputs
+from tgqformer.catalog.items import DrawnPhoto, Item, RemotePhoto, Vectors
 from tgqformer.catalog.progress import track
+from tgqformer.catalog.quarantine import shown
 from tgqformer.catalog.text import is_cut, item_text
 from tgqformer.config import whole_number
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
-from tgqformer.errors import ConfigError
+from tgqformer.errors import CatalogError, ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.backbone import byte_tokenizer
 from tgqformer.retrieval.scores import Precision, Stored, inner_products, quantize, unit
@@ -235,12 +236,20 @@ class ItemEmbedder:
             input (no list of one) its row alone, [dims].
 
         Raises:
-            CatalogError: an input is of another kind, or has an unknown key.
+            CatalogError: an input is of another kind, has an unknown key, or is an `Item` with a
+                field of another type than its own.
             ConfigError: `batch_size`, `dims`, `precision` or `errors` breaks its rule.
             ImageError: something cannot be read, and `errors` says to raise.
         """
         batch_size = whole_number(batch_size, "batch_size")
+        dims = None if dims is None else whole_number(dims, "dims")
+        if hasattr(items, "read"):
+            raise CatalogError(
+                f"the input is an open file ({type(items).__name__}); give its bytes, "
+                "file.read(), or its path as pathlib.Path."
+            )
         inputs = read_inputs(items, errors)
+        check_fields(inputs)
         vectors = self.encode_views(inputs.items, batch_size=batch_size, progress=progress)
         inputs.faults += self.unread(inputs.items)
         inputs.tell(errors)
@@ -333,6 +342,47 @@ class ItemEmbedder:
             yield start, towers.to(self.device)
 
 
+def check_fields(inputs: Inputs) -> None:
+    """Raise CatalogError where an `Item` that was handed over has a field of another type.
+
+    Nothing else looks at them: rows of tables and dicts are read by the rules of catalogs.
+    """
+    for row, item in enumerate(inputs.items):
+        fault = _field_fault(item)
+        if fault is not None:
+            raise CatalogError(f"{inputs.name(row)}, {fault}.")
+
+
+def _field_fault(item: Item) -> str | None:
+    for name in ("title", "brand", "category"):
+        value = getattr(item, name)
+        if not isinstance(value, str):
+            return f"{name}: {shown(value)} is {_kind(value)} and no text; leave it out or give one"
+    attributes, images = item.attributes, item.images
+    if not isinstance(attributes, Mapping):
+        return (
+            f"attributes: {shown(attributes)} is {_kind(attributes)} and no dict; give name: text"
+        )
+    for name, value in attributes.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            return (
+                f"attributes: {shown(name)}: {shown(value)} is not of two texts; write both as such"
+            )
+    if not isinstance(images, (tuple, list)):
+        return f"images: {shown(images)} is {_kind(images)} and no tuple of photos; put it into one"
+    for place, photo in enumerate(images):
+        if not isinstance(photo, (Path, bytes, DrawnPhoto, RemotePhoto)):
+            return (
+                f"photo {place}: {shown(photo)} is {_kind(photo)}; give a pathlib.Path or the "
+                "bytes of a file, or a dict with 'images' in place of the Item"
+            )
+    return None
+
+
+def _kind(value: object) -> str:
+    return f"of the type {type(value).__name__}"
+
+
 def similarity(encode: Callable[..., Any], a: Any, b: Any, **options: Any) -> Vectors:
     """Cosines [N, M] of two sides, each of them vectors or what `encode` takes."""
     left, right = (_unit_rows(encode, side, options) for side in (a, b))
@@ -345,10 +395,15 @@ def similarity(encode: Callable[..., Any], a: Any, b: Any, **options: Any) -> Ve
 
 
 def _unit_rows(encode: Callable[..., Any], side: Any, options: dict[str, Any]) -> Vectors:
-    if isinstance(side, torch.Tensor):
+    if isinstance(side, torch.Tensor) and not side.is_complex():
         side = side.detach().float().cpu().numpy()
     if not (isinstance(side, np.ndarray) and side.dtype.kind in "fiu"):
         side = encode(side, **options)
+    elif side.ndim > 2:
+        raise ConfigError(
+            f"an array of shape {side.shape} is neither vectors [N, D] nor a photo that is read; "
+            "give a photo as a Pillow image (PIL.Image.fromarray)."
+        )
     elif side.dtype == np.uint8:
         raise ConfigError(
             "uint8 vectors are packed bits; compare them by retrieval.scores.binary_similarity."

@@ -5,7 +5,8 @@ and a block counts as done once its name stands in `done`. The table itself appe
 rename, and the folder goes.
 
 The table is Parquet: `item_id`, `neighbours` (a list of ids, best first) and `scores` (a list of
-float32, of the same length), one row for each item, in the order of the embeddings.
+float32, of the same length), one row for each item, in the order of the embeddings. That of a blend
+has `weight` beside them, what co-engagement counts against content, and the codes of its rules.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,14 @@ from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import atomic_path, only_writer, write_text
 from tgqformer.retrieval.blend import Blend
 from tgqformer.retrieval.embeddings import Embeddings
+from tgqformer.retrieval.exact import Neighbour
 from tgqformer.retrieval.neighbours import NeighbourSearch, Rules
-from tgqformer.retrieval.scores import blocks
+from tgqformer.retrieval.scores import Rows, Vectors, blocks
 
 _GROUP = 4096  # items in a row group of the table
 _LOCK = "lock"
+_COLUMNS = ("item_id", "neighbours", "scores")
+_RULES = ("apart", "other", "within")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def write_neighbours(
                     scores, found = blend.rerank(parts[number], scores, found, search.rules)
                 work.put(number, parts[number], scores, found)
                 yield len(work.done), len(parts)
-            _write(final, embeddings.ids, work, plan)
+            _write(final, embeddings.ids, work, plan, _of_blend(blend, search.rules))
             shutil.rmtree(folder)
     except OSError as error:
         raise StorageError(
@@ -104,21 +108,105 @@ def write_neighbours(
 
 def read_neighbours(path: str | os.PathLike[str]) -> NeighbourTable:
     """Read a table; StorageError where it is none."""
+    table = _columns_of(Path(path), _COLUMNS, "neighbors")
+    ids, neighbours, scores = (table[name].to_pylist() for name in _COLUMNS)
+    return NeighbourTable(ids, neighbours, [np.asarray(row, dtype=np.float32) for row in scores])
+
+
+class BlendedTable:
+    """The table that a blend wrote, to be asked item by item.
+
+    Args:
+        path: what `tgqformer blend` or `neighbors --blend` wrote.
+
+    Attributes:
+        path: where it was.
+        row: id to row of its N items.
+        model: digest of the model whose vectors were blended, "" where unknown.
+        weights: float32 [N], what co-engagement counts against content, from 0 (never seen) to 1.
+        rules: what it leaves out.
+
+    Raises:
+        StorageError: the file is no such table.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        self.path = Path(path)
+        table = _columns_of(self.path, (*_COLUMNS, "weight"), "blend", _RULES)
+        wrong = StorageError(
+            f"{path} is no table that a blend wrote whole; run `tgqformer blend` again."
+        )
+        try:
+            names = table["item_id"].combine_chunks().cast(pa.string())
+            near, scores = (table[name].combine_chunks() for name in ("neighbours", "scores"))
+            sizes, same = (pc.list_value_length(part).to_numpy(False) for part in (near, scores))
+            found = pc.index_in(near.flatten(), value_set=names)
+            self._scores: Vectors = scores.flatten().to_numpy(False).astype(np.float32)
+            self.weights: Vectors = table["weight"].to_numpy().astype(np.float32)
+            kept = [name for name in _RULES if name in table.column_names]
+            codes = {name: table[name].to_numpy().astype(np.int64) for name in kept}
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            raise wrong from error
+        ids: list[str] = names.to_pylist()
+        self.row = {name: row for row, name in enumerate(ids)}
+        sound = found.null_count == 0 and names.null_count == 0 and np.array_equal(sizes, same)
+        finite = np.isfinite(self._scores).all() and np.isfinite(self.weights).all()
+        if not (sound and finite and len(self.row) == len(ids)):
+            raise wrong
+        self._ids = ids
+        self._near: npt.NDArray[np.int32] = found.to_numpy(False)
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.rules = Rules(**codes)
+        about = table.schema.metadata or {}
+        self.model = about.get(b"tgqformer.model", b"").decode()
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self.row
+
+    def neighbours(self, item_id: str) -> list[Neighbour]:
+        """The neighbours of an item of the table, best first, with their blended scores."""
+        row = self.row[item_id]
+        part = slice(self._starts[row], self._starts[row + 1])
+        found = zip(self._near[part].tolist(), self._scores[part].tolist())
+        return [Neighbour(self._ids[place], score) for place, score in found]
+
+    def allows(self, item_id: str, others: Sequence[str]) -> list[bool]:
+        """Whether the table's rules let each of `others` be a neighbour of an item of the table.
+
+        Of one that the table does not hold only its photo may be taken for new: where categories
+        or brands decide, it is left out.
+        """
+        places: Rows = np.array([self.row.get(name, -1) for name in others], dtype=np.int64)
+        new = places < 0
+        allowed = self.rules.allow(self.row[item_id], places)
+        kept: list[bool] = np.where(
+            new, self.rules.other is None and self.rules.within is None, allowed
+        ).tolist()
+        return kept
+
+
+def _columns_of(path: Path, names: Sequence[str], command: str, more: Sequence[str] = ()) -> Any:
+    """An Arrow table of the columns `names`, and of those of `more` that are there."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as parquet:
-            table = parquet.read(columns=["item_id", "neighbours", "scores"])
+            absent = [name for name in names if name not in parquet.schema_arrow.names]
+            if not absent:
+                return parquet.read(columns=[*names, *more])
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
             f"{path} cannot be read ({str(error).splitlines()[0].rstrip('.')}); run `tgqformer "
-            "neighbors` again."
+            f"{command}` again."
         ) from error
-    if table.num_columns < 3:
-        raise StorageError(f"{path} is no table of neighbours; run `tgqformer neighbors` first.")
-    ids, neighbours, scores = (table.column(i).to_pylist() for i in range(3))
-    return NeighbourTable(ids, neighbours, [np.asarray(row, dtype=np.float32) for row in scores])
+    raise StorageError(
+        f"{path} has no column {absent[0]!r}, which the table of `tgqformer {command}` has; run it "
+        "first."
+    )
 
 
 class _Work:
@@ -188,7 +276,22 @@ def _plan(embeddings: Embeddings, search: NeighbourSearch, blend: Blend | None) 
     }
 
 
-def _write(final: Path, ids: list[str], work: _Work, plan: Mapping[str, Any]) -> None:
+def _of_blend(blend: Blend | None, rules: Rules) -> dict[str, npt.NDArray[Any]]:
+    """The columns that a blend's table has beside the others: [N] each."""
+    if blend is None:
+        return {}
+    codes = {name: getattr(rules, name) for name in _RULES}
+    kept = {name: np.asarray(code, np.int64) for name, code in codes.items() if code is not None}
+    return {"weight": np.asarray(blend.weights, np.float32), **kept}
+
+
+def _write(
+    final: Path,
+    ids: list[str],
+    work: _Work,
+    plan: Mapping[str, Any],
+    more: Mapping[str, npt.NDArray[Any]],
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -197,6 +300,7 @@ def _write(final: Path, ids: list[str], work: _Work, plan: Mapping[str, Any]) ->
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("neighbours", pa.list_(pa.string())),
         pa.field("scores", pa.list_(pa.float32())),
+        *(pa.field(name, pa.from_numpy_dtype(column.dtype)) for name, column in more.items()),
     ]
     kept = [key for key in ("model", "k", "relevance", "prior") if key in plan]
     about = {f"tgqformer.{key}": str(plan[key]) for key in kept}
@@ -211,5 +315,6 @@ def _write(final: Path, ids: list[str], work: _Work, plan: Mapping[str, Any]) ->
             offsets = pa.array(np.concatenate([[0], there.sum(axis=1).cumsum()]), pa.int32())
             found = pa.ListArray.from_arrays(offsets, names.take(pa.array(rows[there])))
             values = pa.ListArray.from_arrays(offsets, pa.array(scores[there]))
-            columns = [names.slice(start, stop - start), found, values]
+            further = (pa.array(column[start:stop]) for column in more.values())
+            columns = [names.slice(start, stop - start), found, values, *further]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))

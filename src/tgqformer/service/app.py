@@ -21,7 +21,14 @@ from tgqformer import __version__
 from tgqformer.errors import CatalogError, ConfigError, ImageError, StorageError
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.context import Service
-from tgqformer.service.failures import STATUSES, ApiError, encoded, failure, invalid
+from tgqformer.service.failures import (
+    STATUSES,
+    ApiError,
+    encoded,
+    failure,
+    fault_of,
+    invalid,
+)
 from tgqformer.service.keys import Gate, Keys
 from tgqformer.service.observing import Observe
 from tgqformer.service.routes import explore, items, operations, search
@@ -163,10 +170,21 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first: Mapping[str, Any] = next(iter(error.errors()), {})
     if first.get("type") == "json_invalid":
         return _said(400, failure("bad_request", "the body is no JSON; mend it and send it again."))
-    place = [str(part) for part in first.get("loc", ())]
-    param = ".".join(place[1:] if place[:1] in (["body"], ["query"], ["path"]) else place)
-    known = _fields_beside(request, param.split("."))
-    return _said(422, failure("invalid", invalid(first, param, known), param or None))
+    if isinstance(error.body, bytes):
+        sent = request.headers.get("content-type", "")[:60]
+        message = f"the body came as {sent!r}; send it with Content-Type: application/json."
+        return _said(422, failure("invalid", message))
+    way = list(first.get("loc") or [""])
+    side = way[0]
+    may: list[str] = []
+    if side == "body":
+        inside = [{**e, "loc": e["loc"][1:]} for e in error.errors() if e["loc"][:1] == ("body",)]
+        first, place, may = fault_of(inside, error.body)
+    else:
+        place = [str(part) for part in way[side in ("query", "path") :]]
+    param = ".".join(place)
+    known = _fields_beside(request, place)
+    return _said(422, failure("invalid", invalid(first, param, known, may), param or None))
 
 
 def _fields_beside(request: Request, place: list[str]) -> list[str]:

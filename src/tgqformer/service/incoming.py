@@ -23,7 +23,8 @@ from tgqformer.catalog.text import item_text
 from tgqformer.errors import ImageError
 from tgqformer.retrieval.protocols import Filter, Metadata
 from tgqformer.service.config import ServiceConfig
-from tgqformer.service.failures import ApiError, invalid
+from tgqformer.service.failures import ApiError, fault_of, invalid
+from tgqformer.service.failures import told as said
 from tgqformer.service.schemas import (
     Conditions,
     Content,
@@ -41,7 +42,9 @@ _Model = TypeVar("_Model")
 QUERY = "query"
 """The id of items that have none; no model reads it."""
 
+_URL_SAFE = str.maketrans("-_", "+/")  # base64's second alphabet
 _PATH = re.compile(r"^(file:|[a-zA-Z]:\\|[~./\\])|\.[a-zA-Z0-9]{2,5}$")
+_AROUND = " \t\r\n\u00a0\u200b\ufeff"  # what is not seen at the ends of an id
 _CHECKED_AT = 64  # pixels: enough to read a file to its end, and quick for a JPEG
 
 
@@ -62,13 +65,9 @@ def metadata_of(item: Item, *in_stock: bool | None) -> Metadata:
 
 def input_item(told: EmbeddingInput | Any, pictures: Pictures, param: str) -> Item:
     """One input of POST /v1/embeddings as an item; ApiError (422) where it cannot be one."""
-    if not isinstance(told, (str, ItemFields, Content, list, dict)):
-        raise ApiError(
-            422,
-            f"{param} is none of what can be embedded; send a title (a text), an item (an object) "
-            "or a list of content parts.",
-            param=param,
-        )
+    fault = _unsupported(told)
+    if fault is not None:
+        raise ApiError(422, f"{param} is {fault}.", param=param)
     if isinstance(told, str):
         item = Item(QUERY, checked(told, _TEXT, param))
     elif isinstance(told, ItemFields) or (isinstance(told, dict) and "content" not in told):
@@ -82,6 +81,23 @@ def input_item(told: EmbeddingInput | Any, pictures: Pictures, param: str) -> It
         item = Item(QUERY, title, images=pictures.read_all(urls, param))
     check_said(item, param)
     return item
+
+
+def _unsupported(told: Any) -> str | None:
+    """What an input is that no other reading fits, and what to send; None where one may."""
+    if not isinstance(told, (str, ItemFields, Content, list, dict)):
+        return (
+            f"{said(told)}, which cannot be embedded; send a title (a text), an item (an object) "
+            "or a list of content parts"
+        )
+    if isinstance(told, list) and told:
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in told):
+            return "a list of token ids, which another model's tokenizer made; send the text itself"
+        if all(isinstance(one, str) for one in told):
+            return "a list of texts, but one input is one title; send them side by side in input"
+    if isinstance(told, dict) and told.get("type") in ("text", "image_url"):
+        return "a content part alone; put the parts of one input into a list"
+    return None
 
 
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
@@ -100,10 +116,10 @@ def checked(told: Any, kind: TypeAdapter[_Model], param: str) -> _Model:
     try:
         return kind.validate_python(told)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, way, may = fault_of(error.errors(include_url=False), told, [param])
         known = getattr(kind._type, "model_fields", {}) if len(first["loc"]) == 1 else {}
-        place = ".".join([param, *map(str, first["loc"])])
-        raise ApiError(422, invalid(first, place, list(known)), param=place) from None
+        place = ".".join(way)
+        raise ApiError(422, invalid(first, place, list(known), may), param=place) from None
 
 
 def check_said(item: Item, param: str) -> None:
@@ -131,6 +147,20 @@ def check_id(item_id: str, param: str) -> None:
     fault = id_fault(item_id)
     if fault is not None:
         raise ApiError(422, f"{fault[1]}.", param=param)
+    if item_id.strip(_AROUND) != item_id:
+        raise ApiError(
+            422,
+            f"the id {item_id[:60]!r} has blanks around it, which a catalog leaves out; remove "
+            "them.",
+            param=param,
+        )
+    if "." in item_id.split("/"):
+        raise ApiError(
+            422,
+            f"the id {item_id[:60]!r} holds the path component '.', which clients leave out of a "
+            "URL; rename it.",
+            param=param,
+        )
     if item_id.endswith("/photo"):
         raise ApiError(
             422,
@@ -272,13 +302,13 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def _decoded(told: str) -> bytes:
-    text = told
+    text = told = told.strip()
     if told[:5].lower() == "data:":
         head, comma, text = told.partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise ImageError('a data: URL must be in base64, as in "data:image/jpeg;base64,...".')
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode("".join(text.split()).translate(_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):
         what = f"{told[:60]!r} is"
         if _PATH.search(told[:300]):

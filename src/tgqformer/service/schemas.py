@@ -129,6 +129,11 @@ class SimilarRequest(Body):
     filter: Conditions | None = None
     exclude_self: bool = Field(True, description="Leave the items of `id` and `ids` out.")
     metadata: bool = Field(False, description="Tell title, brand, category, price and stock too.")
+    blend: bool = Field(
+        False,
+        description="With `id`: what goes with it by the service's blended table leads, and "
+        "content fills up. 409 where the service has no such table.",
+    )
     model: ModelName
 
     @model_validator(mode="after")
@@ -259,17 +264,25 @@ class Known(BaseModel):
 
 
 class Hit(BaseModel):
-    """A neighbour; its score is the cosine."""
+    """A neighbour; its score is the cosine, or that of the blend where this is its source."""
 
     id: str
     score: float
+    source: Literal["blend", "content"] | None = Field(
+        None, description="With `blend`: the blended table, or the cosine alone."
+    )
     metadata: Known | None = None
 
 
 class SimilarAnswer(BaseModel):
-    """Neighbours, best first; equal scores in the order of ids."""
+    """Neighbours, best first; equal scores in the order of ids. Those of a blend come first."""
 
     results: list[Hit]
+    weight: float | None = Field(
+        None,
+        description="With `blend`: what co-engagement counts against content in its neighbours, 0 "
+        "to 1; left out where the table does not hold the item.",
+    )
     unknown: list[str] = Field(description="Ids of the query that are not stored.")
     model: str
 
@@ -439,6 +452,7 @@ class ModelCard(BaseModel):
     dims: int
     items: int
     explains: bool
+    blends: bool = Field(description="Whether POST /v1/similar takes `blend`.")
     index: str = Field(description="exact, hnsw or ivf: what answers searches now.")
     default: bool
 

@@ -16,6 +16,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Embedder, ImageRef, Item, Vectors
 from tgqformer.errors import StorageError
 from tgqformer.retrieval.exact import Neighbour
+from tgqformer.retrieval.neighbour_table import BlendedTable
 from tgqformer.retrieval.protocols import Details, Filter, Record, VectorStore
 from tgqformer.retrieval.scores import truncate
 from tgqformer.service.explanation import Explainer, Explanation
@@ -27,6 +28,7 @@ class Query:
 
     Attributes:
         exclude_self: leave `ids` out of the answers.
+        blend: of one id: the neighbours of the blended table lead.
     """
 
     k: int
@@ -34,14 +36,22 @@ class Query:
     vector: Vectors | None = None
     where: Filter = field(default_factory=Filter)
     exclude_self: bool = True
+    blend: bool = False
 
 
 @dataclass(frozen=True)
 class Found:
-    """A search's answer; `neighbours` is None where the weights cancel each other out."""
+    """A search's answer; `neighbours` is None where the weights cancel each other out.
+
+    Attributes:
+        blended: those of the neighbours that come from the blended table.
+        weight: what co-engagement counts in them; None where the table does not hold the query.
+    """
 
     neighbours: list[Neighbour] | None
     unknown: list[str] = field(default_factory=list)
+    blended: frozenset[str] = frozenset()
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Served:
         index: the store.
         catalog: where photos and attributes of items are that did not come by the API.
         explainer: says why; None where the model has none.
+        blend: neighbours by co-engagement and content, for searches that ask for them.
     """
 
     def __init__(
@@ -82,12 +93,14 @@ class Served:
         *,
         catalog: Catalog | None = None,
         explainer: Explainer | None = None,
+        blend: BlendedTable | None = None,
     ) -> None:
         self.name = name
         self.embedder = embedder
         self.index = index
         self.catalog = catalog
         self.explainer = explainer
+        self.blend = blend
         self.created = int(time.time())
 
     def encode(self, items: list[Item]) -> list[Vectors]:
@@ -102,6 +115,9 @@ class Served:
         found: list[Found] = [Found([]) for _ in queries]
         groups: dict[Filter, list[tuple[int, Vectors, frozenset[str]]]] = {}
         for position, query in enumerate(queries):
+            if query.blend:
+                found[position] = self._blended(query)
+                continue
             vector, unknown = self._vector(query)
             if vector is None:
                 known = len(query.ids) > len(unknown)
@@ -118,6 +134,36 @@ class Served:
                 others = [n for n in answer if n.item_id not in own][: queries[position].k]
                 found[position] = Found(others, found[position].unknown)
         return found
+
+    def _blended(self, query: Query) -> Found:
+        """The table's neighbours of an item, then those of content, all under one set of rules.
+
+        What is no longer stored or does not pass the filter is left out of the table's; content
+        gives way to the table's own rules too.
+        """
+        assert self.blend is not None
+        table, [(name, _)] = self.blend, query.ids
+        plain = replace(query, blend=False)
+        if name not in table or not self.index.vectors([name])[0]:
+            return self.search([plain])[0]
+        listed = table.neighbours(name)
+        known = self.index.metadata([n.item_id for n in listed])
+        led = [n for n in listed if n.item_id in known and query.where.matches(known[n.item_id])]
+        taken = {name, *(n.item_id for n in led)}
+        own: list[Neighbour] = []
+        rest: list[Neighbour] = []
+        reach = query.k + len(led) + 1
+        while len(led) < query.k or not query.exclude_self:
+            near = self.search([replace(plain, k=reach)])[0].neighbours or []
+            own = [n for n in near if n.item_id == name]
+            allowed = table.allows(name, [n.item_id for n in near])
+            rest = [n for n, may in zip(near, allowed) if may and n.item_id not in taken]
+            if len(led) + len(rest) >= query.k or len(near) < reach:
+                break
+            reach *= 4
+        best = [*own, *led, *rest][: query.k]
+        blended = frozenset(n.item_id for n in led)
+        return Found(best, [], blended, float(table.weights[table.row[name]]))
 
     def apply(self, changes: list[Change]) -> list[bool | None]:
         """Do writes, in order and durably; for each, whether the item was there before.

@@ -254,7 +254,9 @@ def _read(told: list[StoredItem | Any], service: Service) -> list[Item | ApiErro
 
 def _id_of(told: StoredItem | Any) -> str | None:
     found = told.get("id") if isinstance(told, dict) else getattr(told, "id", None)
-    return found[:MAX_ID] if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    return found[:MAX_ID].encode("utf-8", "replace").decode()  # a half UTF-16 pair is no answer's
 
 
 async def _patched(service: Service, model: Served, item_id: str, body: ItemPatch) -> Change:

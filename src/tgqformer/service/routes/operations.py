@@ -25,6 +25,7 @@ async def models(request: Request) -> ModelList:
                 dims=model.index.dims,
                 items=len(model.index),
                 explains=model.explainer is not None,
+                blends=model.blend is not None,
                 index=model.index.kind,
                 default=model.name == service.default,
             )

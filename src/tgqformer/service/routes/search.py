@@ -7,6 +7,7 @@ shape of OpenAI's, so that clients which exist can be used.
 from __future__ import annotations
 
 import base64
+from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -48,7 +49,8 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
     """The k nearest items to `id`, to a weighted sum of `ids`, to `item` or to `vector`.
 
     Ids that are not stored are named in `unknown` and are no error; where none is left, there are
-    no results.
+    no results. With `blend` the neighbours of `id` by co-engagement and content lead, and each one
+    tells its `source`.
     """
     service = service_of(request)
     model = service.model(body.model)
@@ -60,11 +62,12 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarAnswer:
     known: dict[str, Metadata] = {}
     if body.metadata and found.neighbours:
         known = await service.aside(model.index.metadata, [n.item_id for n in found.neighbours])
-    hits = [
-        Hit(id=n.item_id, score=n.score, metadata=_known(known.get(n.item_id)))
-        for n in found.neighbours
-    ]
-    return SimilarAnswer(results=hits, unknown=found.unknown, model=model.name)
+    hits = []
+    for n in found.neighbours:
+        told = _known(known.get(n.item_id))
+        source = _source(n.item_id in found.blended) if body.blend else None
+        hits.append(Hit(id=n.item_id, score=n.score, source=source, metadata=told))
+    return SimilarAnswer(results=hits, weight=found.weight, unknown=found.unknown, model=model.name)
 
 
 async def _query_of(body: SimilarRequest, service: Service, model: Served) -> Query:
@@ -72,8 +75,21 @@ async def _query_of(body: SimilarRequest, service: Service, model: Served) -> Qu
     if body.k > service.config.max_k:
         raise ApiError(422, f"k is {body.k}, but may be at most {service.config.max_k}.", param="k")
     where, exclude = filter_of(body.filter), body.exclude_self
+    if body.blend and body.id is None:
+        raise ApiError(
+            422, "blend goes with id, an item with a history; leave it out.", param="blend"
+        )
+    if body.blend and model.blend is None:
+        raise ApiError(
+            409,
+            f"{model.name} is served without a blended table; leave blend out, or start the "
+            "service with --blend.",
+            param="blend",
+            code="no_blend",
+        )
     if body.id is not None:
-        return Query(body.k, ids=((body.id, 1.0),), where=where, exclude_self=exclude)
+        ids = ((body.id, 1.0),)
+        return Query(body.k, ids=ids, where=where, exclude_self=exclude, blend=body.blend)
     if body.ids is not None:
         weights: dict[str, float] = {}
         for entry in body.ids:
@@ -101,6 +117,10 @@ async def _query_of(body: SimilarRequest, service: Service, model: Served) -> Qu
             422, "the vector is zero and points nowhere; send an embedding.", param="vector"
         )
     return Query(body.k, vector=(vector / length).astype(np.float32), where=where)
+
+
+def _source(blended: bool) -> Literal["blend", "content"]:
+    return "blend" if blended else "content"
 
 
 def _known(known: Metadata | None) -> Known | None:
