@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tgqformer.catalog.progress import track_bytes
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
 from tgqformer.errors import CatalogError
+from tgqformer.progress import track_bytes
 
 _HEAD = 64 * 1024
 _CHUNK = 4 * 1024 * 1024

@@ -11,7 +11,6 @@ import torch
 
 from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
 from tgqformer.catalog.items import Item, Vectors
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import is_cut, item_text
 from tgqformer.config import whole_number
 from tgqformer.embedder.config import EmbedderConfig
@@ -19,6 +18,7 @@ from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, Tower
 from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.backbone import byte_tokenizer
+from tgqformer.progress import track
 from tgqformer.retrieval.scores import Precision, Stored, inner_products, quantize, unit
 from tgqformer.towers.base import TowerBatch
 from tgqformer.towers.encoding import one_ahead

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.catalog import GROUP, Catalog
 from tgqformer.catalog.columns import text_column
 from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.parts import PhotosById, finish
 from tgqformer.catalog.item_rules import price_fault
-from tgqformer.catalog.labels import GROUP
 from tgqformer.catalog.quarantine import CLEARED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table, rows_table
 from tgqformer.catalog.text import STOCK

@@ -16,8 +16,7 @@ import polars as pl
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine
 from tgqformer.catalog.splits import split_cold, split_random
-from tgqformer.catalog.summary import UnreadColumn
-from tgqformer.catalog.tables import Table, find_table
+from tgqformer.catalog.tables import Table, UnreadColumn, find_table
 from tgqformer.catalog.values import Decimal, plain_text, read_price
 from tgqformer.errors import CatalogError, ConfigError
 

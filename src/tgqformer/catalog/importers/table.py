@@ -8,15 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.catalog import GROUP, Catalog
 from tgqformer.catalog.columns import attribute_column, image_column, text_column
 from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.offers import Offer, Variants, check_variants, offer_tables
 from tgqformer.catalog.importers.parts import Split, amount, finish
-from tgqformer.catalog.labels import GROUP
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
-from tgqformer.catalog.summary import UnreadColumn, likely_meant
-from tgqformer.catalog.tables import Table, read_table
+from tgqformer.catalog.tables import Table, UnreadColumn, likely_meant, read_table
 from tgqformer.catalog.text import STOCK
 from tgqformer.catalog.values import Decimal, is_missing, links, read_stock
 from tgqformer.errors import CatalogError, ConfigError
