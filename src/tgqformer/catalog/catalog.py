@@ -92,7 +92,7 @@ class Catalog:
         self.pair_table = (
             pairs if isinstance(pairs, pl.DataFrame) else pair_frame(pairs, self.index)
         )
-        self.labels = None if labels is None else align_labels(labels, self.index, self.quarantine)
+        self.labels = None if labels is None else _align_labels(labels, self.index, self.quarantine)
 
     @classmethod
     def load(
@@ -271,7 +271,7 @@ class Catalog:
         _known(split)
         if self.labels is None or "pool" not in self.labels.columns:
             return np.arange(len(self.items), dtype=np.int64)
-        return np.flatnonzero(in_pool(self.labels["pool"], split)).astype(np.int64)
+        return np.flatnonzero(_in_pool(self.labels["pool"], split)).astype(np.int64)
 
     @cached_property
     def groups(self) -> Indices:
@@ -279,10 +279,9 @@ class Catalog:
 
         They are told by the label `item_group_id`.
         """
-        known = self.labels is not None and GROUP in self.labels.columns
-        return group_codes(
-            self.labels[GROUP] if known and self.labels is not None else None, len(self)
-        )
+        if self.labels is None or GROUP not in self.labels.columns:
+            return np.full(len(self), -1, dtype=np.int64)
+        return _group_codes(self.labels[GROUP])
 
     def with_pairs(self, pairs: Iterable[Pair] | pl.DataFrame) -> Catalog:
         """Return a catalog of the same items with other pairs."""
@@ -392,10 +391,10 @@ def _labels(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> p
         gone = {e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED}
         lost = labels["item_id"].is_in(list(gone - index.keys()))
         labels, rows = labels.filter(~lost), rows[~lost.to_numpy()]
-    return align_labels(labels, index, quarantine, rows=rows.tolist())
+    return _align_labels(labels, index, quarantine, rows=rows.tolist())
 
 
-def align_labels(
+def _align_labels(
     labels: pl.DataFrame,
     index: Mapping[str, int],
     quarantine: Quarantine,
@@ -429,31 +428,19 @@ def align_labels(
     strange = numbered.join(order, on="item_id", how="anti")
     twins = Twins(index)
     for row, item_id in strange.select("__row", "item_id").iter_rows():
-        quarantine.add(
-            "labels",
-            row,
-            item_id,
-            "item_id",
-            "names no item",
-            f"no item has the id {shown(item_id)}; "
-            + (twins.remedy(item_id or "") or "add the item or remove the labels"),
-        )
+        remedy = twins.remedy(item_id or "") or "add the item or remove the labels"
+        reason = f"no item has the id {shown(item_id)}; {remedy}"
+        quarantine.add("labels", row, item_id, "item_id", "names no item", reason)
     first = pl.col("item_id").is_first_distinct()
     known = numbered.join(order, on="item_id", how="semi", maintain_order="left")
     for row, item_id in known.filter(~first).select("__row", "item_id").iter_rows():
-        quarantine.add(
-            "labels",
-            row,
-            item_id,
-            "item_id",
-            "duplicate id",
-            f"the labels of {shown(item_id)} stand twice, the first are kept; keep one row",
-        )
+        reason = f"the labels of {shown(item_id)} stand twice, the first are kept; keep one row"
+        quarantine.add("labels", row, item_id, "item_id", "duplicate id", reason)
     kept = known.filter(first).drop("__row")
     return order.join(kept, on="item_id", how="left", maintain_order="left")
 
 
-def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
+def _in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
     """Return which items belong to a split's pool; null means every pool, "" none."""
     told = pool.cast(pl.String)
     every = told.str.strip_chars().is_in(list(MISSING_TEXTS - {""})).fill_null(True)
@@ -461,10 +448,8 @@ def in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
     return names.list.eval(pl.element().str.strip_chars()).list.contains(split).to_numpy()
 
 
-def group_codes(groups: pl.Series | None, items: int) -> npt.NDArray[np.int64]:
+def _group_codes(groups: pl.Series) -> Indices:
     """Return [N] a number for each item, equal where their groups are; -1 for an item without."""
-    if groups is None:
-        return np.full(items, -1, dtype=np.int64)
     names = as_text(groups).str.strip_chars()
     known = ~names.is_in(list(MISSING_TEXTS)).fill_null(True)
     codes = names.rank("dense").cast(pl.Int64)

@@ -151,8 +151,7 @@ def _urls(catalog: Catalog, column: str, positions: list[int]) -> Iterator[list[
             f"The labels of {catalog.root} have no column {column!r} (found: {found}); name the "
             "one with the URLs, or import the catalog with it as a label."
         )
-    values = labels[column]
-    told = values.to_list()
+    told = labels[column].to_list()
     return (links(told[position]) for position in positions)
 
 
@@ -246,7 +245,7 @@ def download_images(
                 result.bytes += found.stat().st_size
             else:
                 result.failures[url] = Failure(
-                    url, found.rule, found.reason, options_of(found.rule, config)
+                    url, found.rule, found.reason, _options_of(found.rule, config)
                 )
                 store.fail(result.failures[url])
     finally:
@@ -312,7 +311,7 @@ def _one(
 ) -> Path | FetchError:
     for attempt in range(config.retries + 1):
         try:
-            return store.put(url, checked_photo(url, fetcher.fetch(url), config))
+            return store.put(url, _checked_photo(url, fetcher.fetch(url), config))
         except FetchError as error:
             last = attempt == config.retries
             too_long = error.wait is not None and error.wait > MAX_WAIT
@@ -324,7 +323,7 @@ def _one(
     raise AssertionError("the last attempt returns")
 
 
-def checked_photo(url: str, data: bytes, config: DownloadConfig) -> bytes:
+def _checked_photo(url: str, data: bytes, config: DownloadConfig) -> bytes:
     """Return the bytes to keep of a photo that decodes, scaled down where `config` asks for it.
 
     Raises:
@@ -350,7 +349,8 @@ def _scaled(data: bytes, image: Image.Image, side: int) -> bytes:
     return out.getvalue()
 
 
-# -- store ----
+# -- store -----------------------------------------------------------------------------------------
+# What was fetched, and what could not be: files by the sha256 of their URLs.
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ class Failure:
     def holds(self, config: DownloadConfig) -> bool:
         """Tell whether the options that it failed under are those of `config`."""
         # Lines of earlier versions tell no options, and had the defaults in all likelihood.
-        return (self.under or options_of(self.rule, DownloadConfig())) == options_of(
+        return (self.under or _options_of(self.rule, DownloadConfig())) == _options_of(
             self.rule, config
         )
 
@@ -387,7 +387,7 @@ _OPTIONS = {
 }
 
 
-def options_of(rule: str, config: DownloadConfig) -> dict[str, float | bool]:
+def _options_of(rule: str, config: DownloadConfig) -> dict[str, float | bool]:
     """Return the options by which a rule refuses a photo."""
     return {name: getattr(config, name) for name in _OPTIONS.get(rule, ())}
 

@@ -188,12 +188,12 @@ def time_cuts(
 
 
 def _draw(
-    groups: npt.NDArray[np.int64],
-    members: npt.NDArray[np.int64],
+    groups: Indices,
+    members: Indices,
     val: float,
     test: float,
     seed: int,
-) -> npt.NDArray[np.int64]:
+) -> Indices:
     """Return a split for each group number: a random share of the members, else train.
 
     Args:
@@ -218,8 +218,8 @@ def _draw(
 
 def _with_splits(
     catalog: Catalog,
-    groups: npt.NDArray[np.int64],
-    window: npt.NDArray[np.int64],
+    groups: Indices,
+    window: Indices,
     keep: npt.NDArray[np.bool_] | None = None,
     *,
     earlier_wins: bool = True,
@@ -261,6 +261,7 @@ Promise: TypeAlias = Literal["warm", "query", "cold"]
 
 _PROMISES: tuple[Promise, ...] = ("warm", "query", "cold")
 _SHOWN = 5
+_Side: TypeAlias = "tuple[Indices, Indices]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,11 +335,8 @@ def check_leaks(
     return leaks
 
 
-Side: TypeAlias = "tuple[Indices, Indices]"
-
-
 def _pair_leaks(
-    catalog: Catalog, groups: Indices, earlier: Side, later: Side
+    catalog: Catalog, groups: Indices, earlier: _Side, later: _Side
 ) -> dict[str, list[str]]:
     """Pairs are one where their items are, show the same photos, or are of one product."""
     known = pl.DataFrame({"one": groups[earlier[0]], "two": groups[earlier[1]]})

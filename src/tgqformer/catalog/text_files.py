@@ -112,6 +112,12 @@ def mended(text: str) -> tuple[str, bool]:
     return fit, fit != text
 
 
+def report_bytes(name: str, row: int, quarantine: Quarantine, field: str = "row") -> None:
+    """Report a row in which bytes that are no UTF-8 became U+FFFD."""
+    reason = "some bytes are no UTF-8 and became U+FFFD; save the file as UTF-8"
+    quarantine.add(name, row, None, field, "not UTF-8", reason, REPAIRED)
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Open a file; unpacked where its first bytes say that it is packed by gzip or zstd.

@@ -8,7 +8,7 @@ The layout as its archives unpack::
 
 Texts are lists of ``{"language_tag": "en_US", "value": "..."}``. One product may be listed in
 several marketplaces under one item_id; the listing in the wanted language stands for it.
-There are no pairs; `pair_by` makes some (see groups.py).
+There are no pairs; `pair_by` makes some (see parts.Groups).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import Groups, Split, finish, plain, read_entry
+from tgqformer.catalog.importers.parts import Groups, Split, SplitOptions, finish, plain, read_entry
 from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.tables import rows_table
@@ -74,7 +74,7 @@ def import_abo(
             category) and the attributes; they are kept as labels.
         max_group: products are not paired where more than so many agree.
         limit: stop after so many listings.
-        split, val, test, seed: for the pairs; see parts.finish.
+        split, val, test, seed: for the pairs; see parts.SplitOptions.
         strict, progress: see parts.finish.
 
     Raises:
@@ -154,10 +154,7 @@ def import_abo(
         out,
         quarantine,
         root=source.absolute(),
-        split=split if pair_by else "none",
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split if pair_by else "none", val, test, seed),
         strict=strict,
         progress=progress,
     )

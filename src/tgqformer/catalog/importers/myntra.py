@@ -10,7 +10,7 @@ The layout::
 Some rows of styles.csv have commas in the product's name and no quotes around it; as the name is
 the last column, what is over belongs to it.
 
-There are no pairs; `pair_by` makes some (see groups.py).
+There are no pairs; `pair_by` makes some (see parts.Groups).
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import Groups, Split, finish, photos_by_stem, plain
+from tgqformer.catalog.importers.parts import (
+    Groups,
+    Split,
+    SplitOptions,
+    finish,
+    photos_by_stem,
+    plain,
+)
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines
@@ -62,7 +69,7 @@ def import_myntra(
         hidden: columns that no model is shown; they are kept as labels.
         max_group: products are not paired where more than so many agree.
         limit: read only so many rows.
-        split, val, test, seed: for the pairs; see parts.finish.
+        split, val, test, seed: for the pairs; see parts.SplitOptions.
         strict, progress: see parts.finish.
 
     Raises:
@@ -126,10 +133,7 @@ def import_myntra(
         out,
         quarantine,
         root=source.absolute(),
-        split=split if pair_by else "none",
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split if pair_by else "none", val, test, seed),
         strict=strict,
         progress=progress,
     )
