@@ -257,9 +257,23 @@ def _check_shares(val: float, test: float) -> None:
 # Naming what a split lets through: pairs, queries, photos and items that training has seen.
 
 Promise: TypeAlias = Literal["warm", "query", "cold"]
-"""What a split promises; see above."""
+"""What a split promises, as the head of this file says; each with those before it."""
 
 _PROMISES: tuple[Promise, ...] = ("warm", "query", "cold")
+_KNOWN = {
+    "query": (
+        "query in two splits",
+        "photo of queries in two splits",
+        "variant of queries in two splits",
+    ),
+    "cold": (
+        "cold query in pairs",
+        "photo of a cold query in pairs",
+        "variant of a cold query in pairs",
+    ),
+}
+"""Kinds of leaks by the promise that they break: of the item, of its photo, of its product."""
+
 _SHOWN = 5
 _Side: TypeAlias = "tuple[Indices, Indices]"
 
@@ -309,24 +323,10 @@ def check_leaks(
     leaks: list[Leak] = []
     for earlier, later in (("train", "val"), ("train", "test"), ("val", "test")):
         found = _pair_leaks(catalog, products, parts[earlier], parts[later])
-        queries = parts[later][0]
-        if promise != "warm":
-            names = (
-                "query in two splits",
-                "photo of queries in two splits",
-                "variant of queries in two splits",
-            )
-            told = _known_leaks(catalog, (photos, products), parts[earlier][0], queries)
-            found |= dict(zip(names, told))
-        if promise == "cold":
-            names = (
-                "cold query in pairs",
-                "photo of a cold query in pairs",
-                "variant of a cold query in pairs",
-            )
-            known = np.concatenate(parts[earlier])
-            told = _known_leaks(catalog, (photos, products), known, queries)
-            found |= dict(zip(names, told))
+        asked = {"query": parts[earlier][0], "cold": np.concatenate(parts[earlier])}
+        for kept in _PROMISES[1 : _PROMISES.index(promise) + 1]:
+            told = _known_leaks(catalog, (photos, products), asked[kept], parts[later][0])
+            found |= dict(zip(_KNOWN[kept], told))
         leaks += [
             Leak(kind, (earlier, later), len(ids), tuple(ids[:_SHOWN]))
             for kind, ids in found.items()

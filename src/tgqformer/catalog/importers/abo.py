@@ -22,7 +22,7 @@ from typing import Any
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.parts import Groups, Split, SplitOptions, finish, plain, read_entry
 from tgqformer.catalog.json_records import json_lines
-from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines
 from tgqformer.errors import CatalogError, ConfigError
@@ -131,14 +131,9 @@ def import_abo(
                 if image_id in paths:
                     images.append(f"images/{size}/{paths[image_id]}")
                 else:
+                    reason = f"images.csv knows no image {shown(image_id)}; fetch the metadata anew"
                     quarantine.add(
-                        "items",
-                        number,
-                        item_id,
-                        "images",
-                        "image missing",
-                        f"images.csv knows no image {shown(image_id)}; fetch the metadata anew",
-                        "value dropped",
+                        "items", number, item_id, "images", "image missing", reason, CLEARED
                     )
             groups.add(item_id, listing.paired_by)
             yield number, {**listing.row, "images": images}

@@ -112,15 +112,8 @@ def import_myntra(
             if item_id in photos:
                 row["images"] = f"images/{photos[item_id].name}"
             else:
-                quarantine.add(
-                    "items",
-                    number,
-                    item_id,
-                    "images",
-                    "image missing",
-                    f"there is no file images/{item_id}.jpg; fetch it, or go without",
-                    CLEARED,
-                )
+                reason = f"there is no file images/{item_id}.jpg; fetch it, or go without"
+                quarantine.add("items", number, item_id, "images", "image missing", reason, CLEARED)
             yield number, row
 
     tables = {"items": rows_table(rows(), "items", quarantine)}
@@ -155,15 +148,11 @@ def _records(
             continue
         fields = text.split(",", len(header) - 1)
         if len(fields) < len(header):
-            quarantine.add(
-                "items",
-                number,
-                fields[0],
-                "row",
-                "wrong number of fields",
+            reason = (
                 f"the row has {len(fields)} fields where the header names {len(header)}; complete "
-                "it",
+                "it"
             )
+            quarantine.add("items", number, fields[0], "row", "wrong number of fields", reason)
             continue
         name = fields[-1].rstrip(",")
         if len(name) > 1 and name[0] == name[-1] == '"':
