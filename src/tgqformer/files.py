@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +69,24 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, sync: bool = True)
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, whole or not at all; StorageError where it cannot be."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a photo a second name, or copy it where the file system cannot; keep one that is there.
+
+    Raises:
+        StorageError: the target cannot be written, or the source not be read.
+    """
+    if target.exists():
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def sync_folder(folder: Path) -> None:

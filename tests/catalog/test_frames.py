@@ -16,7 +16,7 @@ from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.images import decode_image
-from tgqformer.catalog.importers.huggingface import import_huggingface
+from tgqformer.catalog.importers.table import import_huggingface
 from tgqformer.errors import CatalogError
 
 ROWS = [

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.catalog.leaks import check_leaks
 from tgqformer.catalog.photos import find_placeholders, photo_groups, placeholder_limit
-from tgqformer.catalog.splits import split_by_time, split_cold, split_random, split_warm, time_cuts
+from tgqformer.catalog.splits import (
+    check_leaks,
+    split_by_time,
+    split_cold,
+    split_random,
+    split_warm,
+    time_cuts,
+)
 from tgqformer.errors import CatalogError, ConfigError
 
 # A shared machine may be slow at any moment; that is no fault of the code.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tgqformer.catalog import progress
+from tgqformer import progress
 
 
 @pytest.mark.parametrize("show", [False, True])

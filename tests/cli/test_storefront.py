@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.summary import photos_read
+from tgqformer.catalog.photos import photos_read
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.storefront.regimes import LATEST
 

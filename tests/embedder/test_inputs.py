@@ -207,8 +207,8 @@ def test_similarity_of_anything_with_anything(embedder, items, vectors):
 
 
 WRONG_FIELDS = [
-    ({"title": None}, "title: None is of the type NoneType"),
-    ({"title": 5}, "title: 5 is of the type int"),
+    ({"title": None}, "title: None is a NoneType"),
+    ({"title": 5}, "title: 5 is an int"),
     ({"brand": float("nan")}, "brand"),
     ({"category": ["Home", "Lamp"]}, "category"),
     ({"attributes": None}, "attributes"),
@@ -216,10 +216,10 @@ WRONG_FIELDS = [
     ({"attributes": {"size": 5}}, "'size': 5 is not of two texts"),
     ({"attributes": {5: "size"}}, "attributes"),
     ({"images": None}, "images"),
-    ({"images": "lamp.png"}, "images: 'lamp.png' is of the type str"),
+    ({"images": "lamp.png"}, "images: 'lamp.png' is a str"),
     ({"images": b"bytes"}, "images"),
-    ({"images": ("lamp.png",)}, "photo 0: 'lamp.png' is of the type str"),
-    ({"images": (b"", 5)}, "photo 1: 5 is of the type int"),
+    ({"images": ("lamp.png",)}, "photo 0: 'lamp.png' is a str"),
+    ({"images": (b"", 5)}, "photo 1: 5 is an int"),
 ]
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.catalog.text import item_text
 from tgqformer.cli import main as cli
 from tgqformer.config import load_yaml, override, to_dict

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tgqformer.catalog.downloads import fetch
+from tgqformer.catalog import fetch
 from tgqformer.service.config import ServiceConfig
 from tgqformer.service.failures import ApiError
 from tgqformer.service.incoming import Pictures

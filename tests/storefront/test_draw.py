@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.leaks import check_leaks
 from tgqformer.catalog.logs import read_log
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.corruption.canvas import stream
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.storefront import NOISES, draw_storefront

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.corruption.canvas import stream
 from tgqformer.storefront import DRAWINGS, draw_storefront
 from tgqformer.storefront.metadata import BRANDS, CATEGORIES

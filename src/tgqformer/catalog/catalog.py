@@ -12,21 +12,31 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tgqformer.catalog.columns import as_text
 from tgqformer.catalog.frames import no_items, read_source, table_of
 from tgqformer.catalog.item_rules import check_items, id_fault
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.catalog.labels import GROUP, align_labels, group_codes, in_pool
-from tgqformer.catalog.pair_rules import PAIR_SCHEMA, SPLITS, check_pairs, id_column, pair_frame
+from tgqformer.catalog.pair_rules import (
+    PAIR_SCHEMA,
+    SPLITS,
+    Twins,
+    check_pairs,
+    id_column,
+    pair_frame,
+)
 from tgqformer.catalog.photos import decodable_photos
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
-from tgqformer.catalog.summary import UnreadColumn, describe, summarise, unread_columns
-from tgqformer.catalog.tables import Table, find_table
+from tgqformer.catalog.tables import Table, UnreadColumn, find_table, unread_columns
+from tgqformer.catalog.values import MISSING_TEXTS
 from tgqformer.errors import CatalogError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Weights: TypeAlias = npt.NDArray[np.float32]
 Rows: TypeAlias = Any
 """A DataFrame, an Arrow table, a Hugging Face Dataset, or an iterable of mappings."""
+
+GROUP = "item_group_id"
+"""The label that variants of one product share, as Google's and Meta's feeds name it."""
 
 
 class Catalog:
@@ -82,7 +92,7 @@ class Catalog:
         self.pair_table = (
             pairs if isinstance(pairs, pl.DataFrame) else pair_frame(pairs, self.index)
         )
-        self.labels = None if labels is None else align_labels(labels, self.index, self.quarantine)
+        self.labels = None if labels is None else _align_labels(labels, self.index, self.quarantine)
 
     @classmethod
     def load(
@@ -261,7 +271,7 @@ class Catalog:
         _known(split)
         if self.labels is None or "pool" not in self.labels.columns:
             return np.arange(len(self.items), dtype=np.int64)
-        return np.flatnonzero(in_pool(self.labels["pool"], split)).astype(np.int64)
+        return np.flatnonzero(_in_pool(self.labels["pool"], split)).astype(np.int64)
 
     @cached_property
     def groups(self) -> Indices:
@@ -269,10 +279,9 @@ class Catalog:
 
         They are told by the label `item_group_id`.
         """
-        known = self.labels is not None and GROUP in self.labels.columns
-        return group_codes(
-            self.labels[GROUP] if known and self.labels is not None else None, len(self)
-        )
+        if self.labels is None or GROUP not in self.labels.columns:
+            return np.full(len(self), -1, dtype=np.int64)
+        return _group_codes(self.labels[GROUP])
 
     def with_pairs(self, pairs: Iterable[Pair] | pl.DataFrame) -> Catalog:
         """Return a catalog of the same items with other pairs."""
@@ -316,15 +325,56 @@ class Catalog:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Return the counts of what is there and what is missing, ready for JSON."""
-        return describe(self)
+        """Return counts of items, photos and missing fields; pairs, queries and pool by split.
+
+        The values are integers, or maps to integers, ready for JSON.
+        """
+        items = self.items
+        parts = {split: self.pair_table.filter(pl.col("split") == split) for split in SPLITS}
+        return {
+            "items": len(items),
+            "images": sum(len(item.images) for item in items),
+            "items without image": sum(not item.images for item in items),
+            "items without title": sum(not item.title.strip() for item in items),
+            "items without category": sum(not item.category.strip() for item in items),
+            "items with price": sum(item.price is not None for item in items),
+            "pairs": {split: part.height for split, part in parts.items()},
+            "queries": {split: part["query"].n_unique() for split, part in parts.items()},
+            "pool": {split: len(self.pool_indices(split)) for split in SPLITS},
+            "quarantine": self.quarantine.counts(),
+        }
 
     def summary(self) -> str:
         """Return the counts that matter in one line."""
-        return summarise(self)
+        told = self.describe()
+        pairs = ", ".join(f"{name} {count:,}" for name, count in told["pairs"].items())
+        return (
+            f"{told['items']:,} items ({told['items without image']:,} without image, "
+            f"{told['items without title']:,} without title), {told['images']:,} images, "
+            f"{self.pair_table.height:,} pairs ({pairs}); {self.quarantine.summary()}"
+        )
 
     def _name(self) -> str:
         return "in memory" if self.root is None else str(self.root)
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise CatalogError(f"{shown(split)} is no split; use one of {', '.join(SPLITS)}.")
+    return split
+
+
+def _first_twice(items: Sequence[Item]) -> str:
+    seen: set[str] = set()
+    for item in items:
+        if item.item_id in seen:
+            return f"The id {shown(item.item_id)} stands twice; give each item an id of its own."
+        seen.add(item.item_id)
+    raise AssertionError("no id stands twice")
+
+
+# -- labels ----------------------------------------------------------------------------------------
+# What is known of items and never shown to a model, such as boxes, noise and pools.
 
 
 def _labels(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> pl.DataFrame | None:
@@ -341,19 +391,66 @@ def _labels(table: Table, index: Mapping[str, int], quarantine: Quarantine) -> p
         gone = {e.item_id for e in quarantine if e.table == "items" and e.action == DROPPED}
         lost = labels["item_id"].is_in(list(gone - index.keys()))
         labels, rows = labels.filter(~lost), rows[~lost.to_numpy()]
-    return align_labels(labels, index, quarantine, rows=rows.tolist())
+    return _align_labels(labels, index, quarantine, rows=rows.tolist())
 
 
-def _known(split: str) -> str:
-    if split not in SPLITS:
-        raise CatalogError(f"{shown(split)} is no split; use one of {', '.join(SPLITS)}.")
-    return split
+def _align_labels(
+    labels: pl.DataFrame,
+    index: Mapping[str, int],
+    quarantine: Quarantine,
+    *,
+    rows: Sequence[int] | None = None,
+) -> pl.DataFrame:
+    """Return the labels with one row for each item, in the items' order; nulls where unknown.
+
+    Rows of items that are not there, and second rows of one item, go to quarantine.
+
+    Args:
+        labels: with a column item_id.
+        index: the position of each item by its id.
+        quarantine: takes what breaks a rule.
+        rows: the number of each row, 1 and so on where None.
+
+    Raises:
+        CatalogError: there is no column `item_id`.
+    """
+    if "item_id" not in labels.columns:
+        found = ", ".join(labels.columns) or "none"
+        raise CatalogError(
+            f"The labels table has no column 'item_id' (found: {found}); rename the column that "
+            "holds the ids."
+        )
+    numbers = range(1, labels.height + 1) if rows is None else rows
+    numbered = labels.with_columns(
+        pl.col("item_id").cast(pl.String), pl.Series("__row", numbers, dtype=pl.Int64)
+    )
+    order = pl.DataFrame({"item_id": pl.Series(list(index), dtype=pl.String)})
+    strange = numbered.join(order, on="item_id", how="anti")
+    twins = Twins(index)
+    for row, item_id in strange.select("__row", "item_id").iter_rows():
+        remedy = twins.remedy(item_id or "") or "add the item or remove the labels"
+        reason = f"no item has the id {shown(item_id)}; {remedy}"
+        quarantine.add("labels", row, item_id, "item_id", "names no item", reason)
+    first = pl.col("item_id").is_first_distinct()
+    known = numbered.join(order, on="item_id", how="semi", maintain_order="left")
+    for row, item_id in known.filter(~first).select("__row", "item_id").iter_rows():
+        reason = f"the labels of {shown(item_id)} stand twice, the first are kept; keep one row"
+        quarantine.add("labels", row, item_id, "item_id", "duplicate id", reason)
+    kept = known.filter(first).drop("__row")
+    return order.join(kept, on="item_id", how="left", maintain_order="left")
 
 
-def _first_twice(items: Sequence[Item]) -> str:
-    seen: set[str] = set()
-    for item in items:
-        if item.item_id in seen:
-            return f"The id {shown(item.item_id)} stands twice; give each item an id of its own."
-        seen.add(item.item_id)
-    raise AssertionError("no id stands twice")
+def _in_pool(pool: pl.Series, split: str) -> npt.NDArray[np.bool_]:
+    """Return which items belong to a split's pool; null means every pool, "" none."""
+    told = pool.cast(pl.String)
+    every = told.str.strip_chars().is_in(list(MISSING_TEXTS - {""})).fill_null(True)
+    names = told.set(every, split).str.to_lowercase().str.split(",")
+    return names.list.eval(pl.element().str.strip_chars()).list.contains(split).to_numpy()
+
+
+def _group_codes(groups: pl.Series) -> Indices:
+    """Return [N] a number for each item, equal where their groups are; -1 for an item without."""
+    names = as_text(groups).str.strip_chars()
+    known = ~names.is_in(list(MISSING_TEXTS)).fill_null(True)
+    codes = names.rank("dense").cast(pl.Int64)
+    return pl.select(pl.when(known).then(codes).otherwise(-1)).to_series().fill_null(-1).to_numpy()

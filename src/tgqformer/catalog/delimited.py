@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
-from tgqformer.catalog.text_files import TextFile, mended, open_bytes, probe
+from tgqformer.catalog.text_files import TextFile, mended, open_bytes, probe, report_bytes
 from tgqformer.errors import CatalogError
 
 MAX_FIELD_CHARS = 100_000
@@ -206,7 +206,7 @@ class _Reader:
         self.header = self._read_header()
         self._before = self._lines.number  # lines up to the header's end
         self._width = len(self.header)
-        self._kinds = self._column_kinds()
+        self._columns = self._column_traits()
 
     def _read_header(self) -> list[str]:
         text = (self._lines.take() or "").removeprefix("\ufeff").rstrip(_END)
@@ -314,20 +314,15 @@ class _Reader:
             if not clean:
                 yield self._quoted(number, raw)
                 continue
-            if len(fields) != self._width:
-                fields = _trimmed(fields, self._width)
-            if len(fields) != self._width:
-                self._wrong_number(number, len(fields), self._lines.number)
-                yield None
-            elif fields[0] and self._is_header(fields):
+            whole = self._of_width(number, _trimmed(fields, self._width), self._lines.number)
+            if whole is not None and whole[0] and self._is_header(whole):
                 self._header_again(number)
-                yield None
-            else:
-                yield fields
+                whole = None
+            yield whole
 
     def _is_header(self, fields: Fields) -> bool:
         first = (fields[0] or "").strip("\ufeff ")
-        return self._width > 1 and [first, *fields[1:]] == [self.header[0], *self.header[1:]]
+        return self._width > 1 and [first, *fields[1:]] == self.header
 
     def _header_again(self, number: int) -> None:
         reason = (
@@ -351,8 +346,7 @@ class _Reader:
         if line.count('"', place) % 2 == 0:
             if len(literal) == self._width:
                 return literal
-            self._wrong_number(number, len(easy if closed else literal), first)
-            return None
+            return self._of_width(number, easy if closed else literal, first)
         text, size, found = [raw], len(raw), False
         for following in self._lines.ahead():
             text.append(following)
@@ -369,11 +363,8 @@ class _Reader:
             if clean:
                 for _ in text[1:]:
                     self._lines.take()
-                if len(fields) == self._width:
-                    return fields
-                self._wrong_number(number, len(fields), first)
-                return None
-        self._open_quote(number, literal, field, first, len(text) - 1, found, size)
+                return self._of_width(number, fields, first)
+        self._open_quote(number, literal, field, first, text, found)
         if len(literal) != self._width:
             return None
         literal[field] = (literal[field] or "").lstrip(" ")[1:] or None
@@ -389,24 +380,22 @@ class _Reader:
         """
         if len(text) == 2 and len(first) != self._width:
             return False
-        kinds = [  # where no row shows what a column holds, this one does
-            known or _Kind.of([part] if part and i != field else [])
-            for i, (known, part) in enumerate(zip(self._kinds, [*first, *[None] * self._width]))
+        traits = [  # where no row shows what a column holds, this one does
+            known or _traits([part] if part and i != field else [])
+            for i, (known, part) in enumerate(zip(self._columns, [*first, *[None] * self._width]))
         ]
         judged = [*text[1:-1][:_JUDGED_LINES], text[-1]]
         judged = [line.rstrip(_END) for line in judged if line.strip()]
-        return 2 * sum(self._is_row(line, kinds) for line in judged) >= len(judged)
+        return 2 * sum(self._is_row(line, traits) for line in judged) >= len(judged)
 
-    def _is_row(self, line: str, kinds: Sequence[_Kind]) -> bool:
+    def _is_row(self, line: str, traits: Sequence[Traits]) -> bool:
         fields, clean = self._split(line)
         if not clean and len(fields) != self._width:
             fields = self._split.lenient(line)[0]
-        return len(fields) == self._width and all(
-            kind.fits(part) for kind, part in zip(kinds, fields)
-        )
+        return len(fields) == self._width and all(map(_fits, fields, traits))
 
-    def _column_kinds(self) -> list[_Kind | None]:
-        """Return what each column holds by the first rows, None where they do not show it."""
+    def _column_traits(self) -> list[Traits | None]:
+        """Return what the values of each column are by the first rows, None where none shows it."""
         values: list[list[str]] = [[] for _ in self.header]
         inside = False  # a text that a quote opened
         for line in islice(self._lines.ahead(), _SAMPLE_LINES):
@@ -419,7 +408,7 @@ class _Reader:
                 for known, part in zip(values, fields):
                     if part:
                         known.append(part)
-        return [_Kind.of(known) if known else None for known in values]
+        return [_traits(known) if known else None for known in values]
 
     def _mend(self, number: int, fields: Fields) -> Fields:
         """Put U+FFFD in the place of bytes that are no UTF-8, and report them."""
@@ -430,84 +419,66 @@ class _Reader:
                 report_bytes(self._name, number, self._quarantine, self.header[i])
         return fields
 
-    def _wrong_number(self, number: int, count: int, line: int) -> None:
+    def _of_width(self, number: int, fields: Fields, line: int) -> Fields | None:
+        """Return a row's fields; None, and a report, where the header names another number."""
+        if len(fields) == self._width:
+            return fields
         mark = _DELIMITERS.get(self._split.delimiter, repr(self._split.delimiter))
-        self._quarantine.add(
-            self._name,
-            number,
-            None,
-            "row",
-            "wrong number of fields",
-            f"the row, in line {line:,}, has {count} fields where the header names {self._width}; "
-            f"put text that holds {mark} in double quotes",
+        reason = (
+            f"the row, in line {line:,}, has {len(fields)} fields where the header names "
+            f"{self._width}; put text that holds {mark} in double quotes"
         )
+        self._quarantine.add(self._name, number, None, "row", "wrong number of fields", reason)
+        return None
 
     def _open_quote(
-        self,
-        number: int,
-        fields: Fields,
-        field: int,
-        line: int,
-        behind: int,
-        found: bool,
-        size: int,
+        self, number: int, fields: Fields, field: int, line: int, text: Sequence[str], found: bool
     ) -> None:
-        last = line + behind
+        """Report a quote that opens in a line and that no quote of the text behind it closes."""
+        behind = len(text) - 1
         if found:
-            reach = f"reaches to the next quote, in line {last:,}"
-        elif size > MAX_FIELD_CHARS:
-            reach = f"reaches over more than {MAX_FIELD_CHARS:,} characters, past line {last:,}"
+            reach = f"reaches to the next quote, in line {line + behind:,}"
+        elif sum(map(len, text)) > MAX_FIELD_CHARS:
+            reach = (
+                f"reaches over more than {MAX_FIELD_CHARS:,} characters, past line "
+                f"{line + behind:,}"
+            )
         else:
-            reach = f"reaches to the end of the file, line {last:,}"
+            reach = f"reaches to the end of the file, line {line + behind:,}"
         kept = len(fields) == self._width
         start, _ = mended((fields[field] or "").lstrip(" ")[1:])
         becomes = "the row is read without it" if kept else "the row is left out"
         if behind:
             becomes += f", and what it takes in ({behind:,} more) is read line by line"
-        self._quarantine.add(
-            self._name,
-            number,
-            None,
-            self.header[field] if field < self._width else "row",
-            "open quote",
+        column = self.header[field] if field < self._width else "row"
+        reason = (
             f"the quote that opens in line {line:,}, before {shown(start, 30)}, is not closed and "
-            f"{reach}; {becomes}; close it, or write a quote within a text twice",
-            REPAIRED if kept else DROPPED,
+            f"{reach}; {becomes}; close it, or write a quote within a text twice"
         )
+        action = REPAIRED if kept else DROPPED
+        self._quarantine.add(self._name, number, None, column, "open quote", reason, action)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What nine of ten values of a column are: `tight` have no blank at either end, as prose has
-    behind a comma."""
+Traits = tuple["Callable[[str], object]", ...]
 
-    tight: bool
-    number: bool
-    word: bool
-    digit: bool
+_TRAITS: Traits = (
+    lambda value: value == value.strip(),  # prose has a blank behind a comma
+    _NUMBER.fullmatch,
+    lambda value: len(value.split()) < 2,
+    lambda value: any(map(str.isdigit, value)),
+)
 
-    @classmethod
-    def of(cls, values: Sequence[str]) -> _Kind:
-        least = 0.9 * len(values)
-        if not values:
-            return cls(True, False, False, False)
-        return cls(
-            sum(value == value.strip() for value in values) >= least,
-            sum(_NUMBER.fullmatch(value) is not None for value in values) >= least,
-            sum(len(value.split()) < 2 for value in values) >= least,
-            sum(any(map(str.isdigit, value)) for value in values) >= least,
-        )
 
-    def fits(self, value: str | None) -> bool:
-        if not value:
-            return True
-        value = value.replace('"', "")
-        return (
-            (not self.tight or value == value.strip())
-            and (not self.number or _NUMBER.fullmatch(value) is not None)
-            and (not self.word or len(value.split()) < 2)
-            and (not self.digit or any(map(str.isdigit, value)))
-        )
+def _traits(values: Sequence[str]) -> Traits:
+    """Return what nine of ten values of a column are; of none, that no blank is at either end."""
+    if not values:
+        return _TRAITS[:1]
+    least = 0.9 * len(values)
+    return tuple(trait for trait in _TRAITS if sum(map(bool, map(trait, values))) >= least)
+
+
+def _fits(value: str | None, traits: Traits) -> bool:
+    return not value or all(trait(value.replace('"', "")) for trait in traits)
 
 
 def _trimmed(fields: Fields, width: int = 1) -> Fields:
@@ -515,16 +486,3 @@ def _trimmed(fields: Fields, width: int = 1) -> Fields:
     while len(fields) > width and not fields[-1]:
         fields = fields[:-1]
     return fields
-
-
-def report_bytes(name: str, row: int, quarantine: Quarantine, field: str = "row") -> None:
-    """Report a row in which bytes that are no UTF-8 became U+FFFD."""
-    quarantine.add(
-        name,
-        row,
-        None,
-        field,
-        "not UTF-8",
-        "some bytes are no UTF-8 and became U+FFFD; save the file as UTF-8",
-        REPAIRED,
-    )

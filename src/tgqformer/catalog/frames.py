@@ -142,11 +142,9 @@ def class_names(feature: Any) -> list[str] | None:
     inner = _inner(feature)
     if inner is not None:
         return class_names(inner)
-    kind = feature.get("_type") if isinstance(feature, Mapping) else type(feature).__name__
-    if kind != CLASSES:
+    if _kind(feature) != CLASSES:
         return None
-    names = feature.get("names") if isinstance(feature, Mapping) else feature.names
-    return [str(name) for name in names or []] or None
+    return [str(name) for name in _told(feature, "names") or []] or None
 
 
 def is_image(feature: Any) -> bool:
@@ -154,19 +152,23 @@ def is_image(feature: Any) -> bool:
     inner = _inner(feature)
     if inner is not None:
         return is_image(inner)
-    kind = feature.get("_type") if isinstance(feature, Mapping) else type(feature).__name__
-    return kind == "Image"
+    return _kind(feature) == "Image"
+
+
+def _kind(feature: Any) -> str | None:
+    return feature.get("_type") if isinstance(feature, Mapping) else type(feature).__name__
+
+
+def _told(feature: Any, name: str) -> Any:
+    return feature.get(name) if isinstance(feature, Mapping) else getattr(feature, name)
 
 
 def _inner(feature: Any) -> Any:
     """Return the feature of the members of a list, None of any other feature."""
     if isinstance(feature, list):
         return feature[0] if len(feature) == 1 else None
-    as_json = isinstance(feature, Mapping)
-    kind = feature.get("_type") if as_json else type(feature).__name__
-    if kind not in ("Sequence", "List", "LargeList"):
-        return None
-    return feature.get("feature") if as_json else feature.feature
+    listed = _kind(feature) in ("Sequence", "List", "LargeList")
+    return _told(feature, "feature") if listed else None
 
 
 def read_source(path: Path, name: str, quarantine: Quarantine, split: str | None = None) -> Table:

@@ -22,7 +22,7 @@ from tgqformer.catalog.quarantine import shown
 from tgqformer.errors import ImageError
 
 if TYPE_CHECKING:
-    from tgqformer.catalog.downloads.fetch import Fetcher
+    from tgqformer.catalog.fetch import Fetcher
 
 MAX_PIXELS = 64_000_000
 """Width x height above which a photo is refused unread: 8,000 x 8,000 takes 192 MB as RGB."""
@@ -359,7 +359,7 @@ def read_remote(address: str) -> bytes:
     Raises:
         ImageError: it is not there, or breaks a rule.
     """
-    from tgqformer.catalog.downloads.config import DownloadConfig
+    from tgqformer.catalog.fetch import DownloadConfig
 
     if (fault := address_fault(address)) is not None:
         raise ImageError(f"{fault[1]}.")
@@ -372,9 +372,7 @@ def read_remote(address: str) -> bytes:
 
 @cache
 def _fetcher(allow_private: bool) -> Fetcher:
-    from tgqformer.catalog.downloads.config import DownloadConfig
-    from tgqformer.catalog.downloads.fetch import Fetcher
-    from tgqformer.catalog.downloads.pace import Pace
+    from tgqformer.catalog.fetch import DownloadConfig, Fetcher, Pace
 
     config = DownloadConfig(allow_private=allow_private)
     return Fetcher(config, Pace(config.rate))

@@ -14,13 +14,14 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from tgqformer.catalog.columns import data_url_bytes
 from tgqformer.catalog.images import encode_picture, is_picture
-from tgqformer.catalog.items import Item
+from tgqformer.catalog.items import DrawnPhoto, Item, RemotePhoto
 from tgqformer.catalog.quarantine import DROPPED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.text import item_text
 from tgqformer.errors import CatalogError, ConfigError, ImageError, UnreadInputWarning
@@ -132,18 +133,26 @@ def read_inputs(given: Any, errors: OnError | None = None, *, prompt: str = "") 
         prompt: text put before every title of a string or a dict.
 
     Raises:
-        CatalogError: an input is of another kind, has an unknown key, or breaks a rule of items.
+        CatalogError: an input is of another kind, has an unknown key, breaks a rule of items, or
+            is an `Item` with a field of another type than its own.
         ConfigError: `errors` is another word.
         ImageError: see `Inputs.tell`.
     """
     if errors not in (None, "raise", "warn", "ignore"):
         raise ConfigError(f"errors is {errors!r}, but must be 'raise', 'warn' or 'ignore'.")
+    if hasattr(given, "read"):
+        raise CatalogError(
+            f"the input is an open file ({type(given).__name__}); give its bytes, file.read(), or "
+            "its path as pathlib.Path."
+        )
     single = is_one(given)
     several = [given] if single else _several(given)
     inputs = Inputs([], single, given=several)
     records: dict[int, dict[str, Any]] = {}
     for row, one in enumerate(several):
         if isinstance(one, Item):  # a catalog of a million of them is the usual case
+            if (fault := _field_fault(one)) is not None:
+                raise CatalogError(f"{inputs.name(row)}, {fault}.")
             inputs.items.append(one)
         else:
             inputs.items.append(_item(one, row, prompt, inputs, records))
@@ -205,6 +214,31 @@ def _item(
     return item
 
 
+def _field_fault(item: Any) -> str | None:
+    """What field of an `Item` is of another type than its own: dicts have rules for that."""
+    for name in ("title", "brand", "category"):
+        value = getattr(item, name)
+        if not isinstance(value, str):
+            return f"{name}: {shown(value)} is {_a(value)} and no text; leave it out or give one"
+    if not isinstance(item.attributes, Mapping):
+        told = shown(item.attributes)
+        return f"attributes: {told} is {_a(item.attributes)} and no dict; give name: text"
+    for name, value in item.attributes.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            told = f"{shown(name)}: {shown(value)}"
+            return f"attributes: {told} is not of two texts; write both as such"
+    if not isinstance(item.images, (tuple, list)):
+        told = shown(item.images)
+        return f"images: {told} is {_a(item.images)} and no tuple of photos; put it into one"
+    for place, photo in enumerate(item.images):
+        if not isinstance(photo, (Path, bytes, DrawnPhoto, RemotePhoto)):
+            return (
+                f"photo {place}: {shown(photo)} is {_a(photo)}; give a pathlib.Path or the bytes "
+                "of a file, or a dict with 'images' in place of the Item"
+            )
+    return None
+
+
 def _record(given: Mapping[str, Any], row: int, prompt: str, inputs: Inputs) -> dict[str, Any]:
     """A dict as a row of a catalog's items table, its id as own_id."""
     unknown = sorted(str(key) for key in given if key not in FIELDS)
@@ -226,7 +260,10 @@ def _record(given: Mapping[str, Any], row: int, prompt: str, inputs: Inputs) -> 
         if isinstance(told, np.ndarray):  # as rows of pandas have lists
             told = told.tolist()
         parts += told if isinstance(told, (list, tuple)) else [told]
-    sources = (_source(part, row, inputs) for part in parts if part != "" and not _is_missing(part))
+    known = (
+        part for part in parts if not (_is_missing(part) or (isinstance(part, str) and not part))
+    )
+    sources = (_source(part, row, inputs) for part in known)
     record["images"] = [source for source in sources if source is not None]
     return record
 
@@ -290,6 +327,10 @@ def _is_missing(value: Any) -> bool:
         or (isinstance(value, float) and math.isnan(value))
         or type(value).__name__ in ("NAType", "NaTType")  # pandas', which is not asked for
     )
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, str) and not value
 
 
 def _a(value: Any) -> str:

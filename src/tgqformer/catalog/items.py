@@ -33,7 +33,7 @@ class DrawnPhoto(ABC):
 
 @dataclass(frozen=True, slots=True)
 class RemotePhoto:
-    """A photo that is read from its address whenever it is needed (catalog/remote.py).
+    """A photo that is read from its address whenever it is needed (images.py).
 
     Attributes:
         address: ``s3://bucket/a.jpg``, ``gs://...``, ``https://...``; what lies there is taken to

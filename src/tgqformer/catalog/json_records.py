@@ -16,9 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tgqformer.catalog.delimited import report_bytes
 from tgqformer.catalog.quarantine import Quarantine, shown
-from tgqformer.catalog.text_files import byte_lines, probe, read_head, what_it_is
+from tgqformer.catalog.text_files import byte_lines, probe, read_head, report_bytes, what_it_is
 from tgqformer.catalog.values import parse_value
 from tgqformer.errors import CatalogError
 

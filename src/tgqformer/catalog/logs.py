@@ -23,8 +23,7 @@ from tgqformer.catalog.columns import text_column
 from tgqformer.catalog.pair_rules import id_column
 from tgqformer.catalog.quarantine import DROPPED, Quarantine, shown
 from tgqformer.catalog.splits import time_cuts
-from tgqformer.catalog.summary import likely_meant
-from tgqformer.catalog.tables import Table, read_table
+from tgqformer.catalog.tables import Table, likely_meant, read_table
 from tgqformer.catalog.values import MISSING_TEXTS
 from tgqformer.errors import CatalogError, ConfigError
 

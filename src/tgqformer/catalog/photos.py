@@ -19,10 +19,10 @@ import numpy.typing as npt
 from tgqformer.catalog.columns import ImageSource
 from tgqformer.catalog.images import address_fault, decode_image, image_key, scheme_of
 from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.cores import cores
 from tgqformer.errors import ImageError
+from tgqformer.progress import track
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -204,6 +204,38 @@ def _verdict(ref: ImageRef) -> str | None:
     except ImageError as error:
         return str(error).rstrip(".")
     return None
+
+
+def photos_read(items: Sequence[Item], most: int) -> dict[str, int]:
+    """Count how many photos of how many items a model reads that looks at `most` of each.
+
+    Returns:
+        "photos" in all, "read" of them, "items" that have any, "several" that have more than one,
+        "cut" that have more than `most`, and "max_images", which is `most`.
+    """
+    counts = [len(item.images) for item in items]
+    return {
+        "photos": sum(counts),
+        "read": sum(min(count, most) for count in counts),
+        "items": sum(count > 0 for count in counts),
+        "several": sum(count > 1 for count in counts),
+        "cut": sum(count > most for count in counts),
+        "max_images": most,
+    }
+
+
+def tell_photos(told: dict[str, int]) -> str:
+    """Return what `photos_read` counted in one sentence; "" where no item has several photos."""
+    if not told["several"]:
+        return ""
+    most = told["max_images"]
+    sentence = (
+        f"{told['read']:,} of {told['photos']:,} photos of {told['items']:,} items are read, at "
+        f"most {most} of an item"
+    )
+    if told["cut"]:
+        sentence += f"; {told['cut']:,} items have more, whose first {most} count"
+    return f"{sentence} (embedder.max_images)."
 
 
 # -- photo groups ----------------------------------------------------------------------------------

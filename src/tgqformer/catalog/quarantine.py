@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 
-from tgqformer.catalog.files import write_table
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import CatalogError
 
@@ -139,6 +138,8 @@ class Quarantine:
 
     def save(self, path: Path) -> None:
         """Write the table to a .parquet, .jsonl or .csv file, atomically."""
+        from tgqformer.catalog.tables import write_table
+
         write_table(self.frame(), path)
 
     def raise_first(self, source: str) -> None:

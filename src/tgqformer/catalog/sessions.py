@@ -29,8 +29,8 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.logs import check_log
-from tgqformer.catalog.progress import track
 from tgqformer.errors import ConfigError
+from tgqformer.progress import track
 
 Method: TypeAlias = Literal["cosine", "swing"]
 

@@ -7,20 +7,22 @@ Three promises, each with all of those before it:
 - "cold": no val or test query, nor an item that shares its photo, is in any pair of an earlier
   split, on either side: the model meets it for the first time.
 
-`check_leaks` in leaks.py names whatever breaks them.
+`check_leaks` names whatever breaks them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.pair_rules import SPLITS
-from tgqformer.catalog.photos import product_groups
+from tgqformer.catalog.photos import photo_groups, product_groups, with_variants
 from tgqformer.errors import CatalogError, ConfigError
 
 _TRAIN, _VAL, _TEST = range(3)
@@ -186,12 +188,12 @@ def time_cuts(
 
 
 def _draw(
-    groups: npt.NDArray[np.int64],
-    members: npt.NDArray[np.int64],
+    groups: Indices,
+    members: Indices,
     val: float,
     test: float,
     seed: int,
-) -> npt.NDArray[np.int64]:
+) -> Indices:
     """Return a split for each group number: a random share of the members, else train.
 
     Args:
@@ -216,8 +218,8 @@ def _draw(
 
 def _with_splits(
     catalog: Catalog,
-    groups: npt.NDArray[np.int64],
-    window: npt.NDArray[np.int64],
+    groups: Indices,
+    window: Indices,
     keep: npt.NDArray[np.bool_] | None = None,
     *,
     earlier_wins: bool = True,
@@ -249,3 +251,125 @@ def _check_shares(val: float, test: float) -> None:
             f"val ({val}) and test ({test}) must be shares from 0 upward that leave something for "
             "training; make their sum less than 1."
         )
+
+
+# -- leaks -----------------------------------------------------------------------------------------
+# Naming what a split lets through: pairs, queries, photos and items that training has seen.
+
+Promise: TypeAlias = Literal["warm", "query", "cold"]
+"""What a split promises, as the head of this file says; each with those before it."""
+
+_PROMISES: tuple[Promise, ...] = ("warm", "query", "cold")
+_KNOWN = {
+    "query": (
+        "query in two splits",
+        "photo of queries in two splits",
+        "variant of queries in two splits",
+    ),
+    "cold": (
+        "cold query in pairs",
+        "photo of a cold query in pairs",
+        "variant of a cold query in pairs",
+    ),
+}
+"""Kinds of leaks by the promise that they break: of the item, of its photo, of its product."""
+
+_SHOWN = 5
+_Side: TypeAlias = "tuple[Indices, Indices]"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One way in which two splits know of each other.
+
+    Attributes:
+        kind: "pair in two splits", "reversed pair in two splits", "query in two splits", "photo of
+            queries in two splits", "cold query in pairs" or "photo of a cold query in pairs"; and
+            "variant of ..." where items are of one product by the label `item_group_id` alone.
+        splits: the earlier and the later split.
+        count: how many pairs, queries or items.
+        examples: up to five of them by id.
+    """
+
+    kind: str
+    splits: tuple[str, str]
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.examples)
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.kind}, {self.splits[0]} and {self.splits[1]}: {self.count:,} ({shown}{more})"
+
+
+def check_leaks(
+    catalog: Catalog, *, promise: Promise = "query", progress: bool = False
+) -> list[Leak]:
+    """Return what breaks a promise, an empty list where it is kept.
+
+    Args:
+        catalog: its pairs with their splits.
+        promise: "warm", "query" or "cold", as defined above.
+        progress: show a bar while photos are compared.
+
+    Raises:
+        ConfigError: the promise is none of these.
+    """
+    if promise not in _PROMISES:
+        raise ConfigError(f"{promise!r} is no promise of a split; use one of {list(_PROMISES)}.")
+    photos = photo_groups(catalog.items, progress=progress)
+    products = with_variants(photos, catalog.groups)
+    parts = {split: catalog.pair_indices(split)[:2] for split in ("train", "val", "test")}
+    leaks: list[Leak] = []
+    for earlier, later in (("train", "val"), ("train", "test"), ("val", "test")):
+        found = _pair_leaks(catalog, products, parts[earlier], parts[later])
+        asked = {"query": parts[earlier][0], "cold": np.concatenate(parts[earlier])}
+        for kept in _PROMISES[1 : _PROMISES.index(promise) + 1]:
+            told = _known_leaks(catalog, (photos, products), asked[kept], parts[later][0])
+            found |= dict(zip(_KNOWN[kept], told))
+        leaks += [
+            Leak(kind, (earlier, later), len(ids), tuple(ids[:_SHOWN]))
+            for kind, ids in found.items()
+            if ids
+        ]
+    return leaks
+
+
+def _pair_leaks(
+    catalog: Catalog, groups: Indices, earlier: _Side, later: _Side
+) -> dict[str, list[str]]:
+    """Pairs are one where their items are, show the same photos, or are of one product."""
+    known = pl.DataFrame({"one": groups[earlier[0]], "two": groups[earlier[1]]})
+    asked = pl.DataFrame(
+        {"one": groups[later[0]], "two": groups[later[1]], "query": later[0], "target": later[1]}
+    )
+    ids = [item.item_id for item in catalog.items]
+    found: dict[str, list[str]] = {}
+    for kind, side in (
+        ("pair in two splits", known),
+        ("reversed pair in two splits", known.rename({"one": "two", "two": "one"})),
+    ):
+        both = asked.join(side, on=["one", "two"], how="semi", maintain_order="left")
+        both = both.select("query", "target")
+        found[kind] = [f"{ids[query]} -> {ids[target]}" for query, target in both.iter_rows()]
+    return found
+
+
+def _known_leaks(
+    catalog: Catalog,
+    groups: tuple[Indices, Indices],
+    known: Indices,
+    queries: Indices,
+) -> list[list[str]]:
+    """The ids of queries that are known, then of others by their photos, then by their product."""
+    found = [np.intersect1d(queries, known)]
+    rest = np.setdiff1d(queries, known)
+    for own in groups:
+        shared = np.isin(own[rest], own[known])
+        found.append(rest[shared])
+        rest = rest[~shared]
+    return [_ids(catalog, positions) for positions in found]
+
+
+def _ids(catalog: Catalog, positions: Indices) -> list[str]:
+    return [catalog.items[position].item_id for position in positions.tolist()]

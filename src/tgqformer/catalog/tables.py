@@ -1,4 +1,4 @@
-"""Reading any table: items, pairs, labels and logs, out of Parquet, JSONL and CSV or out of memory.
+"""Any table: items, pairs, labels and logs, read from and written to Parquet, JSONL and CSV.
 
 Two shapes come out: Parquet and CSV give polars series, JSONL and rows give Python values; both
 carry the number of each row, from 1, for the messages. A line that cannot be parsed goes to
@@ -8,6 +8,7 @@ is done about delimiters and quotes in delimited.py, and the forms of JSON in js
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -19,11 +20,14 @@ import numpy.typing as npt
 import polars as pl
 
 from tgqformer.catalog.delimited import read_delimited
-from tgqformer.catalog.files import TABLE_SUFFIXES
 from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
 from tgqformer.catalog.text_files import read_head, what_it_is
-from tgqformer.errors import CatalogError
+from tgqformer.errors import CatalogError, StorageError
+from tgqformer.files import atomic_path
+
+TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
+"""The formats of a catalog's tables, best first."""
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -280,3 +284,97 @@ def read_shards(folder: Path, split: str | None = None) -> pl.DataFrame:
                 f"{path} cannot be read as a shard of a saved Hugging Face data set; write it anew."
             ) from error
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table atomically, in the format that the suffix names.
+
+    The same frame gives the same bytes: one chunk, row groups of a fixed size.
+
+    Raises:
+        StorageError: the suffix is none of TABLE_SUFFIXES, or the file cannot be written.
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise StorageError(
+            f"{path} has the suffix {path.suffix!r}; tables are written as "
+            f"{', '.join(TABLE_SUFFIXES)}."
+        )
+    with atomic_path(path, refusals=(pl.exceptions.PolarsError,)) as temporary:
+        if path.suffix == ".parquet":
+            frame.rechunk().write_parquet(temporary, compression="zstd", row_group_size=65_536)
+        elif path.suffix == ".jsonl":
+            frame.write_ndjson(temporary)
+        else:
+            # Always quoted: a bare carriage return would else be read as the end of a row.
+            frame.write_csv(temporary, quote_style="non_numeric")
+
+
+# -- columns that nothing reads --------------------------------------------------------------------
+
+ITEM_COLUMNS = ("item_id", "title", "brand", "category", "price", "attributes", "images", "image")
+PAIR_COLUMNS = ("query_id", "target_id", "weight", "split")
+
+_MEANT = {
+    "item_id": "id sku product_id productid article_id asin parent_asin handle gtin ean code "
+    "itemid",
+    "title": "name product_name productname prod_name product_title item_name display_name "
+    "productdisplayname heading label",
+    "brand": "vendor manufacturer maker brand_name store",
+    "category": "categories product_type producttype type department google_product_category "
+    "category_name category_path breadcrumb breadcrumbs group",
+    "price": "cost amount regular_price list_price unit_price sale_price variant_price",
+    "attributes": "attrs properties features specs specifications details",
+    "images": "image_path image_paths image_url image_urls image_link image_src img imgs photo "
+    "photos picture pictures pic thumbnail thumb file filename file_name path",
+    "query_id": "query source source_id from item item_id item_a id_a left",
+    "target_id": "target destination to other related related_id item_b id_b right",
+    "weight": "score strength count n value similarity",
+    "split": "set fold part subset",
+    "user": "user_id userid customer customer_id customerid visitor visitor_id visitorid session "
+    "session_id sessionid client client_id account_id uid reviewerid",
+    "item": "item_id itemid product product_id productid article article_id sku asin "
+    "parent_asin id",
+    "time": "timestamp ts datetime date t_dat event_time created_at unixreviewtime when at",
+}
+"""What people call the columns, beside our names."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadColumn:
+    """A column of the items or the pairs that nothing reads.
+
+    Attributes:
+        table: "items" or "pairs".
+        column: its name.
+        meant: our name of what it likely holds, "" where nothing is known.
+    """
+
+    table: str
+    column: str
+    meant: str
+
+    def __str__(self) -> str:
+        place = "" if self.table == "items" else f"{self.table}."
+        return f"{place}{self.column}" + (f" ({self.meant}?)" if self.meant else "")
+
+
+def unread_columns(table: str, columns: Iterable[str]) -> list[UnreadColumn]:
+    """Return the columns of a table of items or pairs that nothing reads, in their order."""
+    given = list(columns)
+    read = ITEM_COLUMNS if table == "items" else PAIR_COLUMNS
+    missing = [name for name in read if name not in given and name != "image"]
+    if "image" in given:
+        missing = [name for name in missing if name != "images"]
+    return [
+        UnreadColumn(table, name, likely_meant(name, missing)) for name in given if name not in read
+    ]
+
+
+def likely_meant(name: str, wanted: Sequence[str]) -> str:
+    """Return which of the wanted columns a name likely means, "" where none."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+    for field in wanted:
+        if plain == field or plain in _MEANT.get(field, "").split():
+            return field
+    near = difflib.get_close_matches(plain, wanted, n=1, cutoff=0.8)
+    return near[0] if near else ""

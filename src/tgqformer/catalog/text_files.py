@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tgqformer.catalog.progress import track_bytes
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
 from tgqformer.errors import CatalogError
+from tgqformer.progress import track_bytes
 
 _HEAD = 64 * 1024
 _CHUNK = 4 * 1024 * 1024
@@ -110,6 +110,12 @@ def mended(text: str) -> tuple[str, bool]:
         return text, False
     fit = _ESCAPED.sub("\ufffd", text)
     return fit, fit != text
+
+
+def report_bytes(name: str, row: int, quarantine: Quarantine, field: str = "row") -> None:
+    """Report a row in which bytes that are no UTF-8 became U+FFFD."""
+    reason = "some bytes are no UTF-8 and became U+FFFD; save the file as UTF-8"
+    quarantine.add(name, row, None, field, "not UTF-8", reason, REPAIRED)
 
 
 @contextmanager

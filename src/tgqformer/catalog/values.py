@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from tgqformer.catalog.quarantine import shown
+
 Decimal: TypeAlias = Literal["point", "comma"]
 """What stands before the fraction in a shop's prices."""
 
@@ -174,7 +176,7 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
             None,
             (
                 "ambiguous price",
-                f"{_quoted(value)} is {one} or {other}, and nothing tells which; write {one}.00 or "
+                f"{shown(value)} is {one} or {other}, and nothing tells which; write {one}.00 or "
                 f"{other}0, or say at the import which mark stands before the fraction "
                 "(--set decimal=point or decimal=comma)",
             ),
@@ -187,7 +189,7 @@ def read_price(value: Any, *, decimal: Decimal | None = None) -> Price:
         amounts[0],
         (
             "price range",
-            f"{_quoted(value)} is a range, of which the lower end, {amounts[0]:g}, is taken; give "
+            f"{shown(value)} is a range, of which the lower end, {amounts[0]:g}, is taken; give "
             "one price to have another",
         ),
     )
@@ -199,16 +201,9 @@ class _TwoReadingsError(Exception):
 
 def _unread(value: Any) -> Price:
     reason = (
-        f"{_quoted(value)} is no price; write one amount, such as 49.90 or 49,90 €, or leave it "
-        "empty"
+        f"{shown(value)} is no price; write one amount, such as 49.90 or 49,90 €, or leave it empty"
     )
     return Price(None, ("no number", reason))
-
-
-def _quoted(value: Any) -> str:
-    from tgqformer.catalog.quarantine import shown
-
-    return shown(value)
 
 
 def _normal(text: str) -> str:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tgqformer.catalog.files import TABLE_SUFFIXES, link_or_copy, write_table
 from tgqformer.catalog.images import decode_image, image_suffix
 from tgqformer.catalog.items import DrawnPhoto, ImageRef, Item, RemotePhoto
-from tgqformer.catalog.tables import table_files
+from tgqformer.catalog.tables import TABLE_SUFFIXES, table_files, write_table
 from tgqformer.catalog.text import replace_surrogates
 from tgqformer.errors import ConfigError, ImageError, StorageError
-from tgqformer.files import atomic_path, write_bytes, write_text
+from tgqformer.files import atomic_path, link_or_copy, write_bytes, write_text
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog

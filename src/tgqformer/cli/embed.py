@@ -127,7 +127,7 @@ def embed(
     if as_json:
         print_json(told)
         return
-    from tgqformer.catalog.summary import tell_photos
+    from tgqformer.catalog.photos import tell_photos
 
     shape = f"{told['items']:,} vectors of {told['dims']} dimensions ({precision})"
     weight = f", {size(told['bytes'])}" if "bytes" in told else ""
@@ -165,7 +165,7 @@ def write_embeddings(
         ModelError: the run holds no model.
         StorageError: the file cannot be written.
     """
-    from tgqformer.catalog.summary import photos_read
+    from tgqformer.catalog.photos import photos_read
     from tgqformer.cli.shared import load_embedder, model_digest
     from tgqformer.embedder import ItemEmbedder
     from tgqformer.errors import ConfigError
@@ -236,7 +236,7 @@ def write_shards(
         ConfigError, ModelError, StorageError: as `ShardJob` says.
         MissingDependencyError: Ray is asked for and absent.
     """
-    from tgqformer.catalog.summary import photos_read
+    from tgqformer.catalog.photos import photos_read
     from tgqformer.cli.shared import load_item_embedder, model_digest
     from tgqformer.scale.pipeline import Pipeline
     from tgqformer.scale.shards import ShardJob, embed_shards
@@ -304,7 +304,7 @@ def _plainly(
 
 def _show(steps: Iterator[int], total: int, progress: bool) -> None:
     """Run through `steps`, whose numbers add up to `total`, with a bar."""
-    from tgqformer.catalog.progress import track
+    from tgqformer.progress import track
 
     one_by_one = (None for count in steps for _ in range(count))
     for _ in track(one_by_one, total=total, text="embedding", show=progress):

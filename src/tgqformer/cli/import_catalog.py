@@ -244,8 +244,8 @@ def _fetch(
     folder: Path, *, as_json: bool, progress: bool, **options: Any
 ) -> tuple[Catalog, dict[str, Any]]:
     """Fetch a catalog's photos, say what came of it, and return the catalog and the counts."""
-    from tgqformer.catalog.downloads.catalog_photos import download_catalog_images
-    from tgqformer.catalog.downloads.config import DownloadConfig
+    from tgqformer.catalog.downloads import download_catalog_images
+    from tgqformer.catalog.fetch import DownloadConfig
 
     names = ("column", "per_item", "paired", "limit", "cache")
     which = {name: options.pop(name) for name in names if name in options}

@@ -327,7 +327,7 @@ def _print_similar(
 
 def _write_table(stored: Embeddings, out: Path, k: int, *, quiet: bool, **options: Any) -> None:
     """Search and write, with a bar; `options` are those of `write_neighbours`."""
-    from tgqformer.catalog.progress import track
+    from tgqformer.progress import track
     from tgqformer.retrieval.neighbour_table import write_neighbours
 
     steps = write_neighbours(stored, out, k, **options)

@@ -99,11 +99,10 @@ def pairs(
     nanoseconds since 1970) or a date of ISO 8601; any other form needs --time-format.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.catalog.files import write_table
     from tgqformer.catalog.logs import read_events, sessions_of
     from tgqformer.catalog.photos import find_placeholders
     from tgqformer.catalog.quarantine import Quarantine
-    from tgqformer.catalog.tables import table_files
+    from tgqformer.catalog.tables import table_files, write_table
     from tgqformer.catalog.writing import pairs_frame
     from tgqformer.errors import CatalogError
 

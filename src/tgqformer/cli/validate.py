@@ -20,8 +20,8 @@ from tgqformer.cli.shared import (
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
     from tgqformer.catalog.items import Item
-    from tgqformer.catalog.leaks import Leak, Promise
     from tgqformer.catalog.photos import Placeholder
+    from tgqformer.catalog.splits import Leak, Promise
 
 PRESET = "offline"
 
@@ -64,8 +64,8 @@ def validate(
     with --strict, a row breaks a rule.
     """
     from tgqformer.catalog.catalog import Catalog
-    from tgqformer.catalog.leaks import check_leaks
     from tgqformer.catalog.photos import find_placeholders
+    from tgqformer.catalog.splits import check_leaks
 
     catalog = Catalog.load(
         catalog_path,
@@ -101,7 +101,7 @@ def validate(
 
 def _photos_read(items: Sequence[Item]) -> dict[str, int]:
     """How many photos of how many items the preset's model reads."""
-    from tgqformer.catalog.summary import photos_read
+    from tgqformer.catalog.photos import photos_read
     from tgqformer.presets import load_preset
 
     return photos_read(items, load_preset(PRESET).embedder.max_images)
@@ -141,7 +141,7 @@ def _print(
     read: dict[str, int],
     placeholders: list[Placeholder],
 ) -> None:
-    from tgqformer.catalog.summary import tell_photos
+    from tgqformer.catalog.photos import tell_photos
 
     counts = catalog.describe()
     rows: list[tuple[str, object]] = []

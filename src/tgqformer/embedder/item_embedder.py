@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
-from tgqformer.catalog.inputs import Fault, Given, Inputs, OnError, read_inputs
-from tgqformer.catalog.items import DrawnPhoto, Item, RemotePhoto, Vectors
-from tgqformer.catalog.progress import track
-from tgqformer.catalog.quarantine import shown
+from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
+from tgqformer.catalog.items import Item, Vectors
 from tgqformer.catalog.text import is_cut, item_text
 from tgqformer.config import whole_number
 from tgqformer.embedder.config import EmbedderConfig
 from tgqformer.embedder.model import EmbedderModel, ItemBatch, ItemOutput, TowerShape
-from tgqformer.errors import CatalogError, ConfigError
+from tgqformer.errors import ConfigError
 from tgqformer.language import PromptBuilder, load_tokenizer
 from tgqformer.language.backbone import byte_tokenizer
+from tgqformer.progress import track
 from tgqformer.retrieval.scores import Precision, Stored, inner_products, quantize, unit
 from tgqformer.towers.base import TowerBatch
 from tgqformer.towers.encoding import one_ahead
@@ -243,13 +242,7 @@ class ItemEmbedder:
         """
         batch_size = whole_number(batch_size, "batch_size")
         dims = None if dims is None else whole_number(dims, "dims")
-        if hasattr(items, "read"):
-            raise CatalogError(
-                f"the input is an open file ({type(items).__name__}); give its bytes, "
-                "file.read(), or its path as pathlib.Path."
-            )
         inputs = read_inputs(items, errors)
-        check_fields(inputs)
         vectors = self.encode_views(inputs.items, batch_size=batch_size, progress=progress)
         inputs.faults += self.unread(inputs.items)
         inputs.tell(errors)
@@ -340,47 +333,6 @@ class ItemEmbedder:
             mask = torch.zeros(len(found.presence), 0, dtype=torch.bool)
             towers = TowerBatch(nothing, mask, image, nothing, mask, text, presence, words)
             yield start, towers.to(self.device)
-
-
-def check_fields(inputs: Inputs) -> None:
-    """Raise CatalogError where an `Item` that was handed over has a field of another type.
-
-    Nothing else looks at them: rows of tables and dicts are read by the rules of catalogs.
-    """
-    for row, item in enumerate(inputs.items):
-        fault = _field_fault(item)
-        if fault is not None:
-            raise CatalogError(f"{inputs.name(row)}, {fault}.")
-
-
-def _field_fault(item: Item) -> str | None:
-    for name in ("title", "brand", "category"):
-        value = getattr(item, name)
-        if not isinstance(value, str):
-            return f"{name}: {shown(value)} is {_kind(value)} and no text; leave it out or give one"
-    attributes, images = item.attributes, item.images
-    if not isinstance(attributes, Mapping):
-        return (
-            f"attributes: {shown(attributes)} is {_kind(attributes)} and no dict; give name: text"
-        )
-    for name, value in attributes.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
-            return (
-                f"attributes: {shown(name)}: {shown(value)} is not of two texts; write both as such"
-            )
-    if not isinstance(images, (tuple, list)):
-        return f"images: {shown(images)} is {_kind(images)} and no tuple of photos; put it into one"
-    for place, photo in enumerate(images):
-        if not isinstance(photo, (Path, bytes, DrawnPhoto, RemotePhoto)):
-            return (
-                f"photo {place}: {shown(photo)} is {_kind(photo)}; give a pathlib.Path or the "
-                "bytes of a file, or a dict with 'images' in place of the Item"
-            )
-    return None
-
-
-def _kind(value: object) -> str:
-    return f"of the type {type(value).__name__}"
 
 
 def similarity(encode: Callable[..., Any], a: Any, b: Any, **options: Any) -> Vectors:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.splits import split_warm
 from tgqformer.errors import CatalogError
 from tgqformer.evaluation.collaborative import Engagement, co_engaged
@@ -31,6 +30,7 @@ from tgqformer.evaluation.figures import (
     svg_file,
 )
 from tgqformer.evaluation.intervals import Interval
+from tgqformer.progress import track
 from tgqformer.retrieval.blend import Blend, weight
 from tgqformer.retrieval.scores import Rows, Vectors, unit
 

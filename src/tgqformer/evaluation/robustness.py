@@ -25,13 +25,13 @@ from PIL import Image
 from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.images import decode_image, image_key
 from tgqformer.catalog.items import Embedder, ImageRef, Item
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.writing import check_target, save_copy
 from tgqformer.corruption import CLUTTER, OVERLAYS, UNSEEN_CLUTTER, UNSEEN_OVERLAYS, corrupt
 from tgqformer.errors import ConfigError, ImageError
 from tgqformer.evaluation.evaluate import KS, evaluate
 from tgqformer.evaluation.result import Evaluation
 from tgqformer.files import write_bytes
+from tgqformer.progress import track
 from tgqformer.retrieval.scores import Vectors, as_vectors
 
 Family: TypeAlias = Literal["seen", "unseen"]

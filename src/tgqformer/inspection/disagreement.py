@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 
 from tgqformer.catalog.items import Item
-from tgqformer.catalog.progress import track
 from tgqformer.config import whole_number
+from tgqformer.progress import track
 from tgqformer.retrieval.neighbours import NeighbourSearch, text_codes
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from PIL import Image
 
 from tgqformer.catalog.items import Item
 from tgqformer.catalog.photos import photo_groups
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import category_path, item_text
 from tgqformer.inspection.explain import photo_of
+from tgqformer.progress import track
 
 _SHORT_TITLE = 2
 """A title of fewer words than this says little; one in a script without spaces is never short."""

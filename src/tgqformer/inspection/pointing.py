@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tgqformer.catalog.progress import track
 from tgqformer.config import whole_number
 from tgqformer.errors import CatalogError
 from tgqformer.evaluation.intervals import Interval, mean_intervals, paired_difference
 from tgqformer.inspection.explain import connector_output, heatmaps_of, photo_of
+from tgqformer.progress import track
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog

@@ -16,7 +16,6 @@ import tgqformer
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.inputs import Fault, Given, OnError, read_inputs
 from tgqformer.catalog.items import Item, Vectors
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import item_text
 from tgqformer.config import from_dict, to_dict, whole_number
 from tgqformer.embedder.item_embedder import similarity
@@ -26,6 +25,7 @@ from tgqformer.files import write_text
 from tgqformer.mllm.config import MLLMConfig
 from tgqformer.mllm.network import MLLMModel, load_mllm_settings
 from tgqformer.mllm.processing import ChatProcessor
+from tgqformer.progress import track
 
 FORMAT = 1
 KIND = "tgqformer-mllm"

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from tgqformer.catalog.catalog import Catalog, Indices
 from tgqformer.catalog.items import Item
-from tgqformer.catalog.progress import track
 from tgqformer.config import to_dict, whole_number
 from tgqformer.embedder.model import standardise
 from tgqformer.errors import ConfigError
@@ -34,6 +33,7 @@ from tgqformer.mllm.config import MLLMConfig, MLLMTraining
 from tgqformer.mllm.embedder import MLLMEmbedder
 from tgqformer.mllm.network import MLLMModel
 from tgqformer.objectives import info_nce
+from tgqformer.progress import track
 from tgqformer.training.data import KnownPositives, PairBatches
 from tgqformer.training.gradient_cache import GradientCache
 

@@ -12,10 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.downloads.faults import FetchError
-from tgqformer.catalog.downloads.fetch import PORTS, Fetcher, parse
-from tgqformer.catalog.downloads.pace import Pace
+from tgqformer.catalog.fetch import PORTS, DownloadConfig, Fetcher, FetchError, Pace, parse
 from tgqformer.catalog.images import decode_image
 from tgqformer.catalog.item_rules import id_fault
 from tgqformer.catalog.items import ImageRef, Item

@@ -17,13 +17,13 @@ import polars as pl
 
 from tgqformer import __version__
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.files import write_table
 from tgqformer.catalog.items import Item
-from tgqformer.catalog.progress import track
+from tgqformer.catalog.tables import write_table
 from tgqformer.cores import cores
 from tgqformer.corruption.canvas import stream
 from tgqformer.errors import ConfigError, StorageError
 from tgqformer.files import write_bytes
+from tgqformer.progress import track
 from tgqformer.storefront.metadata import CATEGORIES, Metadata, spoil_metadata
 from tgqformer.storefront.photo import CHUNK, Job, draw_photos, photo_name
 from tgqformer.storefront.regimes import (

@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tgqformer.catalog.progress import track
 from tgqformer.errors import CacheError
 from tgqformer.files import sync_folder
+from tgqformer.progress import track
 
 if TYPE_CHECKING:
     from tgqformer.towers.encoding import BrokenPhoto, Encoded

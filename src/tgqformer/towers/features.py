@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from tgqformer.catalog.items import ImageRef, Item
-from tgqformer.catalog.progress import track
 from tgqformer.catalog.text import TEXT_FIELDS, item_text, only_fields
 from tgqformer.config import whole_number
 from tgqformer.errors import ConfigError
 from tgqformer.files import only_writer
+from tgqformer.progress import track
 from tgqformer.towers.base import ImageTower, TextTower, TowerBatch
 from tgqformer.towers.cache import FillReport, Row, Single, TokenCache, write_encoded
 from tgqformer.towers.encoding import (

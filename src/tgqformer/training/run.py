@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.summary import photos_read, tell_photos
+from tgqformer.catalog.photos import photos_read, tell_photos
 from tgqformer.config import load_yaml, to_dict, without_dropped
 from tgqformer.embedder.item_embedder import ItemEmbedder
 from tgqformer.errors import CatalogError, ConfigError, StorageError

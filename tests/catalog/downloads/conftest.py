@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.downloads.download import Downloads, download_images
+from tgqformer.catalog.downloads import Downloads, download_images
+from tgqformer.catalog.fetch import DownloadConfig
 
 
 def draw_photo(side: int = 8, shade: int = 0, kind: str = "PNG") -> bytes:

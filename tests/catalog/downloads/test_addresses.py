@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tgqformer.catalog.downloads.download import Downloads
-from tgqformer.catalog.downloads.fetch import is_public
+from tgqformer.catalog.downloads import Downloads
+from tgqformer.catalog.fetch import is_public
 
 Server = Any  # that of conftest.py
 Fetch = Callable[..., Downloads]
@@ -68,9 +68,7 @@ def test_no_redirect_leads_inside(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     """A server that counts as public sends us to a private one, by address and by name."""
-    monkeypatch.setattr(
-        "tgqformer.catalog.downloads.fetch.is_public", lambda address: address == "127.0.0.1"
-    )
+    monkeypatch.setattr("tgqformer.catalog.fetch.is_public", lambda address: address == "127.0.0.1")
     resolving(monkeypatch, {"shop.test": ["127.0.0.1"], "inner.test": ["10.0.0.7"]})
     port = server.server_address[1]
     for target in ("http://10.0.0.7/ok", "http://inner.test/ok"):

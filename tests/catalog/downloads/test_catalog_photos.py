@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.downloads.catalog_photos import download_catalog_images
-from tgqformer.catalog.downloads.config import DownloadConfig
+from tgqformer.catalog.downloads import download_catalog_images
+from tgqformer.catalog.fetch import DownloadConfig
 from tgqformer.catalog.importers.amazon import import_amazon2018
 from tgqformer.cli import main as cli
 from tgqformer.errors import CatalogError

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tgqformer.catalog.downloads import download as module
-from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.downloads.download import Downloads
-from tgqformer.catalog.downloads.store import FAILURES, url_key
+from tgqformer.catalog import downloads as module
+from tgqformer.catalog.downloads import FAILURES, Downloads, url_key
+from tgqformer.catalog.fetch import DownloadConfig
 from tgqformer.catalog.images import decode_image
 from tgqformer.errors import CatalogError, ConfigError, StorageError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tgqformer.catalog.downloads.download import Downloads
-from tgqformer.catalog.downloads.pace import Pace
+from tgqformer.catalog.downloads import Downloads
+from tgqformer.catalog.fetch import Pace
 
 Server = Any  # that of conftest.py
 Fetch = Callable[..., Downloads]

@@ -12,7 +12,7 @@ import pytest
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.amazon import import_amazon2018
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.errors import CatalogError, ConfigError
 
 Put = Callable[..., Path]

@@ -12,7 +12,7 @@ import pytest
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.grocery import import_grocery
 from tgqformer.catalog.items import Item
-from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.catalog.text import item_text
 from tgqformer.errors import CatalogError
 

@@ -12,7 +12,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.abo import import_abo
 from tgqformer.catalog.importers.myntra import import_myntra
 from tgqformer.catalog.items import Item, Pair
-from tgqformer.catalog.leaks import check_leaks
+from tgqformer.catalog.splits import check_leaks
 from tgqformer.catalog.text import item_text
 from tgqformer.errors import ConfigError
 

@@ -13,10 +13,9 @@ from tgqformer.catalog.importers.abo import import_abo
 from tgqformer.catalog.importers.amazon import import_amazon2018, import_amazon2023
 from tgqformer.catalog.importers.google_merchant import import_google_merchant
 from tgqformer.catalog.importers.grocery import import_grocery
-from tgqformer.catalog.importers.huggingface import import_huggingface
 from tgqformer.catalog.importers.myntra import import_myntra
 from tgqformer.catalog.importers.shopify import import_shopify
-from tgqformer.catalog.importers.table import import_table
+from tgqformer.catalog.importers.table import import_huggingface, import_table
 from tgqformer.catalog.importers.woocommerce import import_woocommerce
 
 IMPORTERS: dict[str, Callable[..., Catalog]] = {

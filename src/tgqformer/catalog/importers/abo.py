@@ -8,7 +8,7 @@ The layout as its archives unpack::
 
 Texts are lists of ``{"language_tag": "en_US", "value": "..."}``. One product may be listed in
 several marketplaces under one item_id; the listing in the wanted language stands for it.
-There are no pairs; `pair_by` makes some (see groups.py).
+There are no pairs; `pair_by` makes some (see parts.Groups).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import Groups, Split, finish, plain, read_entry
+from tgqformer.catalog.importers.parts import Groups, Split, SplitOptions, finish, plain, read_entry
 from tgqformer.catalog.json_records import json_lines
-from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines
 from tgqformer.errors import CatalogError, ConfigError
@@ -74,7 +74,7 @@ def import_abo(
             category) and the attributes; they are kept as labels.
         max_group: products are not paired where more than so many agree.
         limit: stop after so many listings.
-        split, val, test, seed: for the pairs; see parts.finish.
+        split, val, test, seed: for the pairs; see parts.SplitOptions.
         strict, progress: see parts.finish.
 
     Raises:
@@ -131,14 +131,9 @@ def import_abo(
                 if image_id in paths:
                     images.append(f"images/{size}/{paths[image_id]}")
                 else:
+                    reason = f"images.csv knows no image {shown(image_id)}; fetch the metadata anew"
                     quarantine.add(
-                        "items",
-                        number,
-                        item_id,
-                        "images",
-                        "image missing",
-                        f"images.csv knows no image {shown(image_id)}; fetch the metadata anew",
-                        "value dropped",
+                        "items", number, item_id, "images", "image missing", reason, CLEARED
                     )
             groups.add(item_id, listing.paired_by)
             yield number, {**listing.row, "images": images}
@@ -154,10 +149,7 @@ def import_abo(
         out,
         quarantine,
         root=source.absolute(),
-        split=split if pair_by else "none",
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split if pair_by else "none", val, test, seed),
         strict=strict,
         progress=progress,
     )

@@ -18,6 +18,7 @@ from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.importers.parts import (
     Links,
     Split,
+    SplitOptions,
     amount,
     finish,
     photos_by_stem,
@@ -57,10 +58,7 @@ def import_products(
     images: Path | None,
     paired: bool,
     limit: int | None,
-    split: Split,
-    val: float,
-    test: float,
-    seed: int,
+    split: SplitOptions,
     strict: bool,
     progress: bool,
 ) -> Catalog:
@@ -72,7 +70,7 @@ def import_products(
 
     Args:
         images, paired, limit: as for the importers.
-        split, val, test, seed, strict, progress: see parts.finish.
+        split, strict, progress: see parts.finish.
 
     Raises:
         CatalogError: the file cannot be read.
@@ -123,9 +121,6 @@ def import_products(
         quarantine,
         sources=[source],
         split=split,
-        val=val,
-        test=test,
-        seed=seed,
         strict=strict,
         progress=progress,
     )
@@ -219,7 +214,8 @@ def import_amazon2018(
         max_targets: of each relation of a product only the first so many count.
         paired: leave out the products that no pair names.
         limit: read only so many lines.
-        split, val, test, seed, strict, progress: see parts.finish.
+        split, val, test, seed: see parts.SplitOptions.
+        strict, progress: see parts.finish.
 
     Raises:
         CatalogError: the file cannot be read.
@@ -243,10 +239,7 @@ def import_amazon2018(
         images=images,
         paired=paired,
         limit=limit,
-        split=split,
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split, val, test, seed),
         strict=strict,
         progress=progress,
     )
@@ -342,7 +335,8 @@ def import_amazon2023(
         max_targets: of a product's `bought_together` only the first so many count.
         paired: leave out the products that no pair names.
         limit: read only so many lines.
-        split, val, test, seed, strict, progress: see parts.finish.
+        split, val, test, seed: see parts.SplitOptions.
+        strict, progress: see parts.finish.
 
     Raises:
         CatalogError: the file cannot be read.
@@ -359,10 +353,7 @@ def import_amazon2023(
         images=images,
         paired=paired,
         limit=limit,
-        split=split,
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split, val, test, seed),
         strict=strict,
         progress=progress,
     )

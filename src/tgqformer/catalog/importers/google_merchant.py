@@ -20,9 +20,9 @@ from tgqformer.catalog.importers.offers import (
     Variants,
     feed_importer,
     feed_name,
-    one_line,
     open_feed,
 )
+from tgqformer.catalog.importers.parts import plain
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.values import links
@@ -100,14 +100,14 @@ def _offer(number: int, row: dict[str, str]) -> Offer:
     typed = _first_type(row.get("product_type", "").split(_SEVERAL)[0])
     google = row.get("google_category", "")
     attributes = {
-        name: one_line(value.replace(_SEVERAL, ", "))
+        name: plain(value.replace(_SEVERAL, ", "))
         for name in _ATTRIBUTES
         if (value := row.get(name))
     }
     for line in _DETAIL.split(row.get("details", "")):
         parts = line.split("\t" if "\t" in line else ":")  # section, name, value
         if len(parts) > 1 and parts[-2].strip() and parts[-1].strip():
-            attributes.setdefault(one_line(parts[-2]), one_line(parts[-1]))
+            attributes.setdefault(plain(parts[-2]), plain(parts[-1]))
     photos = [*links(row.get("image", "")), *links(row.get("more_images", ""))]
     return Offer(
         number,

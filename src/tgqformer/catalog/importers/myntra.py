@@ -10,7 +10,7 @@ The layout::
 Some rows of styles.csv have commas in the product's name and no quotes around it; as the name is
 the last column, what is over belongs to it.
 
-There are no pairs; `pair_by` makes some (see groups.py).
+There are no pairs; `pair_by` makes some (see parts.Groups).
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.catalog import Catalog
-from tgqformer.catalog.importers.parts import Groups, Split, finish, photos_by_stem, plain
+from tgqformer.catalog.importers.parts import (
+    Groups,
+    Split,
+    SplitOptions,
+    finish,
+    photos_by_stem,
+    plain,
+)
 from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
 from tgqformer.catalog.tables import rows_table
 from tgqformer.catalog.text_files import byte_lines
@@ -62,7 +69,7 @@ def import_myntra(
         hidden: columns that no model is shown; they are kept as labels.
         max_group: products are not paired where more than so many agree.
         limit: read only so many rows.
-        split, val, test, seed: for the pairs; see parts.finish.
+        split, val, test, seed: for the pairs; see parts.SplitOptions.
         strict, progress: see parts.finish.
 
     Raises:
@@ -105,15 +112,8 @@ def import_myntra(
             if item_id in photos:
                 row["images"] = f"images/{photos[item_id].name}"
             else:
-                quarantine.add(
-                    "items",
-                    number,
-                    item_id,
-                    "images",
-                    "image missing",
-                    f"there is no file images/{item_id}.jpg; fetch it, or go without",
-                    CLEARED,
-                )
+                reason = f"there is no file images/{item_id}.jpg; fetch it, or go without"
+                quarantine.add("items", number, item_id, "images", "image missing", reason, CLEARED)
             yield number, row
 
     tables = {"items": rows_table(rows(), "items", quarantine)}
@@ -126,10 +126,7 @@ def import_myntra(
         out,
         quarantine,
         root=source.absolute(),
-        split=split if pair_by else "none",
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split if pair_by else "none", val, test, seed),
         strict=strict,
         progress=progress,
     )
@@ -151,15 +148,11 @@ def _records(
             continue
         fields = text.split(",", len(header) - 1)
         if len(fields) < len(header):
-            quarantine.add(
-                "items",
-                number,
-                fields[0],
-                "row",
-                "wrong number of fields",
+            reason = (
                 f"the row has {len(fields)} fields where the header names {len(header)}; complete "
-                "it",
+                "it"
             )
+            quarantine.add("items", number, fields[0], "row", "wrong number of fields", reason)
             continue
         name = fields[-1].rstrip(",")
         if len(name) > 1 and name[0] == name[-1] == '"':

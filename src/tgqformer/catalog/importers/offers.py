@@ -14,16 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.catalog import GROUP, Catalog
 from tgqformer.catalog.columns import text_column
 from tgqformer.catalog.frames import read_source
 from tgqformer.catalog.importers.parts import PhotosById, finish
 from tgqformer.catalog.item_rules import price_fault
-from tgqformer.catalog.labels import GROUP
 from tgqformer.catalog.quarantine import CLEARED, REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table, rows_table
 from tgqformer.catalog.text import STOCK
-from tgqformer.catalog.values import Decimal, is_missing, plain_text, read_price, read_stock
+from tgqformer.catalog.values import Decimal, is_missing, read_price, read_stock
 from tgqformer.errors import CatalogError, ConfigError
 
 Variants: TypeAlias = Literal["one-item", "group"]
@@ -183,15 +182,21 @@ def _read_values(offer: Offer, quarantine: Quarantine, decimal: Decimal | None) 
         offer.labels["sale_price"] = told.amount
         if told.amount is None and told.fault is not None:
             quarantine.add("items", offer.row, offer.item_id, "sale price", *told.fault, CLEARED)
-    stock = read_stock(offer.stock)
+    add_stock(offer.attributes, offer.stock, offer.row, offer.item_id, quarantine)
+
+
+def add_stock(
+    attributes: dict[str, str], value: Any, row: int, item_id: str, quarantine: Quarantine
+) -> None:
+    """Put the stock that a cell tells among an item's attributes; report what tells none."""
+    stock = read_stock(value)
     if stock is not None:
-        offer.attributes[STOCK] = "true" if stock else "false"
-    elif not is_missing(offer.stock):
+        attributes[STOCK] = "true" if stock else "false"
+    elif not is_missing(value) and str(value).strip():
         reason = (
-            f"{shown(offer.stock)} tells no stock; write in_stock or out_of_stock, yes or no, or a "
-            "number"
+            f"{shown(value)} tells no stock; write in_stock or out_of_stock, yes or no, or a number"
         )
-        quarantine.add("items", offer.row, offer.item_id, "stock", "no stock", reason, CLEARED)
+        quarantine.add("items", row, item_id, "stock", "no stock", reason, CLEARED)
 
 
 def _joined(offers: Sequence[Offer], quarantine: Quarantine) -> list[Offer]:
@@ -314,8 +319,3 @@ def deepest(categories: Sequence[str]) -> str:
     """Return the category with the most levels, the first of several."""
     told = [" > ".join(part.strip() for part in c.split(">") if part.strip()) for c in categories]
     return max(told, key=lambda path: path.count(">"), default="")
-
-
-def one_line(text: str) -> str:
-    """Return text without tags and entities, on one line."""
-    return " ".join(plain_text(text).split())

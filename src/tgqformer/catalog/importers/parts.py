@@ -7,6 +7,7 @@ import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -16,8 +17,7 @@ import polars as pl
 from tgqformer.catalog.catalog import Catalog
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine
 from tgqformer.catalog.splits import split_cold, split_random
-from tgqformer.catalog.summary import UnreadColumn
-from tgqformer.catalog.tables import Table, find_table
+from tgqformer.catalog.tables import Table, UnreadColumn, find_table
 from tgqformer.catalog.values import Decimal, plain_text, read_price
 from tgqformer.errors import CatalogError, ConfigError
 
@@ -27,6 +27,7 @@ Split: TypeAlias = Literal["random", "cold", "none"]
 _PHOTO_SUFFIXES = {
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".jp2",
 }  # fmt: skip
+_NUMBERED = re.compile(r"(.+?)(?:[_ -]|[_ -]?\()(\d{1,3})\)?")
 
 
 def amount(value: Any, decimal: Decimal | None = "point") -> Any:
@@ -116,7 +117,7 @@ class PhotosById:
             self._put(stem, path)
         for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             held = photos_by_stem(inner)
-            ordered = sorted(held.items(), key=lambda pair: (_number(pair[0]), pair[0]))
+            ordered = sorted(held.items(), key=lambda pair: (_last_number(pair[0]), pair[0]))
             self._whole.setdefault(inner.name, []).extend(path for _, path in ordered)
             self._count += len(held)
 
@@ -158,10 +159,7 @@ class PhotosById:
             )  # fmt: skip
 
 
-_NUMBERED = re.compile(r"(.+?)(?:[_ -]|[_ -]?\()(\d{1,3})\)?")
-
-
-def _number(stem: str) -> int:
+def _last_number(stem: str) -> int:
     found = re.search(r"(\d{1,9})\D*$", stem)
     return int(found[1]) if found else -1
 
@@ -226,6 +224,37 @@ def _none(dtype: type[np.generic]) -> np.ndarray[Any, Any]:
     return np.zeros(0, dtype=dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class SplitOptions:
+    """How an import splits its pairs.
+
+    Attributes:
+        by: "random" (by query), "cold" (by item) or "none" (the splits that the pairs name).
+        val, test: the shares of queries or items, see splits.py.
+        seed: equal seeds give equal splits.
+    """
+
+    by: Split = "none"
+    val: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by not in ("random", "cold", "none"):
+            raise ConfigError(f"{self.by!r} is no split; use 'random', 'cold' or 'none'.")
+
+    def apply(self, catalog: Catalog, *, progress: bool = False) -> Catalog:
+        """Return the catalog with its pairs split.
+
+        Raises:
+            ConfigError: the shares are no shares.
+        """
+        if self.by == "none":
+            return catalog
+        split = split_random if self.by == "random" else split_cold
+        return split(catalog, val=self.val, test=self.test, seed=self.seed, progress=progress)
+
+
 def finish(
     tables: Mapping[str, Table],
     out: Path,
@@ -233,10 +262,7 @@ def finish(
     *,
     root: Path | None = None,
     sources: Sequence[Path] = (),
-    split: Split = "none",
-    val: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
+    split: SplitOptions = SplitOptions(),
     strict: bool = False,
     progress: bool = False,
     unread: Sequence[str | UnreadColumn] = (),
@@ -247,16 +273,13 @@ def finish(
         tables, root, quarantine, strict, progress: as for Catalog.from_tables.
         out: the catalog's folder. Tables that an earlier import wrote there are replaced.
         sources: the files that the tables were read from, where these may lie in `out`.
-        split: "random" (by query), "cold" (by item) or "none" (the splits that the pairs name).
-        val, test, seed: for the split.
+        split: how its pairs are split.
         unread: the source's columns that nothing reads.
 
     Raises:
         CatalogError: no item is left, or a table in `out` would be lost.
         CatalogError, ConfigError, StorageError: as those that it calls.
     """
-    if split not in ("random", "cold", "none"):
-        raise ConfigError(f"{split!r} is no split; use 'random', 'cold' or 'none'.")
     catalog = Catalog.from_tables(tables, root, quarantine, strict=strict)
     if not catalog.items:
         where = f"{sources[0]} gave" if sources else "The source gave"
@@ -265,10 +288,7 @@ def finish(
             f"{where} no item, so nothing was written{why.rstrip('.')}; see that it is what this "
             "import reads."
         )
-    if split == "random":
-        catalog = split_random(catalog, val=val, test=test, seed=seed, progress=progress)
-    elif split == "cold":
-        catalog = split_cold(catalog, val=val, test=test, seed=seed, progress=progress)
+    catalog = split.apply(catalog, progress=progress)
     _keep_others(catalog, out, sources)
     catalog.save(out)
     written = Catalog.load(out)  # whose photos are those in the folder

@@ -17,9 +17,9 @@ from tgqformer.catalog.importers.offers import (
     Read,
     Variants,
     feed_importer,
-    one_line,
     open_feed,
 )
+from tgqformer.catalog.importers.parts import plain
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
 from tgqformer.catalog.tables import Table, rows_table
 from tgqformer.catalog.values import links, photo_of, plain_value
@@ -119,7 +119,7 @@ def _product(
             )
             quarantine.add("items", number, handle, "title", "second title", reason, REPAIRED)
     photos = _photos(rows)
-    names = {n: one_line(first.get(f"option{n}", "")) for n in _OPTIONS}
+    names = {n: plain(first.get(f"option{n}", "")) for n in _OPTIONS}
     offers = []
     for number, row in rows:
         told = [row.get(name, "") for name in ("value1", "value2", "value3", "sku", "price")]
@@ -127,7 +127,7 @@ def _product(
             continue
         own = links(row.get("variant_image", ""))
         options = {
-            names[n] or f"Option {n}": one_line(row[f"value{n}"])
+            names[n] or f"Option {n}": plain(row[f"value{n}"])
             for n in _OPTIONS
             if row.get(f"value{n}") and row[f"value{n}"] != "Default Title"
         }

@@ -1,4 +1,8 @@
-"""Any CSV, JSONL or Parquet file, by way of a map from a catalog's fields to its columns."""
+"""Any table, by way of a map from a catalog's fields to its columns.
+
+That is a CSV, JSONL or Parquet file, or a Hugging Face data set: a folder of `save_to_disk`, or
+Parquet as the hub holds it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,20 @@ from typing import Any
 
 import polars as pl
 
-from tgqformer.catalog.catalog import Catalog
+from tgqformer.catalog.catalog import GROUP, Catalog
 from tgqformer.catalog.columns import attribute_column, image_column, text_column
-from tgqformer.catalog.frames import read_source
-from tgqformer.catalog.importers.offers import Offer, Variants, check_variants, offer_tables
-from tgqformer.catalog.importers.parts import Split, amount, finish
-from tgqformer.catalog.labels import GROUP
-from tgqformer.catalog.quarantine import CLEARED, Quarantine, shown
-from tgqformer.catalog.summary import UnreadColumn, likely_meant
-from tgqformer.catalog.tables import Table, read_table
-from tgqformer.catalog.text import STOCK
-from tgqformer.catalog.values import Decimal, is_missing, links, read_stock
+from tgqformer.catalog.frames import dataset_splits, file_features, is_image, read_source
+from tgqformer.catalog.importers.offers import (
+    Offer,
+    Variants,
+    add_stock,
+    check_variants,
+    offer_tables,
+)
+from tgqformer.catalog.importers.parts import Split, SplitOptions, amount, finish
+from tgqformer.catalog.quarantine import Quarantine, shown
+from tgqformer.catalog.tables import PAIR_COLUMNS, Table, UnreadColumn, likely_meant, read_table
+from tgqformer.catalog.values import Decimal, links
 from tgqformer.errors import CatalogError, ConfigError
 
 ITEM_FIELDS = ("item_id", "title", "brand", "category", "attributes", "price", "images")
@@ -27,8 +34,6 @@ TABLE_FIELDS = (*ITEM_FIELDS, "stock", "group")
 
 ROW_NUMBER = "#"
 """Named in place of a column: the number of the row."""
-
-PAIR_FIELDS = ("query_id", "target_id", "weight", "split")
 
 
 def import_table(
@@ -74,7 +79,7 @@ def import_table(
             readings (1.299).
         pairs: a table of pairs.
         pair_columns: as `columns`, for query_id, target_id, weight and split.
-        split, val, test, seed: see parts.finish; "none" keeps the splits that the pairs name.
+        split, val, test, seed: see parts.SplitOptions; "none" keeps the splits that the pairs name.
         strict: raise on the first rejection.
         progress: show a bar on stderr.
 
@@ -85,7 +90,7 @@ def import_table(
     """
     quarantine = Quarantine()
     raw = read_source(source, "items", quarantine)
-    tables = item_tables(
+    tables = _item_tables(
         raw,
         quarantine,
         columns=columns or {},
@@ -95,28 +100,124 @@ def import_table(
         variants=variants,
         decimal=decimal,
     )
-    unread = unread_of(raw, TABLE_FIELDS, columns or {}, (*attributes, *labels))
+    unread = _unread(raw, TABLE_FIELDS, columns or {}, (*attributes, *labels))
     if pairs is not None:
         told = read_table(pairs, "pairs", quarantine)
-        tables["pairs"] = _mapped(told, PAIR_FIELDS, pair_columns or {}, quarantine)
-        unread += unread_of(told, PAIR_FIELDS, pair_columns or {}, ())
+        tables["pairs"] = _mapped(told, PAIR_COLUMNS, pair_columns or {}, quarantine)
+        unread += _unread(told, PAIR_COLUMNS, pair_columns or {}, ())
     return finish(
         tables,
         out,
         quarantine,
         root=(image_root or source.parent).absolute(),
         sources=[source] if pairs is None else [source, pairs],
-        split=split,
-        val=val,
-        test=test,
-        seed=seed,
+        split=SplitOptions(split, val, test, seed),
         strict=strict,
         progress=progress,
         unread=unread,
     )
 
 
-def unread_of(
+def import_huggingface(
+    source: Path,
+    out: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    attributes: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    part: str | None = None,
+    variants: Variants | None = None,
+    decimal: Decimal | None = None,
+    strict: bool = False,
+) -> Catalog:
+    """Import a Hugging Face data set, by a map of its columns.
+
+    A ClassLabel becomes its name. A column with the feature Image is the photo where no other is
+    named; its bytes are stored as they are, undecoded.
+
+    Args:
+        source: a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote, a Parquet
+            file, or a folder of them, as the hub holds data sets.
+        out: the catalog's folder, which is written.
+        columns: field to column, ``{"item_id": "id", "title": "name"}``, as for `import table`; "#"
+            is the row's number, for data sets without an id.
+        attributes: columns that become attributes.
+        labels: columns that are kept as labels and never shown to a model.
+        part: the split of a DatasetDict, or of the hub's files, ``train``.
+        variants: what becomes of rows of one `group`; as for `import table`.
+        decimal: as for `import table`.
+        strict: raise on the first rejection.
+
+    Raises:
+        CatalogError: the data set cannot be read, is a DatasetDict without `part`, or lacks a
+            column that was named.
+        ConfigError: a field that was named is none.
+    """
+    quarantine = Quarantine()
+    folder, split = _hub_part(source, part)
+    raw, features = _hub_table(folder, split, quarantine)
+    mapped = dict(columns or {})
+    photos = [name for name in raw.columns if is_image(features.get(name))]
+    if photos and "images" not in mapped and not {"images", "image"} & set(raw.columns):
+        mapped["images"] = photos[0]
+    if "item_id" not in mapped and "item_id" not in raw.columns:
+        raise CatalogError(
+            f"{folder} has no column 'item_id' (found: {', '.join(raw.columns)}); name the one "
+            "with the ids (--column item_id=COLUMN), or take the rows' numbers "
+            "(--column item_id=#)."
+        )
+    tables = _item_tables(
+        raw,
+        quarantine,
+        columns=mapped,
+        attributes=attributes,
+        labels=labels,
+        variants=variants,
+        decimal=decimal,
+    )
+    root = (folder if folder.is_dir() else folder.parent).absolute()
+    unread = _unread(raw, TABLE_FIELDS, mapped, (*attributes, *labels))
+    return finish(
+        tables, out, quarantine, root=root, sources=[source], strict=strict, unread=unread
+    )
+
+
+def _hub_part(source: Path, part: str | None) -> tuple[Path, str | None]:
+    """Return the folder or file to read, and which of the hub's splits of it."""
+    splits = dataset_splits(source)
+    if not splits:
+        if part is not None:
+            raise CatalogError(f"{source} is no DatasetDict, so it has no part {part!r}.")
+        return source, None
+    if part is None and len(splits) > 1:
+        raise CatalogError(
+            f"{source} is a data set of the splits {', '.join(splits)}; name one, as in --set "
+            f"part={splits[0]}."
+        )
+    if part is not None and part not in splits:
+        raise CatalogError(f"{source} has no split {part!r}; use one of {', '.join(splits)}.")
+    chosen = part or splits[0]
+    return (source / chosen, None) if (source / chosen).is_dir() else (source, chosen)
+
+
+def _hub_table(
+    source: Path, split: str | None, quarantine: Quarantine
+) -> tuple[Table, Mapping[str, object]]:
+    if not source.exists():
+        raise CatalogError(f"{source} does not exist; name the data set's folder or Parquet file.")
+    shards = source.is_dir() and (list(source.glob("*.arrow")) or list(source.glob("*.parquet")))
+    if source.is_dir() and not shards:
+        # A repository of the hub keeps them in data/.
+        if (source / "data").is_dir():
+            return _hub_table(source / "data", split, quarantine)
+        raise CatalogError(
+            f"{source} holds no .arrow or .parquet file; name the folder that save_to_disk wrote, "
+            "or a Parquet file."
+        )
+    return read_source(source, "items", quarantine, split), file_features(source)
+
+
+def _unread(
     raw: Table, known: Sequence[str], columns: Mapping[str, str], others: Sequence[str]
 ) -> list[UnreadColumn]:
     """Return the columns that neither the map nor a field's own name takes.
@@ -138,7 +239,7 @@ def unread_of(
     ]
 
 
-def item_tables(
+def _item_tables(
     raw: Table,
     quarantine: Quarantine,
     *,
@@ -181,7 +282,10 @@ def item_tables(
         items.columns["group"] = items.columns["item_id"] if group is None else group
         return offer_tables(_offers(items, kept, quarantine), variants, quarantine, decimal)
     if stock is not None:
-        _add_stock(items, stock, quarantine)
+        maps = attribute_column(items, quarantine)
+        for entry, value, row, own_id in zip(maps, stock, raw.rows, items.columns["item_id"]):
+            add_stock(entry, value, int(row), str(own_id), quarantine)
+        items.columns["attributes"] = list(maps)
     if group is not None:
         named = Table("items", raw.rows, {"group": group})
         kept[GROUP] = [name or None for name in text_column(named, "group", quarantine)]
@@ -245,22 +349,6 @@ def _offers(
     ]
 
 
-def _add_stock(items: Table, stock: pl.Series | list[Any], quarantine: Quarantine) -> None:
-    maps = attribute_column(items, quarantine)
-    for place, (entry, value) in enumerate(zip(maps, stock)):
-        told = read_stock(value)
-        if told is not None:
-            entry[STOCK] = "true" if told else "false"
-        elif not is_missing(value) and str(value).strip():
-            reason = (
-                f"{shown(value)} tells no stock; write in_stock or out_of_stock, yes or no, or a "
-                "number"
-            )
-            row, item_id = int(items.rows[place]), str(items.columns["item_id"][place])
-            quarantine.add("items", row, item_id, "stock", "no stock", reason, CLEARED)
-    items.columns["attributes"] = list(maps)
-
-
 def _mapped(
     table: Table, fields: Sequence[str], columns: Mapping[str, str], quarantine: Quarantine
 ) -> Table:
@@ -274,7 +362,7 @@ def _mapped(
     for field in fields:
         if field == "images" and "images" not in columns and "image" in table.columns:
             columns = {**columns, "images": "image" if "images" not in table.columns else "images"}
-        own = field in table.columns and field in (*ITEM_FIELDS, *PAIR_FIELDS)
+        own = field in table.columns and field in (*ITEM_FIELDS, *PAIR_COLUMNS)
         names = columns.get(field, field if own else "").split("+")
         if names == [""]:
             continue

@@ -11,9 +11,9 @@ from tgqformer.catalog.importers.offers import (
     Variants,
     deepest,
     feed_importer,
-    one_line,
     open_feed,
 )
+from tgqformer.catalog.importers.parts import plain
 from tgqformer.catalog.quarantine import REPAIRED, Quarantine, shown
 from tgqformer.catalog.values import links, plain_text
 
@@ -108,7 +108,7 @@ import_woocommerce = feed_importer(
 
 def _offer(number: int, row: dict[str, str]) -> Offer:
     attributes = {
-        one_line(name): one_line(value)
+        plain(name): plain(value)
         for n in _ATTRIBUTES
         if (name := row.get(f"name{n}")) and (value := row.get(f"value{n}"))
     }

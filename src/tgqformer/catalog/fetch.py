@@ -1,4 +1,4 @@
-"""One URL to the bytes of one photo, within bounds of time, size and number of redirects."""
+"""One photo by its URL: within bounds of time, size, redirects and addresses, at a steady pace."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import http.client
 import io
 import ipaddress
 import socket
+import threading
 import time
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from PIL import Image
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -27,12 +26,14 @@ from urllib3.exceptions import (
 from urllib3.util import Retry, Timeout, Url, make_headers, parse_url
 
 from tgqformer import __version__
-from tgqformer.catalog.downloads.config import DownloadConfig
-from tgqformer.catalog.downloads.faults import NO_ANSWER, NO_HOST, FetchError
-from tgqformer.catalog.downloads.pace import Pace
-from tgqformer.catalog.images import decode_image
+from tgqformer.catalog.images import MAX_PIXELS
 from tgqformer.catalog.quarantine import shown
-from tgqformer.errors import ImageError
+from tgqformer.errors import ConfigError, ImageError
+
+NO_ANSWER = "no answer"
+NO_HOST = "host not known"
+UNANSWERED = (NO_ANSWER, NO_HOST)
+"""The rules of faults that a broken line gives for every photo."""
 
 MAX_REDIRECTS = 5
 MAX_WAIT = 300.0
@@ -47,6 +48,115 @@ _HEADERS = {
     # A photo is packed already; a packed body could unpack to anything.
     "Accept-Encoding": "identity",
 }
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Options of a download.
+
+    Attributes:
+        workers: photos fetched at the same time.
+        rate: requests a second to one host, at most.
+        retries: further tries after a fault that may pass: no answer, 429, 5xx, a body cut short.
+        timeout: seconds for one answer, from the connection to the last byte.
+        backoff: seconds before the first further try, doubled for each one after it, up to a
+            minute, less a random part.
+        max_bytes: larger photos are refused.
+        max_pixels: photos of more pixels are refused before they are decoded.
+        max_side: larger photos are scaled down to so many pixels on the longer side and kept as
+            JPEG; None keeps every photo as it came.
+        retry_failed: try those again that failed in an earlier run.
+        allow_private: also fetch from private and local addresses, as of a shop's own network.
+    """
+
+    workers: int = 16
+    rate: float = 50.0
+    retries: int = 4
+    timeout: float = 30.0
+    backoff: float = 1.0
+    max_bytes: int = 20_000_000
+    max_pixels: int = MAX_PIXELS
+    max_side: int | None = None
+    retry_failed: bool = False
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "max_bytes", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} ({getattr(self, name)}) must be 1 or more.")
+        for name in ("rate", "timeout"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} ({getattr(self, name)}) must be a number above 0.")
+        for name in ("retries", "backoff"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} ({getattr(self, name)}) must not be negative.")
+        if self.max_side is not None and self.max_side < 32:
+            raise ConfigError(f"max_side ({self.max_side}) must be 32 pixels or more, or none.")
+
+
+class FetchError(ImageError):
+    """A photo could not be fetched.
+
+    Attributes:
+        rule: the kind of fault in a few words, the same for every photo; what a summary counts.
+        passing: another try may succeed.
+        wait: seconds that the server asks to wait before another try, None where it does not.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        rule: str,
+        reason: str,
+        *,
+        passing: bool = False,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(f"{shown(url, 120)} gave no photo: {reason}.")
+        self.rule = rule
+        self.reason = reason
+        self.passing = passing
+        self.wait = wait
+
+
+class Pace:
+    """Spaces the requests to each host evenly.
+
+    Args:
+        rate: requests a second to one host.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1.0 / rate
+        self._free: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def wait(self, host: str) -> None:
+        """Sleep until the next request to a host may go out, or until `stop`."""
+        with self._lock:
+            start = max(time.monotonic(), self._free.get(host, 0.0))
+            self._free[host] = start + self._interval
+        self.sleep(start - time.monotonic())
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Let no request to a host out for so long, as a server asks with Retry-After."""
+        with self._lock:
+            self._free[host] = max(self._free.get(host, 0.0), time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or less where `stop` is called."""
+        if seconds > 0:
+            self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        """Wake every sleeper and let nobody sleep again."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
 
 
 class Fetcher:
@@ -358,35 +468,3 @@ class _SecurePool(HTTPSConnectionPool):
 
 POOLS = {"http": _Pool, "https": _SecurePool}
 """Pools by scheme, for a urllib3 manager, whose total timeout then holds from connection to end."""
-
-
-# -- photo -----------------------------------------------------------------------------------------
-# Whether what came is a photo, and how it is kept.
-
-_QUALITY = 90
-
-
-def checked_photo(url: str, data: bytes, config: DownloadConfig) -> bytes:
-    """Return the bytes to keep of a photo that decodes, scaled down where `config` asks for it.
-
-    Raises:
-        FetchError: the bytes are no picture, damaged, or of too many pixels.
-    """
-    try:
-        image = decode_image(data, max_pixels=config.max_pixels, size_hint=config.max_side)
-    except ImageError as error:
-        reason = str(error).rstrip(".")
-        raise FetchError(url, "no readable photo", reason) from error
-    if config.max_side is None:
-        return data
-    return _scaled(data, image, config.max_side)
-
-
-def _scaled(data: bytes, image: Image.Image, side: int) -> bytes:
-    with Image.open(BytesIO(data)) as header:
-        if max(header.size) <= side:
-            return data
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    out = BytesIO()
-    image.save(out, "JPEG", quality=_QUALITY)
-    return out.getvalue()
