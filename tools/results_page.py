@@ -65,7 +65,7 @@ def page(found: Sequence[Comparison]) -> str:
     blocks.append((0, _about_the_figures()))
     whole = len(blocks)
     size = [text.count("\n") + 2 for _, text in blocks]
-    while sum(size) > MOST_LINES - 3 and (least := max(number for number, _ in blocks)):
+    while sum(size) > MOST_LINES - 1 and (least := max(number for number, _ in blocks)):
         place = max(i for i, (number, _) in enumerate(blocks) if number == least)
         del blocks[place], size[place]
     if len(blocks) < whole:
@@ -159,7 +159,7 @@ def _section(each: Comparison) -> list[tuple[int, str]]:
     opening = [f"## {each.name}", _wrapped(f"{each.about} {_setting(each)}".strip())]
     alt = f"{metric_label(METRIC)} of every method with its interval, {each.name}"
     opening.append(f"![{alt}](results/{each.name}.svg)")
-    opening += [_wrapped(line) for line in _sentences(results) if line]
+    opening += [_wrapped(line) for line in _sentences(each) if line]
     blocks = [(0, "\n\n".join(opening))]
     blocks.append((0, "<details markdown>\n<summary>All figures, and the command</summary>"))
     blocks.append((1, _all_figures(each)))
@@ -174,7 +174,14 @@ def _section(each: Comparison) -> list[tuple[int, str]]:
 def _series(title: str, members: Sequence[Comparison]) -> list[tuple[int, str]]:
     """Blocks of the comparisons of a series: one table, a row for each catalog."""
     opening = [f"## {title}"]
-    opening += [_wrapped(f"**{each.name}**: {each.about} {_setting(each)}") for each in members]
+    shared = dict.fromkeys(_how(each) for each in members)
+    told = [
+        f"- **{each.name}**: {each.about} {_trained(each)}"
+        + ("" if len(shared) == 1 else f" {_how(each)}")
+        for each in members
+    ]
+    opening.append("\n".join(_wrapped(line, "  ") for line in told))
+    opening += map(_wrapped, shared if len(shared) == 1 else ())
     alt = f"{metric_label(METRIC)} of every method with its interval"
     opening.append("\n".join(f"![{alt}, {m.name}](results/{m.name}.svg)" for m in members))
     shown = [n for n in (members[0].results.ours, *BESIDE) if any(_has(m, n) for m in members)]
@@ -217,26 +224,36 @@ def _row(results: Results, catalog: str, shown: Sequence[str]) -> list[str]:
     return [*cells, *("–" if g is None else gain_points(g).replace("*", "\\*") for g in gains)]
 
 
-def _sentences(results: Results) -> tuple[str, ...]:
-    return _parts(results), _everything(results), _reliability(results)
+def _sentences(each: Comparison) -> tuple[str, ...]:
+    results = each.results
+    return _parts(results), _everything(results), _reliability(results) if each.of_rivals else ""
 
 
 def _setting(each: Comparison) -> str:
+    return f"{_trained(each)} {_how(each)}"
+
+
+def _trained(each: Comparison) -> str:
+    """On which catalogs."""
+    main, *others = each.results.catalogs
+    facts = each.results.catalogs[main]
+    also = f"; judged on {enumerate_names(others)} too" if others else ""
+    return (
+        f"Trained on {main}: {facts.items:,} items, {facts.queries:,} test queries against "
+        f"{facts.pool:,} items{also}."
+    )
+
+
+def _how(each: Comparison) -> str:
+    """With which steps, seeds and rates."""
     results = each.results
-    main, *others = results.catalogs
-    facts = results.catalogs[main]
     seeds = [str(seed) for seed in results.seeds]
     which = f"seed{'s' * (len(seeds) > 1)} {enumerate_names(seeds)}"
     if len(results.sweep) == 1:
         rates = f"at rate {rate(results.sweep[0])}"
     else:
         rates = f"each at the best of {len(results.sweep)} rates by validation"
-    words = [
-        f"Trained on {main}: {facts.items:,} items, {facts.queries:,} test queries against "
-        f"{facts.pool:,} items"
-        + (f"; judged on {enumerate_names(others)} too." if others else "."),
-        f"{results.steps:,} steps, {which}, {rates}.",
-    ]
+    words = [f"{results.steps:,} steps, {which}, {rates}."]
     if len(seeds) == 1:
         words.append("One seed: another one may end otherwise.")
     if each.origin["unfinished"]:
@@ -431,8 +448,10 @@ def _gain(results: Results, name: str, catalog: str) -> str:
     return "–" if gain is None else gain_points(gain).replace("*", "\\*")
 
 
-def _wrapped(text: str) -> str:
-    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, indent: str = "") -> str:
+    return fill(
+        text, WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
