@@ -102,6 +102,20 @@ def test_what_cannot_be_read_raises_alone_and_warns_among_others(embedder, given
     assert np.array_equal(embedder.encode(["a title", given], errors="ignore"), rows)
 
 
+def test_a_picture_that_breaks_off_spoils_no_other_input(embedder, photo):
+    def broken() -> Image.Image:
+        return Image.open(
+            io.BytesIO(photo(3)[:-200])
+        )  # Pillow reads its pixels when they are asked for
+
+    with pytest.raises(ImageError, match="the input"):
+        embedder.encode(broken())
+    for one in (broken(), {"title": "Lamp", "image": broken()}):
+        with pytest.warns(UnreadInputWarning, match="1, in 1 of 2 inputs"):
+            found = embedder.encode([one, "Mug"])
+        np.testing.assert_allclose(found[1], embedder.encode("Mug"), atol=1e-6)
+
+
 def test_how_many_photos_are_unread_is_told_with_a_cache_and_without(make, config, photo, tmp_path):
     items = [
         Item("a", "lamp", images=(b"broken", photo(1))),

@@ -206,7 +206,8 @@ def _item(
     elif isinstance(one, os.PathLike):
         records[row] = {"images": [os.fspath(one)]}
     elif isinstance(one, (bytes, bytearray, memoryview)) or is_picture(one):
-        return replace(item, images=(_photo(one, row, inputs),))
+        photo = _photo(one, row, inputs)
+        return item if photo is None else replace(item, images=(photo,))
     elif _is_missing(one):
         inputs.empty.append(row)
     else:
@@ -288,13 +289,15 @@ def _source(part: Any, row: int, inputs: Inputs) -> Any:
     )
 
 
-def _photo(given: Any, row: int, inputs: Inputs) -> bytes:
+def _photo(given: Any, row: int, inputs: Inputs) -> bytes | None:
+    """The bytes of a photo; None where it is a picture that cannot be read, which is told."""
     if isinstance(given, (bytes, bytearray, memoryview)):
         return bytes(given)
     try:
         return encode_picture(given)
     except ImageError as error:
-        raise ImageError(f"{inputs.name(row)}: {error}") from error
+        inputs.faults.append(Fault(row, str(error)))
+        return None
 
 
 def _read_records(records: Mapping[int, dict[str, Any]], inputs: Inputs) -> None:
