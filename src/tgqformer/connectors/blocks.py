@@ -14,14 +14,6 @@ from torch.nn import functional as F
 
 from tgqformer.connectors.config import ConnectorConfig, ConnectorShape
 
-PERIODS = 100.0
-"""The longest wave is so many times the shortest: grids have tens of cells a side."""
-
-INITIAL_SCALE = 0.5
-"""Against tokens of unit variance."""
-
-LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
-
 
 class Attention(nn.Module):
     """Multi-head attention of queries [B, Q, D] over a memory [B, M, D]."""
@@ -100,8 +92,6 @@ class Attention(nn.Module):
 
 def _attention(scores: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
     """Softmax over the keys that may be seen; all [B, H, Q, M] or broadcastable to it."""
-    if mask is not None and bias is not None:  # the smaller of the two is masked
-        bias, mask = bias.masked_fill(~mask, float("-inf")), None
     scores = scores if bias is None else scores + bias
     scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(dim=-1)
@@ -155,7 +145,7 @@ class QFormerLayer(nn.Module):
             bias: [B, H, Q, M] or broadcastable, added to the scores over the visual memory.
         """
         asks = self.self_norm(states)
-        mixed, _ = self.self_attention(asks, asks, self_mask)
+        mixed, _ = self.self_attention(asks, self.self_norm(states), self_mask)
         states = states + self.dropout(mixed)
         asks = self.cross_norm(states)
         seen, attention = self.cross_attention(asks, memory, memory_mask, bias, weights=weights)
@@ -190,6 +180,13 @@ class Memory(nn.Module):
             projected = projected + self.positions(tokens.shape[1])
         memory = torch.cat([projected, self.null.expand(len(tokens), -1, -1)], dim=1)
         return self.norm(memory), F.pad(mask, (0, 1), value=True)[:, None, None, :]
+
+
+PERIODS = 100.0
+"""The longest wave is so many times the shortest: grids have tens of cells a side."""
+
+INITIAL_SCALE = 0.5
+"""Against tokens of unit variance."""
 
 
 def photo_grid(config: ConnectorConfig, shape: ConnectorShape) -> int | None:
@@ -245,6 +242,9 @@ def sine_cosine(side: int, width: int) -> Tensor:
     table = torch.zeros(side * side, width)
     table[:, : 4 * quarter] = torch.cat(waves, dim=1)
     return table
+
+
+LEAST_SIDE = 2  # of a grid behind a class token: two tokens are a sequence, no 1 x 1 grid
 
 
 def cell_grid(cells: int) -> tuple[int, int]:
@@ -319,13 +319,12 @@ def pooling_weights(
         behind.div(side, rounding_mode="floor"), side, own.div(columns, rounding_mode="floor"), rows
     )
     column = _bins(behind.remainder(side), side, own.remainder(columns), columns)
-    grid = row & column & (behind >= 0)[:, None]
+    grid = row & column & (behind >= 0)[..., None]
     inside = torch.where(is_grid[..., None], grid, _bins(place, length, own, each))
     if apart:
         photo = rank.div(length.clamp(min=1), rounding_mode="floor")  # [B, P]
-        cell = index.div(each, rounding_mode="floor")  # [B, Q], whose photo's it is
-        inside = inside & (photo.int()[:, None] == cell.int()[..., None])
-    weights = (inside & mask[:, None]).float()  # [B, Q, P]
+        inside = inside & (photo[..., None] == index.div(each, rounding_mode="floor")[:, None])
+    weights = (inside & mask[..., None]).transpose(1, 2).float()
     return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
@@ -343,12 +342,11 @@ def _root(count: Tensor) -> Tensor:
 
 
 def _bins(place: Tensor, length: Tensor, index: Tensor, bins: Tensor) -> Tensor:
-    """Whether each place [B, P] lies in the bin `index` [B, Q]: bool [B, Q, P].
+    """Whether each place [B, P] lies in the bin `index` [B, Q]: bool [B, P, Q].
 
     Args:
         length: [B, 1] places in all. bins: [B, 1], over how many they are cut.
     """
-    start = (index * length).div(bins, rounding_mode="floor").int()[..., None]
-    stop = -(-(index + 1) * length).div(bins, rounding_mode="floor").int()[..., None]
-    place = place.int()[:, None]
-    return (place >= start) & (place < stop)
+    start = (index * length).div(bins, rounding_mode="floor")[:, None, :]
+    stop = -(-(index + 1) * length).div(bins, rounding_mode="floor")[:, None, :]
+    return (place[..., None] >= start) & (place[..., None] < stop)
