@@ -14,17 +14,26 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from textwrap import fill
 
 from results_figure import draw, same_figure
 from results_files import METRIC, Comparison, add, folded, read
+from results_sentences import (
+    WIDTH,
+    how,
+    origin,
+    place,
+    sentences,
+    setting,
+    trained,
+    verdict,
+    wrapped,
+)
 
 from tgqformer.comparison.plan import commit, machine
-from tgqformer.comparison.results import MARKS, VARIANTS, Figure, Gain, Results
+from tgqformer.comparison.results import MARKS, VARIANTS, Figure, Results
 from tgqformer.comparison.standing import (
     COMPARED,
     CORRUPTIONS,
-    enumerate_names,
     figure_of,
     gain_over,
     gain_points,
@@ -34,8 +43,6 @@ from tgqformer.comparison.standing import (
     ranked,
     rate,
     short_count,
-    signed,
-    strongest,
     value_and_bounds,
 )
 from tgqformer.comparison.tables import weight_table
@@ -47,7 +54,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BESIDE = ("base", "frozen_both", "frozen_text", "qformer_text_full")
 """The methods that the first screen holds ours against, where they were compared."""
 BOTH = {"H@10": "hit@10", "H@100": "hit@100"}
-MOST_LINES, WIDTH = 250, 110
+MOST_LINES = 250
 MADE = "<!-- Made by `make results` out of docs/results/; change those files, not this one. -->"
 
 
@@ -84,7 +91,7 @@ def _sections(found: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]
 def _opening(found: Sequence[Comparison]) -> str:
     rivals = [each for each in found if each.of_rivals and not each.aside]
     columns = [(each, catalog) for each in rivals for catalog in each.results.catalogs]
-    parts = ["# Results", MADE, _verdict(columns)]
+    parts = ["# Results", MADE, verdict(columns)]
     beside = [n for n in BESIDE if any(n in each.results.methods for each in rivals)]
     if columns:
         text = (
@@ -92,42 +99,8 @@ def _opening(found: Sequence[Comparison]) -> str:
             f"far TGQ-Former is ahead of it, in points ({MARKS}):"
         )
         head = ["catalog", "TGQ-Former", *_heads(rivals, beside)]
-        parts += [_wrapped(text), _table(head, _figures(columns, beside))]
+        parts += [wrapped(text), _table(head, _figures(columns, beside))]
     return "\n\n".join(part for part in parts if part)
-
-
-def _verdict(columns: Sequence[tuple[Comparison, str]]) -> str:
-    """On which catalogs ours wins, is level and loses, against the best of the others there."""
-    told: dict[str, list[str]] = {"wins": [], "level": [], "loses": []}
-    for each, catalog in columns:
-        rival = strongest(each.results, catalog, METRIC)
-        gain = None if rival is None else gain_over(each.results, rival, catalog, METRIC)
-        if rival is None or gain is None:
-            continue
-        name, points = label(each.results, rival), signed(gain.absolute)
-        seed = ", one seed" if gain.seeds == 1 else ""
-        told[_standing(gain)].append(f"{_place(each, catalog)} ({points} against {name}{seed})")
-    words = {
-        "wins": "**TGQ-Former is ahead of every other method on** ",
-        "level": "**Level with the best of the others:** ",
-        "loses": "**It loses on** ",
-    }
-    lines = [f"{words[key]}{'; '.join(places)}." for key, places in told.items() if places]
-    if lines and not told["wins"]:
-        lines.insert(0, "**Nowhere is TGQ-Former clearly ahead of every other method.**")
-    if lines and not told["loses"]:
-        lines.append("Nowhere is it clearly behind the best of the others.")
-    return "\n\n".join(_wrapped(line) for line in lines)
-
-
-def _standing(gain: Gain) -> str:
-    clear = gain.apart if gain.seeds > 1 else gain.clear
-    return "level" if not clear else "wins" if gain.absolute.value > 0 else "loses"
-
-
-def _place(each: Comparison, catalog: str) -> str:
-    """A catalog's name, with the comparison's where that alone would not tell it."""
-    return catalog if catalog.startswith(each.name) else f"{each.name}: {catalog}"
 
 
 def _heads(found: Sequence[Comparison], methods: Sequence[str]) -> list[str]:
@@ -140,7 +113,7 @@ def _heads(found: Sequence[Comparison], methods: Sequence[str]) -> list[str]:
 def _figures(columns: Sequence[tuple[Comparison, str]], beside: Sequence[str]) -> list[list[str]]:
     return [
         [
-            _place(each, catalog),
+            place(each, catalog),
             _shown(figure_of(each.results, each.results.ours, catalog, METRIC)),
             *(_against(each.results, name, catalog) for name in beside),
         ]
@@ -156,10 +129,10 @@ def _against(results: Results, name: str, catalog: str) -> str:
 def _section(each: Comparison) -> list[tuple[int, str]]:
     """Blocks of a comparison, each with how soon it may be left out; 0 is never."""
     results = each.results
-    opening = [f"## {each.name}", _wrapped(f"{each.about} {_setting(each)}".strip())]
+    opening = [f"## {each.name}", wrapped(f"{each.about} {setting(each)}".strip())]
     alt = f"{metric_label(METRIC)} of every method with its interval, {each.name}"
     opening.append(f"![{alt}](results/{each.name}.svg)")
-    opening += [_wrapped(line) for line in _sentences(each) if line]
+    opening += [wrapped(line) for line in sentences(each) if line]
     blocks = [(0, "\n\n".join(opening))]
     blocks.append((0, "<details markdown>\n<summary>All figures, and the command</summary>"))
     blocks.append((1, _all_figures(each)))
@@ -174,14 +147,14 @@ def _section(each: Comparison) -> list[tuple[int, str]]:
 def _series(title: str, members: Sequence[Comparison]) -> list[tuple[int, str]]:
     """Blocks of the comparisons of a series: one table, a row for each catalog."""
     opening = [f"## {title}"]
-    shared = dict.fromkeys(_how(each) for each in members)
+    shared = dict.fromkeys(how(each) for each in members)
     told = [
-        f"- **{each.name}**: {each.about} {_trained(each)}"
-        + ("" if len(shared) == 1 else f" {_how(each)}")
+        f"- **{each.name}**: {each.about} {trained(each)}"
+        + ("" if len(shared) == 1 else f" {how(each)}")
         for each in members
     ]
-    opening.append("\n".join(_wrapped(line, "  ") for line in told))
-    opening += map(_wrapped, shared if len(shared) == 1 else ())
+    opening.append("\n".join(wrapped(line, "  ") for line in told))
+    opening += map(wrapped, shared if len(shared) == 1 else ())
     alt = f"{metric_label(METRIC)} of every method with its interval"
     opening.append("\n".join(f"![{alt}, {m.name}](results/{m.name}.svg)" for m in members))
     shown = [n for n in (members[0].results.ours, *BESIDE) if any(_has(m, n) for m in members)]
@@ -199,7 +172,7 @@ def _series(title: str, members: Sequence[Comparison]) -> list[tuple[int, str]]:
         for catalog in each.results.catalogs
     ]
     blocks = [(0, "\n\n".join(opening)), (0, _table(head, rows))]
-    about = _wrapped(_origin(members))
+    about = wrapped(origin(members))
     commands = "\n".join(folded(each.results.command, WIDTH - 3) for each in members)
     details = "<details markdown>\n<summary>The commands</summary>"
     blocks.append((0, f"{details}\n\n{about}\n\n```bash\n{commands}\n```\n\n</details>"))
@@ -222,116 +195,6 @@ def _row(results: Results, catalog: str, shown: Sequence[str]) -> list[str]:
         for metric in BOTH.values()
     ]
     return [*cells, *("–" if g is None else gain_points(g).replace("*", "\\*") for g in gains)]
-
-
-def _sentences(each: Comparison) -> tuple[str, ...]:
-    results = each.results
-    return _parts(results), _everything(results), _reliability(results) if each.of_rivals else ""
-
-
-def _setting(each: Comparison) -> str:
-    return f"{_trained(each)} {_how(each)}"
-
-
-def _trained(each: Comparison) -> str:
-    """On which catalogs."""
-    main, *others = each.results.catalogs
-    facts = each.results.catalogs[main]
-    also = f"; judged on {enumerate_names(others)} too" if others else ""
-    return (
-        f"Trained on {main}: {facts.items:,} items, {facts.queries:,} test queries against "
-        f"{facts.pool:,} items{also}."
-    )
-
-
-def _how(each: Comparison) -> str:
-    """With which steps, seeds and rates."""
-    results = each.results
-    seeds = [str(seed) for seed in results.seeds]
-    which = f"seed{'s' * (len(seeds) > 1)} {enumerate_names(seeds)}"
-    if len(results.sweep) == 1:
-        rates = f"at rate {rate(results.sweep[0])}"
-    else:
-        rates = f"each at the best of {len(results.sweep)} rates by validation"
-    words = [f"{results.steps:,} steps, {which}, {rates}."]
-    if len(seeds) == 1:
-        words.append("One seed: another one may end otherwise.")
-    if each.origin["unfinished"]:
-        words.append(f"Not finished: {each.origin['unfinished']} runs are missing.")
-    return " ".join(words)
-
-
-def _everything(results: Results) -> str:
-    """What ours does for the rivals."""
-    catalog = next(iter(results.catalogs))
-    told = []
-    for name in names(results, ("rival", "simple")):
-        pair = [figure_of(results, n, catalog, METRIC) for n in (name, f"{name}_full")]
-        if f"{name}_full" in results.methods and pair[0] and pair[1]:
-            before, after = (f"{100 * figure.value:.1f}" for figure in pair if figure)
-            told.append(f"{label(results, name)} from {before} to {after}")
-    if not told:
-        return ""
-    return f"With everything that is ours to give, H@10 on {catalog} goes: {'; '.join(told)}."
-
-
-def _reliability(results: Results) -> str:
-    """What becomes of the weights of photo and metadata where the one or the other is wrong."""
-    ours = results.methods.get(results.ours)
-    gates = [
-        gate for gate in (ours.gates if ours else ()) if {"photo", "metadata"} <= {*gate.weights}
-    ]
-    clean = next((gate for gate in gates if gate.condition == "clean"), None)
-    cases = {
-        "overlays+clutter": "under overlays and clutter together",
-        "shuffled metadata": "with another item's metadata",
-    }
-    told = []
-    for condition, words in cases.items():
-        found = [gate for gate in gates if gate.condition == condition]
-        if clean is None or not found:
-            continue
-        worst = max(found, key=lambda gate: gate.severity)
-        level = f" at severity {worst.severity:g}" if worst.severity else ""
-        photo, metadata = (
-            f"{part}'s from {clean.weights[part].mean:.2f} to {worst.weights[part].mean:.2f}"
-            for part in ("photo", "metadata")
-        )
-        told.append(f"{words}{level} the {photo}, the {metadata}")
-    return (
-        f"The weights of the base, from the items as they are: {'; '.join(told)}." if told else ""
-    )
-
-
-def _parts(results: Results) -> str:
-    """Which variants of ours are worse, better or neither, by their largest difference."""
-    told: dict[str, list[tuple[float, str]]] = {"wins": [], "loses": [], "level": []}
-    for name in names(results, VARIANTS):
-        gains = {
-            catalog: gain
-            for catalog in results.catalogs
-            if (gain := gain_over(results, name, catalog, METRIC)) is not None
-        }
-        if not gains:
-            continue
-        clear = {c: g for c, g in gains.items() if _standing(g) != "level"} or gains
-        catalog, gain = max(clear.items(), key=lambda one: abs(one[1].absolute.value))
-        side = "behind" if gain.absolute.value > 0 else "ahead"
-        seed = ", one seed" if gain.seeds == 1 else ""
-        points = f" ({100 * abs(gain.absolute.value):.1f} points {side} on {catalog}{seed})"
-        standing, text = _standing(gain), label(results, name)
-        told[standing].append((-abs(gain.absolute.value), text + points * (standing != "level")))
-    words = {
-        "wins": "Variants of ours that do worse than TGQ-Former",
-        "loses": "Variants that do better",
-        "level": "Variants that cannot be told from it",
-    }
-    lines = [
-        f"{words[key]}: {', '.join(text for _, text in sorted(found))}."
-        for key, found in told.items()
-        if found
-    ]
-    return " ".join(lines)
 
 
 def _all_figures(each: Comparison) -> str:
@@ -392,31 +255,7 @@ def _weights(results: Results) -> str:
 
 def _provenance(each: Comparison) -> str:
     command = folded(each.results.command, WIDTH - 3)
-    return f"{_wrapped(_origin([each]))}\n\n```bash\n{command}\n```"
-
-
-def _origin(members: Sequence[Comparison]) -> str:
-    """What ran, on which machine, for how long and on which data."""
-    digests = {
-        name: f"{name} `{facts.digest}`"
-        for each in members
-        for name, facts in each.results.catalogs.items()
-        if facts.digest
-    }
-    version, commits, machines, gathered = (
-        ", ".join(dict.fromkeys(found))
-        for found in (
-            [each.origin["version"] for each in members],
-            [each.origin["commit"] or "unknown" for each in members],
-            [each.origin["machine"] or "machine unknown" for each in members],
-            [each.results.created[:10] for each in members],
-        )
-    )
-    hours = sum(each.origin["hours"] for each in members)
-    return (
-        f"tgqformer {version}, commit {commits}; {machines}; {hours:.1f} hours; "
-        f"gathered {gathered}." + f" Data: {', '.join(digests.values())}." * bool(digests)
-    )
+    return f"{wrapped(origin([each]))}\n\n```bash\n{command}\n```"
 
 
 def _about_the_figures() -> str:
@@ -429,7 +268,7 @@ def _about_the_figures() -> str:
         "itself, which favours it. "
         "What was tried on the way is in [the log](../LOG.md)."
     )
-    return f"## About the figures\n\n{_wrapped(text)}"
+    return f"## About the figures\n\n{wrapped(text)}"
 
 
 # -- words ---------------------------------------------------------------------------------------
@@ -446,12 +285,6 @@ def _value(figure: Figure | None) -> str:
 def _gain(results: Results, name: str, catalog: str) -> str:
     gain = gain_over(results, name, catalog, METRIC) if name in results.methods else None
     return "–" if gain is None else gain_points(gain).replace("*", "\\*")
-
-
-def _wrapped(text: str, indent: str = "") -> str:
-    return fill(
-        text, WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent
-    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

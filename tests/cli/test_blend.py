@@ -67,6 +67,29 @@ def test_a_blended_table_is_the_best_of_the_blend(
     assert read_neighbours(same).neighbours == table.neighbours
 
 
+@pytest.mark.parametrize("command", ["blend", "neighbors"])
+def test_variants_can_be_left_out_of_each_others_neighbours(
+    shop: Path, embedded: Path, tmp_path: Path, tgqformer_json, command: str
+) -> None:
+    grouped, out = tmp_path / "grouped", tmp_path / "table.parquet"
+    shutil.copytree(shop, grouped)
+    labels = pl.read_parquet(grouped / "labels.parquet")
+    groups = [str(row // 8) for row in range(len(labels))]
+    labels.with_columns(item_group_id=pl.Series(groups)).write_parquet(grouped / "labels.parquet")
+    group = dict(zip(labels["item_id"], groups))
+    catalog = [grouped, "--prior", 1]
+    if command == "neighbors":
+        catalog = ["--catalog", grouped, "--blend", 1]
+
+    def shared(*options: str) -> int:
+        tgqformer_json(command, embedded, *catalog, "--out", out, "-k", 5, "-q", *options)
+        rows = zip(read_neighbours(out).ids, read_neighbours(out).neighbours)
+        return sum(group[one] == group[other] for one, near in rows for other in near)
+
+    assert shared() > 0
+    assert shared("--other-group") == 0
+
+
 def test_a_blend_of_a_log_and_a_named_prior(
     shop: Path, embedded: Path, tmp_path: Path, tgqformer, tgqformer_json
 ) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tgqformer.catalog.quarantine import Quarantine, shown
-from tgqformer.catalog.text_files import byte_lines, probe, read_head, report_bytes, what_it_is
+from tgqformer.catalog.text_files import byte_lines, probe, read_head, refuse_no_text, report_bytes
 from tgqformer.catalog.values import parse_value
 from tgqformer.errors import CatalogError
 
@@ -93,9 +93,7 @@ def json_lines(
         for value in values:
             yield number, value
     if first is not None and not good:
-        kind = what_it_is(path, read_head(path))
-        if kind is not None:
-            raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
+        refuse_no_text(path, read_head(path))
         raise CatalogError(
             f"{path} holds no JSON in any of its {bad:,} lines (the first is "
             f"{shown(first[1].strip())}); write one object a line, or give delimited text the "

@@ -22,7 +22,7 @@ import polars as pl
 from tgqformer.catalog.delimited import read_delimited
 from tgqformer.catalog.json_records import json_lines
 from tgqformer.catalog.quarantine import Quarantine, shown
-from tgqformer.catalog.text_files import read_head, what_it_is
+from tgqformer.catalog.text_files import read_head, refuse_no_text, what_it_is
 from tgqformer.errors import CatalogError, StorageError
 from tgqformer.files import atomic_path
 
@@ -149,9 +149,7 @@ def read_table(path: Path, name: str, quarantine: Quarantine, split: str | None 
         }
         return Table(name, read.rows, columns)
     known = (".parquet", *_JSON_SUFFIXES, *_TEXT_SUFFIXES)
-    kind = what_it_is(path, read_head(path))
-    if kind is not None:
-        raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
+    refuse_no_text(path, read_head(path))
     raise CatalogError(
         f"{path} has the suffix {path.suffix!r}; tables are read from {', '.join(known)}, and all "
         f"but the first also packed, with {' or '.join(_PACKED)}."

@@ -175,6 +175,13 @@ def what_it_is(path: Path, head: bytes) -> tuple[str, str] | None:
     return None
 
 
+def refuse_no_text(path: Path, head: bytes) -> None:
+    """Raise CatalogError where the first bytes of a file say that it is no plain text."""
+    kind = what_it_is(path, head)
+    if kind is not None:
+        raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
+
+
 def _archive(path: Path) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -219,8 +226,7 @@ def probe(path: Path, name: str, quarantine: Quarantine) -> TextFile:
     head = read_head(path)
     if not head:
         raise CatalogError(f"{path} is empty (0 bytes); its first line names the columns.")
-    if (kind := what_it_is(path, head)) is not None:
-        raise CatalogError(f"{path} is {kind[0]}; {kind[1]}.")
+    refuse_no_text(path, head)
     if (wide := _wide(head)) is not None:
         return TextFile(path, wide)
     sound, quotes, high, multibyte, sample = _scan(path)

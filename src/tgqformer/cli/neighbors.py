@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgqformer.cli.shared import json_option, print_json, quiet_option, size, table, with_log
+from tgqformer.cli.shared import F, json_option, print_json, quiet_option, size, table, with_log
 
 if TYPE_CHECKING:
     from tgqformer.catalog.catalog import Catalog
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from tgqformer.evaluation.blending import Fit
     from tgqformer.retrieval.embeddings import Embeddings
     from tgqformer.retrieval.neighbours import Rules
+
+
+def _with_rules(command: F) -> F:
+    """Give a command the options of what may be a neighbour, as `_rules_of` takes them."""
+    for name, meaning in (
+        ("--other-group", "No variants of the same product."),
+        ("--other-brand", "No items of the same brand."),
+        ("--same-category", "Only items of the same category."),
+    ):
+        command = click.option(name, is_flag=True, help=meaning)(command)
+    return command
 
 
 @click.command(short_help="Write the nearest neighbours of every item.")
@@ -27,9 +38,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The embedded catalog: leaves out items that show the same photo, byte for byte.",
 )
-@click.option("--same-category", is_flag=True, help="Only items of the same category.")
-@click.option("--other-brand", is_flag=True, help="No items of the same brand.")
-@click.option("--other-group", is_flag=True, help="No variants of the same product.")
+@_with_rules
 @click.option(
     "--relevance",
     default=1.0,
@@ -52,20 +61,18 @@ def neighbors(
     out: Path,
     k: int,
     catalog_path: Path | None,
-    same_category: bool,
-    other_brand: bool,
-    other_group: bool,
     relevance: float,
     prior: float | None,
     quiet: bool,
     as_json: bool,
+    **asked: bool,
 ) -> None:
     """Find the K nearest items of every item of EMBEDDINGS, exactly.
 
     EMBEDDINGS is the file or folder that "tgqformer embed" wrote. The table has a row for each
     item: item_id, neighbours and scores. A search that was stopped goes on with the same command.
     """
-    if (same_category or other_brand or other_group or prior is not None) and catalog_path is None:
+    if (any(asked.values()) or prior is not None) and catalog_path is None:
         raise click.UsageError(
             "--same-category, --other-brand, --other-group and --blend need --catalog"
         )
@@ -87,15 +94,7 @@ def neighbors(
             engagement = Engagement.from_pairs(catalog)
             together = co_engaged(engagement)
             mixed = Blend(stored.as_float32(), together, engagement.seen, prior)
-        rules = _rules_of(
-            stored,
-            catalog,
-            catalog_path,
-            same_category=same_category,
-            other_brand=other_brand,
-            other_group=other_group,
-            progress=not quiet,
-        )
+        rules = _rules_of(stored, catalog, catalog_path, **asked, progress=not quiet)
     _write_table(stored, out, k, rules=rules, relevance=relevance, blend=mixed, quiet=quiet)
     if as_json:
         print_json({"path": out, "items": len(stored.ids), "k": k, "bytes": out.stat().st_size})
@@ -124,8 +123,7 @@ def neighbors(
     help="After so many interactions co-engagement and content weigh alike; by default the best "
     "for the validation pairs.",
 )
-@click.option("--same-category", is_flag=True, help="Only items of the same category.")
-@click.option("--other-brand", is_flag=True, help="No items of the same brand.")
+@_with_rules
 @click.option(
     "--figure", type=click.Path(path_type=Path), help="Draw the curve over interactions: an SVG."
 )
@@ -143,12 +141,11 @@ def blend(
     log_time: str,
     by: str,
     prior: float | None,
-    same_category: bool,
-    other_brand: bool,
     figure: Path | None,
     seed: int,
     quiet: bool,
     as_json: bool,
+    **asked: bool,
 ) -> None:
     """Find the K best neighbours of every item by what it was engaged with and what it shows.
 
@@ -181,14 +178,7 @@ def blend(
     assert best is not None
     together = co_engaged(engagement, by)
     mixed = Blend(vectors, together, engagement.seen, best)
-    rules = _rules_of(
-        stored,
-        catalog,
-        catalog_path,
-        same_category=same_category,
-        other_brand=other_brand,
-        progress=not quiet,
-    )
+    rules = _rules_of(stored, catalog, catalog_path, **asked, progress=not quiet)
     _write_table(stored, out, k, rules=rules, blend=mixed, quiet=quiet)
     if figure is not None and fit is not None:
         write_text(figure, blending.blend_figure(fit))
@@ -367,8 +357,8 @@ def _rules_of(
     *,
     same_category: bool,
     other_brand: bool,
-    other_group: bool = False,
-    progress: bool = False,
+    other_group: bool,
+    progress: bool,
 ) -> Rules:
     """What may be a neighbour of what: never an item that shows the same photo."""
     from tgqformer.catalog.photos import photo_groups, with_variants
