@@ -81,7 +81,9 @@ def test_round_trip(
         pairs = [Pair(query, target, 0.5, split) for query, target, split in chosen]
     saved = Catalog(items, pairs)
     saved.save(folder, format=format)
-    loaded = Catalog.load(folder, strict=True)
+    loaded = Catalog.load(folder)
+    # a text may look as if it had been encoded twice, which is told and changes nothing
+    assert not loaded.quarantine.counts().keys() - {"items: encoded twice", "pairs: encoded twice"}
     assert [without_images(i) for i in loaded.items] == [without_images(i) for i in items]
     assert [image_bytes(item) for item in loaded.items] == [image_bytes(item) for item in items]
     assert loaded.pairs == saved.pairs == pairs

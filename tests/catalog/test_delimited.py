@@ -219,6 +219,18 @@ def test_a_header_that_stands_again_is_no_row(tmp_path: Path, mark: str, quote: 
     assert [(e.row, e.rule, e.action) for e in quarantine] == [(2, "header again", DROPPED)]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("CafÃ©", True), ("10Â\xa0cm", True), ("Â\xad", False), ("Â\xa0", False), ("Café", False)],
+)
+def test_only_what_shows_another_sign_was_encoded_twice(
+    tmp_path: Path, text: str, told: bool
+) -> None:
+    (tmp_path / "items.csv").write_text(f"item_id,title\n1,{text}\n", encoding="utf-8")
+    found = Catalog.load(tmp_path).quarantine.counts()
+    assert found == ({"items: encoded twice": 1} if told else {})
+
+
 def test_text_that_was_encoded_twice_is_told(tmp_path: Path) -> None:
     text = "item_id,title\nA1,Tür für Café\n"
     written(tmp_path, text.encode().decode("cp1252"))

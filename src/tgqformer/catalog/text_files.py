@@ -261,12 +261,16 @@ def probe(path: Path, name: str, quarantine: Quarantine) -> TextFile:
 
 
 def _encoded_twice(sample: bytes) -> str:
-    """Return what a word in UTF-8 seems to have been before it was encoded again, "" if nothing."""
+    """Return what a word in UTF-8 seems to have been before it was encoded again, "" if nothing.
+
+    A word that would have held no sign beyond ASCII that one can see is itself.
+    """
     try:
         before = sample.decode().encode("cp1252").decode()
     except UnicodeError:
         return ""
-    return before if before.encode() != sample else ""
+    seen = any(sign == "\xa0" or sign.isprintable() for sign in before.strip() if sign > "\x7f")
+    return before if seen and before.encode() != sample else ""
 
 
 def _scan(path: Path) -> tuple[bool, bool, int, int, bytes]:
